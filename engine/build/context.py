@@ -1,0 +1,34 @@
+"""What a builder is given, and the one shape that all builders have.
+
+A builder is a function `build(context) -> Path`: it returns a directory whose content is the
+layer, in overlayfs upper form (a character device 0:0 is a whiteout, the xattr
+`trusted.overlay.opaque` or `user.overlay.opaque` = "y" an opaque directory). It never touches
+anything outside `context.scratch`. Raising leaves nothing in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SOURCE_DATE_EPOCH = 1704067200  # 2024-01-01T00:00:00Z: later mtimes are clamped to it
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """One build. `layers` are the unpacked trees of the "layer" inputs, bottom first; `files`
+    are the fetched "file" inputs as (name, path), in the derivation's order; `scratch` is a
+    fresh directory of this build's own, on the store's file system; `log` takes one line."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    layers: tuple[Path, ...]
+    files: tuple[tuple[str, Path], ...]
+    scratch: Path
+    log: Callable[[str], None]
+    epoch: int = SOURCE_DATE_EPOCH
+
+
+Builder = Callable[[BuildContext], Path]

@@ -1,0 +1,39 @@
+"""The engine's exception tree. `exit_code` is what the process ends with."""
+
+from __future__ import annotations
+
+
+class EnvdError(Exception):
+    """Base: one clear message for the user, no traceback."""
+
+    exit_code = 1
+
+
+class BuildError(EnvdError):
+    """A builder failed. Carries the last lines of its log."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class FetchError(EnvdError):
+    """A source could not be fetched, or is not what the lock says."""
+
+
+class ResolveError(EnvdError):
+    """Nothing fits what the spec asks for, or a source could not be asked."""
+
+
+class DockerError(EnvdError):
+    """The Docker engine refused or could not be reached."""
+
+
+class UsageError(EnvdError):
+    """The input or the usage is wrong."""
+
+    exit_code = 2
+
+
+class LockMismatch(UsageError):
+    """The lock does not fit the spec, and may not be changed (`--locked`)."""

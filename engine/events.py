@@ -1,0 +1,35 @@
+"""Events: what a build tells the world. Sinks (tree, plain, JSON lines, memory) subscribe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# kinds: start, finish, cached, failed (of a derivation); fetch-start, fetch-progress,
+# fetch-finish; substitute; log (a builder's line); message; resolve; image; load; push
+Sink = Callable[["Event"], None]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened. `id` is a derivation's drv_id (or ""), `bytes` a size where one
+    is meant, `seconds` a duration where one is meant, `time` seconds since the epoch."""
+
+    kind: str
+    name: str
+    id: str = ""
+    text: str = ""
+    bytes: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    time: float = field(default_factory=time.time)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The event as JSON-ready data, without its empty fields."""
+        return {k: v for k, v in asdict(self).items() if v not in ("", 0, 0.0) or k == "kind"}
+
+
+def silent(_: Event) -> None:
+    """A sink that drops everything."""

@@ -1,0 +1,213 @@
+"""`Lock`: what exactly an environment is. TOML on disk, sorted, made to be read in a diff.
+
+Reading and writing only; `engine.locking` resolves an `Environment` into one. Hash and file
+terms for wheels follow PEP 751 (pylock.toml).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+
+LOCK_VERSION = 1
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """One pinned file. `sha256` is 64 hex digits; `size` is in bytes, 0 when unknown."""
+
+    name: str  # file name
+    url: str
+    sha256: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class LockedPackage:
+    """A named, versioned package and its file; `kind` tells what reads it.
+
+    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config".
+    `extra` holds kind-specific facts as strings (architecture, build, subdir, channel…).
+    """
+
+    kind: str
+    name: str
+    version: str
+    file: LockedFile
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LockedBase:
+    """The base. `kind` is "debootstrap" (then `packages` are its .debs) or "image" (then they are
+    its config and its layers from the bottom up, and `digest` pins the manifest)."""
+
+    kind: str
+    os: str  # "debian12"
+    suite: str = ""
+    sources: tuple[str, ...] = ()  # sources.list lines for the finished image
+    image: str = ""
+    digest: str = ""
+    packages: tuple[LockedPackage, ...] = ()
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "cuda",
+    "vscode") to the request strings that it was resolved from; comparing them tells which
+    section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
+
+    base: LockedBase
+    system: str = "x86_64-linux"
+    python: str = ""
+    requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    apt: tuple[LockedPackage, ...] = ()
+    wheels: tuple[LockedPackage, ...] = ()
+    conda: tuple[LockedPackage, ...] = ()
+    cuda: tuple[LockedPackage, ...] = ()
+    vscode: tuple[LockedPackage, ...] = ()
+    version: int = LOCK_VERSION
+
+
+SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode")
+
+
+def _package_row(package: LockedPackage) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": package.name,
+        "version": package.version,
+        "kind": package.kind,
+        "file": package.file.name,
+        "url": package.file.url,
+        "size": package.file.size,
+        "sha256": package.file.sha256,
+    }
+    row.update(sorted(package.extra.items()))
+    return row
+
+
+_ROW = frozenset({"name", "version", "kind", "file", "url", "size", "sha256"})
+
+
+def _row_package(row: Mapping[str, Any]) -> LockedPackage:
+    return LockedPackage(
+        kind=str(row["kind"]),
+        name=str(row["name"]),
+        version=str(row["version"]),
+        file=LockedFile(
+            name=str(row["file"]), url=str(row["url"]), sha256=str(row["sha256"]),
+            size=int(row["size"]),
+        ),
+        extra={k: str(v) for k, v in row.items() if k not in _ROW},
+    )
+
+
+def dumps(lock: Lock) -> str:
+    """The lock as TOML text. Packages come sorted by name and version, except layers."""
+    import tomli_w
+
+    def rows(packages: tuple[LockedPackage, ...]) -> list[dict[str, Any]]:
+        return [
+            _package_row(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))
+        ]
+
+    base: dict[str, Any] = {"kind": lock.base.kind, "os": lock.base.os}
+    for name in ("suite", "image", "digest"):
+        if value := getattr(lock.base, name):
+            base[name] = value
+    base["sources"] = list(lock.base.sources)
+    # an image's layers are ordered from the bottom up: sorting would break them
+    ordered = lock.base.kind == "image"
+    base["package"] = (
+        [_package_row(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
+    )
+    document: dict[str, Any] = {
+        "version": lock.version,
+        "system": lock.system,
+        "python": lock.python,
+        "requests": {k: list(v) for k, v in sorted(lock.requests.items())},
+        "base": base,
+    }
+    for section in SECTIONS:
+        if packages := getattr(lock, section):
+            document[section] = rows(packages)
+    header = "# Made by `envd lock`. Commit it beside build.envd; do not edit it by hand.\n"
+    return header + tomli_w.dumps(document)
+
+
+def loads(text: str, name: str = "envd.lock") -> Lock:
+    """Parse a lock. Raises UsageError naming `name` when it is no lock that this envd reads."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{name}: not valid TOML: {error}; delete it and run `envd lock`"
+        ) from error
+    version = document.get("version")
+    if version != LOCK_VERSION:
+        raise UsageError(
+            f"{name}: lock version {version!r} is not {LOCK_VERSION}; run `envd lock` to renew it"
+        )
+    try:
+        base = document["base"]
+        return Lock(
+            version=version,
+            system=str(document["system"]),
+            python=str(document["python"]),
+            requests={k: tuple(v) for k, v in document["requests"].items()},
+            base=LockedBase(
+                kind=str(base["kind"]),
+                os=str(base["os"]),
+                suite=str(base.get("suite", "")),
+                sources=tuple(base["sources"]),
+                image=str(base.get("image", "")),
+                digest=str(base.get("digest", "")),
+                packages=tuple(_row_package(row) for row in base["package"]),
+            ),
+            **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{name}: malformed lock ({error!r}); delete it and run `envd lock`"
+        ) from error
+
+
+def read(path: Path) -> Lock | None:
+    """The lock at `path`, or None when there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    return loads(text, str(path))
+
+
+def write(lock: Lock, path: Path) -> None:
+    """Write the lock atomically."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(dumps(lock))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def all_packages(lock: Lock) -> tuple[LockedPackage, ...]:
+    """Every pinned package of the lock, base first."""
+    return sum((getattr(lock, s) for s in SECTIONS), lock.base.packages)
+
+
+__all__ = [f.__name__ for f in (LockedFile, LockedPackage, LockedBase, Lock)] + [
+    "LOCK_VERSION", "SECTIONS", "all_packages", "dumps", "loads", "read", "write",
+]

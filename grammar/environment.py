@@ -1,0 +1,150 @@
+"""`Environment`: what a user asked for, as frozen data. The language's only result.
+
+Nothing here says how to build anything. Every request keeps the `Position` where it was
+written, so that a resolver that fails later can still point at the user's own line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in a source file. `line` and `column` count from 1; 0 means unknown."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+NOWHERE = Position("<default>", 0, 0)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One thing asked for by name (a package, an extension), with where it was asked."""
+
+    text: str
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Base:
+    """The bottom layer: a distribution bootstrapped from its packages, or a registry image.
+
+    `os` is a name such as "debian12"; `image` (an OCI reference) replaces it when given.
+    `language` is "python3" (or "python3.11", "python"), "r", "julia", … or "" for none.
+    """
+
+    os: str = "debian12"
+    language: str = ""
+    image: str | None = None
+    dev: bool = False
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Cuda:
+    """A CUDA toolkit ("12.9") and optionally cuDNN ("9"), from wheels or an apt repository."""
+
+    version: str
+    cudnn: str | None = None
+    components: tuple[str, ...] = ()
+    source: str = "pypi"  # "pypi" | "apt"
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class PipIndex:
+    url: str
+    extra_url: str | None = None
+    trust: bool = False
+
+
+@dataclass(frozen=True)
+class GitConfig:
+    name: str = ""
+    email: str = ""
+    editor: str = ""
+
+
+@dataclass(frozen=True)
+class Jupyter:
+    token: str = ""
+    port: int = 8888
+
+
+@dataclass(frozen=True)
+class Run:
+    """Shell commands that run at build time, in order, in one layer, without network."""
+
+    commands: tuple[str, ...]
+    mount_host: bool = False
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of host files (relative to the spec's directory) into the image."""
+
+    source: str
+    target: str
+    image: str | None = None
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+Step = Run | Copy
+
+
+@dataclass(frozen=True)
+class Expose:
+    envd_port: int
+    host_port: int | None = None
+    service: str = ""
+    listen_addr: str = ""
+
+
+@dataclass(frozen=True)
+class Mount:
+    host_path: str
+    envd_path: str
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """A long-running command (argv) started with the environment and kept running."""
+
+    argv: tuple[str, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Everything one `build()` asked for. Order is kept where order has meaning (`steps`)."""
+
+    base: Base = Base()
+    apt_packages: tuple[Request, ...] = ()
+    python_packages: tuple[Request, ...] = ()  # PEP 508 requirements
+    conda_packages: tuple[Request, ...] = ()  # conda MatchSpecs
+    vscode_extensions: tuple[Request, ...] = ()  # "publisher.name" or "publisher.name@1.2.3"
+    cuda: Cuda | None = None
+    shell: str = "bash"
+    git: GitConfig | None = None
+    jupyter: Jupyter | None = None
+    steps: tuple[Step, ...] = ()
+    apt_source: str | None = None  # sources.list text, or one mirror URL
+    pip_index: PipIndex | None = None
+    conda_channels: tuple[str, ...] = ()
+    environ: tuple[tuple[str, str], ...] = ()  # sorted by name
+    extra_path: tuple[str, ...] = ()
+    expose: tuple[Expose, ...] = ()
+    mounts: tuple[Mount, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()  # runtime.command: name -> shell text
+    daemons: tuple[Daemon, ...] = ()
+    init: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    syntax: str = "v1"

@@ -1,0 +1,15 @@
+"""What can go wrong in the store."""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of the store's errors. Its text is one clear sentence for the user."""
+
+
+class Corrupt(StoreError):
+    """Stored bytes do not match their address."""
+
+
+class RegistryError(StoreError):
+    """A registry refused, or answered something unusable. Names the registry and the reference."""

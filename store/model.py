@@ -1,0 +1,37 @@
+"""The store's records, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+ZSTD_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+
+@dataclass(frozen=True)
+class Object:
+    """One layer in the store.
+
+    `id` is the BLAKE3 (64 hex digits) of the uncompressed canonical tar. `diff_id` is the OCI
+    diffID ("sha256:…" of that same tar); `digest` and `size` (bytes) are those of the one
+    compressed blob, `media_type` its OCI type; `tar_size` is the uncompressed size in bytes;
+    `references` are the ids of objects that this one was built upon.
+    """
+
+    id: str
+    name: str
+    diff_id: str
+    digest: str
+    size: int
+    tar_size: int
+    media_type: str
+    references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Realisation:
+    """A build key (hash of a resolved derivation) and the object id that it gave."""
+
+    key: str
+    output: str
+    name: str = ""
