@@ -1,0 +1,32 @@
+# Two commands matter: `make demo` and `make test`. Both install all they need.
+.PHONY: demo test lint unit integration bench setup clean
+
+demo:
+	scripts/setup run
+	scripts/with-docker scripts/demo
+
+test:
+	scripts/setup test
+	$(MAKE) --no-print-directory lint
+	scripts/with-docker .venv/bin/python -m pytest tests
+
+setup:
+	scripts/setup test
+
+lint:
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache
+
+unit:
+	.venv/bin/python -m pytest tests/unit
+
+integration:
+	scripts/with-docker .venv/bin/python -m pytest tests/integration
+
+bench:
+	scripts/setup test
+	scripts/with-docker .venv/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

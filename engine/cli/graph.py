@@ -1,0 +1,28 @@
+"""`envd graph`: the plan, printed."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.options import project_options
+
+
+@click.command()
+@project_options
+@click.option(
+    "--format", "-o", "form", type=click.Choice(["text", "json", "dot"]), default="text",
+    help="text, json, or dot for Graphviz.",
+)
+@click.option("--files", is_flag=True, help="Show the fetched files too.")
+def graph(file: str | None, path: str | None, form: str, files: bool) -> None:
+    """Print the plan of a build: its derivations and their inputs. Needs a lock or makes one."""
+    from engine import pipeline
+    from engine.graph import render
+    from engine.progress import open_sink
+    from engine.project import find
+
+    project = find(file, path)
+    environment = pipeline.evaluate(project)
+    with open_sink("plain") as emit:
+        lock = pipeline.ensure_lock(project, environment, emit)
+    click.echo(render(pipeline.plan_of(project, environment, lock), form, files=files))

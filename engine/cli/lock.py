@@ -1,0 +1,33 @@
+"""`envd lock`: Environment -> Lock."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.options import project_options
+
+
+@click.command()
+@project_options
+@click.option("--update", is_flag=True, help="Resolve everything anew, not only what changed.")
+@click.option("--check", is_flag=True, help="Only tell whether the lock fits; exit 2 if not.")
+@click.option(
+    "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
+    help="How progress is shown.",
+)
+def lock(file: str | None, path: str | None, update: bool, check: bool, progress: str) -> None:
+    """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes."""
+    from engine import lock as locks
+    from engine import pipeline
+    from engine.progress import open_sink
+    from engine.project import find
+
+    project = find(file, path)
+    environment = pipeline.evaluate(project)
+    with open_sink(progress) as emit:
+        result = pipeline.ensure_lock(
+            project, environment, emit, locked=check, update=update and not check
+        )
+    total = sum(p.file.size for p in locks.all_packages(result))
+    count = len(locks.all_packages(result))
+    click.echo(f"{project.lock}: {count} files pinned, {total / 1e6:.1f} MB")

@@ -1,0 +1,69 @@
+"""Rendering of a plan: as text, JSON or Graphviz dot."""
+
+from __future__ import annotations
+
+import json
+
+from engine.derivation import Derivation, Fetch
+from engine.plan import Plan
+
+
+def _walk(plan: Plan) -> list[Derivation | Fetch]:
+    """Every derivation of the plan, inputs before users, each once."""
+    seen: dict[str, Derivation | Fetch] = {}
+
+    def visit(derivation: Derivation | Fetch) -> None:
+        if derivation.drv_id in seen:
+            return
+        if isinstance(derivation, Derivation):
+            for entry in derivation.inputs:
+                visit(entry.derivation)
+        seen[derivation.drv_id] = derivation
+
+    for layer in plan.layers:
+        visit(layer)
+    return list(seen.values())
+
+
+def render(plan: Plan, form: str, *, files: bool = False) -> str:
+    """The plan as `form`: "text", "json" or "dot". `files` adds the fixed-output fetches."""
+    nodes = [d for d in _walk(plan) if files or isinstance(d, Derivation)]
+    shown = {d.drv_id for d in nodes}
+
+    def inputs(node: Derivation | Fetch) -> list[str]:
+        if isinstance(node, Fetch):
+            return []
+        return [i.derivation.drv_id for i in node.inputs if i.derivation.drv_id in shown]
+
+    if form == "json":
+        rows = [
+            {
+                "id": node.drv_id,
+                "kind": "fetch" if isinstance(node, Fetch) else node.kind,
+                "name": node.name,
+                "inputs": inputs(node),
+            }
+            for node in nodes
+        ]
+        return json.dumps(
+            {"derivations": rows, "layers": [d.drv_id for d in plan.layers]}, indent=2
+        )
+    if form == "dot":
+        lines = ["digraph envd {", "  rankdir=BT;", "  node [shape=box];"]
+        for node in nodes:
+            lines.append(f'  "{node.drv_id[:12]}" [label="{node.name}"];')
+            lines += [f'  "{node.drv_id[:12]}" -> "{i[:12]}";' for i in inputs(node)]
+        return "\n".join([*lines, "}"])
+    lines = []
+    for node in nodes:
+        if isinstance(node, Fetch):
+            lines.append(f"{node.drv_id[:12]}  fetch     {node.name}")
+            continue
+        count = sum(isinstance(i.derivation, Fetch) for i in node.inputs)
+        below = " ".join(
+            i.derivation.drv_id[:12] for i in node.inputs if isinstance(i.derivation, Derivation)
+        )
+        fetched = f"  files={count}" if count else ""
+        on = f"  on={below}" if below else ""
+        lines.append(f"{node.drv_id[:12]}  {node.kind:<9} {node.name}{fetched}{on}")
+    return "\n".join(lines)
