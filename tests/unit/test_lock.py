@@ -1,0 +1,70 @@
+"""The lock on disk: round trip, order, refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import lock as locks
+from engine.errors import UsageError
+from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+
+
+def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
+    return LockedPackage(
+        kind, name, version,
+        LockedFile(f"{name}-{version}.{kind}", f"http://mirror/{name}", "ab" * 32, 12), extra,
+    )
+
+
+def sample() -> Lock:
+    return Lock(
+        base=LockedBase("debootstrap", "debian12", "bookworm", ("deb http://m bookworm main",),
+                        packages=(package("deb", "apt"), package("deb", "bash"))),
+        python="3.11",
+        requests={"base": ("os=debian12",), "python": ("numpy",)},
+        wheels=(package("wheel", "numpy", "2.0", tags="cp311"),),
+    )
+
+
+def test_round_trip() -> None:
+    assert locks.loads(locks.dumps(sample())) == sample()
+
+
+def test_text_does_not_depend_on_the_order_of_packages() -> None:
+    lock = sample()
+    reordered = Lock(
+        base=LockedBase(**{**vars(lock.base), "packages": lock.base.packages[::-1]}),
+        python=lock.python, requests=lock.requests, wheels=lock.wheels,
+    )
+    assert locks.dumps(reordered) == locks.dumps(lock)
+
+
+def test_layers_of_an_image_keep_their_order() -> None:
+    layers = (package("layer", "z"), package("layer", "a"))
+    base = LockedBase("image", "", image="r/x:1", digest="sha256:0", packages=layers)
+    assert locks.loads(locks.dumps(Lock(base=base))).base.packages == layers
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version = ", "not valid TOML"),
+        ("version = 99", "lock version 99"),
+        ("version = 1", "malformed lock"),
+    ],
+)
+def test_refusals_name_the_file(text: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        locks.loads(text, "some/envd.lock")
+    assert "some/envd.lock" in str(caught.value)
+
+
+def test_write_is_atomic_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "envd.lock"
+    locks.write(sample(), path)
+    locks.write(sample(), path)
+    assert [p.name for p in tmp_path.iterdir()] == ["envd.lock"]
+    assert locks.read(path) == sample()
+    assert locks.read(tmp_path / "none") is None
