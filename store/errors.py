@@ -7,7 +7,7 @@ class StoreError(Exception):
     """Base of the store's errors. Its text is one clear sentence for the user."""
 
 
-class Corrupt(StoreError):
+class CorruptError(StoreError):
     """Stored bytes do not match their address."""
 
 
