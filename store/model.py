@@ -35,3 +35,12 @@ class Realisation:
     key: str
     output: str
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A GC root: a name, and the object ids and blob digests that it keeps."""
+
+    name: str
+    objects: tuple[str, ...]
+    blobs: tuple[str, ...] = ()

@@ -1,0 +1,74 @@
+"""Blobs: files addressed by their SHA-256, laid out as an OCI layout's `blobs/sha256`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from store.errors import CorruptError
+
+
+def blob_path(root: Path, digest: str) -> Path:
+    """Where the blob of `digest` ("sha256:<hex>") lies or would lie."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    if algorithm != "sha256" or len(hexadecimal) != 64:
+        raise CorruptError(f"'{digest}' is no sha256 digest")
+    return root / "blobs" / "sha256" / hexadecimal
+
+
+def sync_directory(path: Path) -> None:
+    """fsync a directory, so that a rename in it survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class BlobWriter:
+    """A blob being written to a temporary file; `commit` verifies it and moves it into place."""
+
+    def __init__(self, root: Path, temporary: Path, file: BinaryIO) -> None:
+        self._root = root
+        self._hasher = hashlib.sha256()
+        self.temporary = temporary
+        self.file = file
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data)
+        self._hasher.update(data)
+        self.size += len(data)
+
+    @property
+    def digest(self) -> str:
+        """Digest of what was written so far."""
+        return f"sha256:{self._hasher.hexdigest()}"
+
+    def commit(self, expected: str | None = None) -> Path:
+        """Move the blob into place. Raises CorruptError when it is not `expected`."""
+        if expected is not None and self.digest != expected:
+            raise CorruptError(f"got {self.digest}, expected {expected}")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        path = blob_path(self._root, self.digest)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.temporary.chmod(0o644)
+        self.temporary.replace(path)
+        sync_directory(path.parent)
+        return path
+
+
+@contextmanager
+def blob_writer(root: Path, directory: Path) -> Iterator[BlobWriter]:
+    """A writer whose temporary file (in `directory`) is gone afterwards, committed or not."""
+    temporary = directory / f"blob-{os.getpid()}-{os.urandom(6).hex()}"
+    with temporary.open("wb") as file:
+        try:
+            yield BlobWriter(root, temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,104 @@
+"""Compression of layers: bytes that depend on the input and on constants alone.
+
+gzip is written as independent members (RFC 1952, section 2.2 allows their concatenation) of
+fixed input size, so that threads can share the work without changing a byte. libdeflate is
+pinned by version in pyproject.toml, since another version may choose other matches.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from store.model import GZIP_LAYER, ZSTD_LAYER
+
+MEMBER = 4 << 20  # input bytes of one gzip member
+GZIP_LEVEL = 3
+ZSTD_LEVEL = 3
+
+
+def chosen_media_type() -> str:
+    """The layer media type of ENVD_COMPRESSION (gzip by default)."""
+    return ZSTD_LAYER if os.environ.get("ENVD_COMPRESSION") == "zstd" else GZIP_LAYER
+
+
+class Compressor:
+    """Compresses a stream in order, in threads; gives compressed chunks to `sink`."""
+
+    def __init__(self, sink: Callable[[bytes], None], media_type: str) -> None:
+        self._sink = sink
+        self._buffer = bytearray()
+        self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+        self._pending: deque[Future[bytes]] = deque()
+        self._compress = _zstd if media_type == ZSTD_LAYER else _gzip
+
+    def write(self, data: bytes) -> None:
+        self._buffer += data
+        while len(self._buffer) >= MEMBER:
+            self._submit(bytes(self._buffer[:MEMBER]))
+            del self._buffer[:MEMBER]
+
+    def _submit(self, chunk: bytes) -> None:
+        self._pending.append(self._pool.submit(self._compress, chunk))
+        while len(self._pending) > 16:
+            self._sink(self._pending.popleft().result())
+
+    def close(self) -> None:
+        if self._buffer:
+            self._submit(bytes(self._buffer))
+        while self._pending:
+            self._sink(self._pending.popleft().result())
+        self._pool.shutdown()
+
+
+def _gzip(chunk: bytes) -> bytes:
+    import deflate
+
+    # deflate.gzip_compress would write the time into the header: build the member by hand.
+    body: bytes = deflate.deflate_compress(chunk, GZIP_LEVEL)
+    trailer = zlib.crc32(chunk).to_bytes(4, "little") + len(chunk).to_bytes(4, "little")
+    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + bytes(body) + trailer
+
+
+def _zstd(chunk: bytes) -> bytes:
+    import zstandard
+
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0).compress(chunk)
+
+
+def decompressed(path: Path) -> Iterator[bytes]:
+    """The uncompressed bytes of a gzip, zstd or plain tar blob, in chunks."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+        file.seek(0)
+        if magic[:2] == b"\x1f\x8b":
+            yield from _gunzip(file)
+        elif magic == b"\x28\xb5\x2f\xfd":
+            import zstandard
+
+            reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+            while chunk := reader.read(1 << 20):
+                yield chunk
+        else:
+            while chunk := file.read(1 << 20):
+                yield chunk
+
+
+def _gunzip(file: BinaryIO) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(wbits=31)
+    data = b""
+    while data or (data := file.read(1 << 20)):
+        out = inflater.decompress(data)
+        if out:
+            yield out
+        data = b""
+        if inflater.eof:
+            data = inflater.unused_data
+            inflater = zlib.decompressobj(wbits=31)
+            if data and not data.lstrip(b"\0"):
+                data = b""  # padding after the last member
