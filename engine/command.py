@@ -1,0 +1,155 @@
+"""The one way to run an external command.
+
+Every command gets an argv list (never a shell string), a fixed environment, nothing on stdin,
+and its output, line by line, to a log callback. A failing command raises BuildError with the
+last lines of its output. Commands run inside `cancellable(group)` are killed when the group
+is: that is how one failing build stops the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+
+from engine.errors import BuildError
+
+LOG_TAIL = 40  # lines of output that an error carries
+
+# What commands outside the sandbox see: enough to find Debian's tools, nothing of the user's.
+HOST_ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "HOME": "/nonexistent",
+}
+
+
+class Cancelled(BuildError):
+    """The command was stopped because something else failed or the user interrupted."""
+
+
+class Group:
+    """Running commands that can be killed together, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def add(self, process: subprocess.Popen[bytes]) -> None:
+        """Count `process` in; it is killed at once when the group was cancelled already."""
+        with self._lock:
+            self._running.add(process)
+            if self._cancelled:
+                process.kill()
+
+    def discard(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.discard(process)
+
+    def cancel(self) -> None:
+        """Kill what runs, and everything that is added from now on."""
+        with self._lock:
+            self._cancelled = True
+            for process in self._running:
+                process.kill()
+
+
+_group: ContextVar[Group | None] = ContextVar("command_group", default=None)
+
+
+@contextlib.contextmanager
+def cancellable(group: Group) -> Iterator[None]:
+    """Commands that this thread runs inside the block belong to `group`."""
+    token = _group.set(group)
+    try:
+        yield
+    finally:
+        _group.reset(token)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    log: Callable[[str], None],
+    name: str = "",
+    environment: Mapping[str, str] = HOST_ENVIRONMENT,
+    cwd: Path | None = None,
+    umask: int = 0o022,
+) -> None:
+    """Run `argv` to its end. `name` is what an error calls it (default: the command itself).
+
+    Raises BuildError when it cannot be started or ends other than with 0, Cancelled when the
+    group was cancelled.
+    """
+    group = _group.get()
+    if group is not None and group.cancelled:
+        raise Cancelled(f"{name or argv[0]}: cancelled")
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=cwd,
+            umask=umask,
+            # Ctrl-C is for us: we kill our commands ourselves, and in order.
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise BuildError(
+            f"{name or argv[0]}: command not found: {error.filename}; install it and try again"
+        ) from error
+    except OSError as error:
+        raise BuildError(f"{name or argv[0]}: cannot run {argv[0]}: {error.strerror}") from error
+    tail: deque[str] = deque(maxlen=LOG_TAIL)
+    if group is not None:
+        group.add(process)
+    try:
+        assert process.stdout is not None
+        for raw in process.stdout:
+            # Progress bars rewrite their line: only its last state is worth a log line.
+            line = raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
+            tail.append(line)
+            log(line)
+        code = process.wait()
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+        if group is not None:
+            group.discard(process)
+    if code == 0:
+        return
+    if group is not None and group.cancelled:
+        raise Cancelled(f"{name or argv[0]}: cancelled")
+    raise BuildError(f"{name or shlex.join(argv[:4])}: {_ending(code)}", "\n".join(tail))
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"killed by signal {-code}"
+    return f"failed with exit status {code}"
+
+
+def which(command: str) -> str | None:
+    """Where `command` is on the fixed PATH, or None."""
+    for directory in HOST_ENVIRONMENT["PATH"].split(":"):
+        path = f"{directory}/{command}"
+        if os.access(path, os.X_OK):
+            return path
+    return None

@@ -1,0 +1,290 @@
+"""The sandbox: one command over a stack of layers, cut off from the host.
+
+An overlayfs is mounted over the input trees in a mount namespace of its own, so it vanishes
+with the process however that ends; bubblewrap makes its merged view the root directory, with
+new pid, ipc, uts, cgroup and (unless asked otherwise) net namespaces. The overlay's upper
+directory is the result. Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
+
+The same in a user namespace (see `engine.userns`): only the overlay's marks are then kept in
+user.overlay.* instead of trusted.overlay.* xattrs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from engine import command, userns
+from engine.build.context import SOURCE_DATE_EPOCH
+from engine.errors import BuildError
+
+# What dpkg, ldconfig, adduser and their like need, and no more.
+CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+    "CAP_SETUID", "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE",
+)
+
+ENVIRONMENT: Mapping[str, str] = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LANG": "C.UTF-8",
+    "TZ": "UTC",
+    "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
+    "DEBIAN_FRONTEND": "noninteractive",
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "PYTHONHASHSEED": "0",
+}
+
+_MOUNT_POINTS = ("/proc", "/dev", "/tmp", "/run")
+# Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 are the
+# mount options; all paths are relative, for the kernel takes one page (4096 bytes) of them.
+_MOUNT_SCRIPT = 'mount -t overlay overlay -o "$1" merged && shift && exec "$@"'
+_MAX_LINKS = 40  # symlinks followed in one path, as the kernel's ELOOP limit
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A file or directory of the host, shown at `target` (absolute) inside."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    layers: Sequence[Path],
+    scratch: Path,
+    environment: Mapping[str, str] = {},
+    binds: Sequence[Bind] = (),
+    network: bool = False,
+    cwd: str = "/",
+    log: Callable[[str], None],
+    name: str,
+) -> Path:
+    """Run `argv` over `layers` (bottom first); return the upper directory, what it changed.
+
+    `scratch/upper` may exist already: it is the upper directory's first content. Without
+    layers it is the whole root. /tmp and /run are empty and forgotten. Mount points that had
+    to be made are taken away again. Raises BuildError with the log's end.
+    """
+    upper = scratch / "upper"
+    upper.mkdir(exist_ok=True, parents=True)
+    if network:
+        binds = (*binds, *_resolver_files(binds))
+    # From the top down: the order in which a lookup goes.
+    stack = [upper, *(layer.absolute() for layer in reversed(layers))]
+    targets = [(bind, _resolve(bind.target, stack)) for bind in binds]
+    points = [_resolve(p, stack) for p in _MOUNT_POINTS] + [t for _, t in targets]
+    made = _would_be_made(points, stack)
+    copied = _would_be_copied(made, stack)
+    try:
+        command.run(
+            _command(argv, scratch, targets, layers, environment, network, cwd),
+            log=log,
+            name=name,
+            cwd=scratch,
+            environment={**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
+        )
+    finally:
+        _clean(scratch, upper, made, copied)
+    return upper
+
+
+def _command(
+    argv: Sequence[str],
+    scratch: Path,
+    targets: Sequence[tuple[Bind, str]],
+    layers: Sequence[Path],
+    environment: Mapping[str, str],
+    network: bool,
+    cwd: str,
+) -> list[str]:
+    root = str(scratch.absolute() / ("merged" if layers else "upper"))
+    inner = [
+        "bwrap", "--bind", root, "/",
+        "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+        *(() if network else ("--unshare-net",)),
+        "--hostname", "envd", "--die-with-parent", "--new-session",
+        "--proc", "/proc", "--dev", "/dev",
+        "--perms", "1777", "--tmpfs", "/tmp", "--perms", "0755", "--tmpfs", "/run",
+    ]
+    for bind, target in targets:
+        flag = "--bind" if bind.writable else "--ro-bind"
+        inner += [flag, str(bind.source.absolute()), target]
+    inner += ["--cap-drop", "ALL"]
+    for capability in CAPABILITIES:
+        inner += ["--cap-add", capability]
+    inner += ["--clearenv"]
+    for key, value in {**ENVIRONMENT, **environment}.items():
+        inner += ["--setenv", key, value]
+    inner += ["--chdir", cwd, "--", *argv]
+    if not layers:
+        return inner
+    return [
+        "unshare", "--mount", "--propagation", "private",
+        "sh", "-c", _MOUNT_SCRIPT, "sh", _overlay_options(scratch, layers), *inner,
+    ]
+
+
+def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
+    """Make the overlay's directories in `scratch`, and its mount options."""
+    links = scratch / "l"
+    for directory in (scratch / "merged", scratch / "work", links):
+        directory.mkdir(exist_ok=True)
+    names = []
+    for number, layer in enumerate(layers):
+        link = links / str(number)
+        link.unlink(missing_ok=True)
+        link.symlink_to(layer.absolute())
+        names.append(f"l/{number}")
+    # Features that leave host-dependent marks in the upper directory are off.
+    options = [
+        f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work",
+        "redirect_dir=off", "metacopy=off", "index=off", "xino=off",
+    ]
+    if userns.in_user_namespace():
+        options.append("userxattr")
+    text = ",".join(options)
+    if len(text) >= 4096:
+        raise BuildError(f"{len(layers)} layers are more than one overlay takes")
+    return text
+
+
+def _resolver_files(binds: Sequence[Bind]) -> list[Bind]:
+    taken = {bind.target for bind in binds}
+    paths = ("/etc/resolv.conf", "/etc/hosts")
+    return [Bind(Path(p).resolve(), p) for p in paths if p not in taken and Path(p).exists()]
+
+
+# -- paths in the merged view -----------------------------------------------------------------
+
+
+def _is_whiteout(info: os.stat_result) -> bool:
+    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+
+
+def _is_opaque(directory: Path) -> bool:
+    for attribute in ("trusted.overlay.opaque", "user.overlay.opaque"):
+        try:
+            if os.getxattr(directory, attribute, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
+    """Where the file at `path`, free of symlinks, lies in `stack` (top first); None: nowhere."""
+    live = list(stack)
+    found: Path | None = live[0]
+    for depth, part in enumerate(path.parts[1:], start=1):
+        prefix = PurePosixPath(*path.parts[1:depth]) if depth > 1 else PurePosixPath(".")
+        found, next_live = None, []
+        for root in live:
+            candidate = root / prefix / part
+            try:
+                info = candidate.lstat()
+            except OSError:
+                continue
+            if _is_whiteout(info):
+                break
+            if found is None:
+                found = candidate
+            if not stat.S_ISDIR(info.st_mode):
+                break
+            next_live.append(root)
+            if _is_opaque(candidate):
+                break
+        if found is None:
+            return None
+        live = next_live
+    return found
+
+
+def _resolve(target: str, stack: Sequence[Path]) -> str:
+    """`target` with the image's own symlinks followed, as bubblewrap would follow the host's."""
+    todo = list(reversed(PurePosixPath(target).parts[1:]))
+    done = PurePosixPath("/")
+    links = 0
+    while todo:
+        part = todo.pop()
+        if part == "..":
+            done = done.parent
+            continue
+        found = _lookup(done / part, stack)
+        if found is None or not found.is_symlink():
+            done = done / part
+            continue
+        links += 1
+        if links > _MAX_LINKS:
+            raise BuildError(f"{target}: too many levels of symbolic links in the layers")
+        destination = PurePosixPath(os.readlink(found))
+        if destination.is_absolute():
+            done = PurePosixPath("/")
+            todo += reversed(destination.parts[1:])
+        else:
+            todo += reversed(destination.parts)
+    return str(done)
+
+
+def _would_be_made(points: Sequence[str], stack: Sequence[Path]) -> list[PurePosixPath]:
+    """The mount points, and their parents, that are not there: deepest first."""
+    missing = set()
+    for point in points:
+        path = PurePosixPath(point)
+        for candidate in (path, *path.parents):
+            if _lookup(candidate, stack) is None:
+                missing.add(candidate)
+    return sorted(missing, key=lambda p: len(p.parts), reverse=True)
+
+
+def _would_be_copied(
+    made: Sequence[PurePosixPath], stack: Sequence[Path]
+) -> list[tuple[PurePosixPath, Path]]:
+    """Directories of the layers that making `made` copies up, with their originals: deepest
+    first."""
+    copied = {}
+    for path in made:
+        for parent in path.parents[:-1]:
+            original = _lookup(parent, stack)
+            if original is not None and original != stack[0] / parent.relative_to("/"):
+                copied[parent] = original
+    return sorted(copied.items(), key=lambda item: len(item[0].parts), reverse=True)
+
+
+def _clean(
+    scratch: Path,
+    upper: Path,
+    made: Sequence[PurePosixPath],
+    copied: Sequence[tuple[PurePosixPath, Path]],
+) -> None:
+    for path in made:
+        place = upper / path.relative_to("/")
+        try:
+            info = place.lstat()
+            if stat.S_ISDIR(info.st_mode):
+                place.rmdir()  # refuses when the builder put something there
+            elif stat.S_ISREG(info.st_mode) and info.st_size == 0:
+                place.unlink()
+        except OSError:
+            continue
+    for path, original in copied:
+        place = upper / path.relative_to("/")
+        try:
+            now, then = place.lstat(), original.lstat()
+            if (now.st_mode, now.st_uid, now.st_gid) == (then.st_mode, then.st_uid, then.st_gid):
+                place.rmdir()
+        except OSError:
+            continue
+    for link in (scratch / "l").glob("*"):
+        link.unlink()
+    for directory in ("l", "merged", "work"):
+        # The kernel leaves its own whiteouts in the work directory.
+        shutil.rmtree(scratch / directory, ignore_errors=True)
