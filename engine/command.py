@@ -31,7 +31,7 @@ HOST_ENVIRONMENT: Mapping[str, str] = {
 }
 
 
-class Cancelled(BuildError):
+class CancelledError(BuildError):
     """The command was stopped because something else failed or the user interrupted."""
 
 
@@ -79,6 +79,13 @@ def cancellable(group: Group) -> Iterator[None]:
         _group.reset(token)
 
 
+def raise_if_cancelled(name: str) -> None:
+    """Raise CancelledError when this thread's group was cancelled: for work that is no command."""
+    group = _group.get()
+    if group is not None and group.cancelled:
+        raise CancelledError(f"{name}: cancelled")
+
+
 def run(
     argv: Sequence[str],
     *,
@@ -90,12 +97,11 @@ def run(
 ) -> None:
     """Run `argv` to its end. `name` is what an error calls it (default: the command itself).
 
-    Raises BuildError when it cannot be started or ends other than with 0, Cancelled when the
+    Raises BuildError when it cannot be started or ends other than with 0, CancelledError when the
     group was cancelled.
     """
     group = _group.get()
-    if group is not None and group.cancelled:
-        raise Cancelled(f"{name or argv[0]}: cancelled")
+    raise_if_cancelled(name or argv[0])
     try:
         process = subprocess.Popen(
             list(argv),
@@ -135,8 +141,7 @@ def run(
             group.discard(process)
     if code == 0:
         return
-    if group is not None and group.cancelled:
-        raise Cancelled(f"{name or argv[0]}: cancelled")
+    raise_if_cancelled(name or argv[0])
     raise BuildError(f"{name or shlex.join(argv[:4])}: {_ending(code)}", "\n".join(tail))
 
 

@@ -225,7 +225,7 @@ def _resolve(target: str, stack: Sequence[Path]) -> str:
         links += 1
         if links > _MAX_LINKS:
             raise BuildError(f"{target}: too many levels of symbolic links in the layers")
-        destination = PurePosixPath(os.readlink(found))
+        destination = PurePosixPath(found.readlink())
         if destination.is_absolute():
             done = PurePosixPath("/")
             todo += reversed(destination.parts[1:])

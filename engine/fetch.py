@@ -1,0 +1,273 @@
+"""Fetching one file that the lock pins by its SHA-256 into the store.
+
+The bytes are hashed while they stream into `tmp/partial-<sha256>`; a broken transfer leaves
+that file and the next attempt (of this or a later process) continues it with a Range request
+(RFC 9110, section 14). Connections are kept and shared between threads. Proxies come from
+the environment as for urllib.request; certificates from SSL_CERT_FILE or REQUESTS_CA_BUNDLE.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from engine.command import raise_if_cancelled
+from engine.derivation import Fetch
+from engine.errors import FetchError
+from engine.events import Event, Sink, silent
+from engine.version import VERSION
+from store import Store
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+ATTEMPTS = 5  # the first, and four retries
+CONNECTIONS = 16  # kept per host; as many as the scheduler has fetching threads
+_CHUNK = 1 << 18
+_PROGRESS_STEP = 1 << 21  # bytes between two progress events
+_TIMEOUT = (20.0, 60.0)  # seconds to connect; of silence while reading
+_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class _TransientError(Exception):
+    """Worth another attempt. Its text is the reason."""
+
+
+class _RangeError(_TransientError):
+    """What an earlier attempt left is longer than the source."""
+
+
+def fetch(wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = 0.5) -> Path:
+    """The file's path in the store, fetched when it is not there yet.
+
+    `pause` is the first wait before a retry, in seconds; it doubles. Raises FetchError, which
+    names the package and the URL.
+    """
+    if (path := store.blob(wanted.output)) is not None:
+        return path
+    with store.lock(f"fetch-{wanted.sha256}"):
+        if (path := store.blob(wanted.output)) is not None:  # another one was quicker
+            return path
+        return _fetch(wanted, store, emit, pause)
+
+
+def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
+    begin = time.monotonic()
+    emit(Event("fetch-start", wanted.name, id=wanted.drv_id, total=wanted.size))
+    partial = store.path / "tmp" / f"partial-{wanted.sha256}"
+    for attempt in range(1, ATTEMPTS + 1):
+        raise_if_cancelled(wanted.name)
+        try:
+            size = _attempt(wanted, partial, emit)
+            break
+        except _TransientError as error:
+            if isinstance(error, _RangeError):
+                partial.unlink(missing_ok=True)
+            if attempt == ATTEMPTS:
+                raise FetchError(
+                    f"{wanted.name}: cannot fetch {shown(wanted.url)}: {error} "
+                    f"(tried {ATTEMPTS} times); check the network and run this again: "
+                    "it continues where it stopped"
+                ) from error
+            time.sleep(pause * 2 ** (attempt - 1))
+    path = store.adopt_blob(partial, wanted.output)
+    seconds = time.monotonic() - begin
+    emit(Event("fetch-finish", wanted.name, id=wanted.drv_id, bytes=size, seconds=seconds))
+    return path
+
+
+def shown(url: str) -> str:
+    """`url` without the user name and password that it may hold."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _attempt(wanted: Fetch, partial: Path, emit: Sink) -> int:
+    """Bring `partial` to its end, verified and synced; returns its size."""
+    with partial.open("a+b") as file:
+        file.seek(0)
+        hasher = hashlib.sha256()
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+        offset = file.tell()
+        resumed = offset > 0
+        if not (wanted.size and offset == wanted.size):
+            with _open(wanted, offset) as (start, chunks):
+                if start == 0 and offset:  # the server sends the whole file again
+                    resumed, offset = False, 0
+                    hasher = hashlib.sha256()
+                    file.truncate(0)
+                offset = _stream(wanted, chunks, file, hasher, offset, emit)
+        found = hasher.hexdigest()
+        if found != wanted.sha256:
+            file.truncate(0)
+            if resumed:
+                raise _TransientError("what an earlier attempt left does not fit")
+            raise FetchError(
+                f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins: its "
+                f"sha256 is {found} ({offset} bytes), expected {wanted.sha256}; if the source "
+                "changed it on purpose, run `envd lock` anew"
+            )
+        file.flush()
+        os.fsync(file.fileno())
+    return offset
+
+
+def _stream(
+    wanted: Fetch,
+    chunks: Iterator[bytes],
+    file: BinaryIO,
+    hasher: hashlib._Hash,
+    offset: int,
+    emit: Sink,
+) -> int:
+    announced = offset
+    for chunk in chunks:
+        raise_if_cancelled(wanted.name)
+        file.write(chunk)
+        hasher.update(chunk)
+        offset += len(chunk)
+        if wanted.size and offset > wanted.size:  # the hash cannot fit any more
+            break
+        if offset - announced >= _PROGRESS_STEP:
+            announced = offset
+            emit(
+                Event(
+                    "fetch-progress", wanted.name, id=wanted.drv_id, bytes=offset,
+                    total=wanted.size,
+                )
+            )
+    return offset
+
+
+@contextmanager
+def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Open the source: where its bytes begin (0 or `offset`), and the bytes."""
+    scheme = urlsplit(wanted.url).scheme
+    if scheme == "file":
+        with _open_file(wanted) as file:
+            file.seek(offset)
+            yield offset, iter(lambda: file.read(_CHUNK), b"")
+    elif scheme in ("http", "https"):
+        with _open_http(wanted, offset) as opened:
+            yield opened
+    else:
+        raise FetchError(
+            f"{wanted.name}: cannot fetch {shown(wanted.url)}: only http, https and file URLs"
+        )
+
+
+def _open_file(wanted: Fetch) -> BinaryIO:
+    path = Path(unquote(urlsplit(wanted.url).path))
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise FetchError(f"{wanted.name}: {path}: {error.strerror}") from error
+
+
+@contextmanager
+def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+    import urllib3
+
+    response = None
+    try:
+        response = _request(wanted.url, offset)
+        start = _start(wanted, response, offset)
+        yield start, response.stream(_CHUNK, decode_content=False)
+        response.release_conn()
+    except urllib3.exceptions.HTTPError as error:
+        raise _TransientError(_reason(error)) from error
+    finally:
+        if response is not None:
+            response.close()
+
+
+def _request(url: str, offset: int) -> BaseHTTPResponse:
+    import urllib3
+
+    parts = urlsplit(url)
+    # Compression on the way would change the bytes that are hashed.
+    headers = {"User-Agent": f"envd/{VERSION}", "Accept-Encoding": "identity"}
+    if parts.username is not None:
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers |= urllib3.make_headers(basic_auth=login)
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+    return _pool(_proxy(url)).request(
+        "GET",
+        shown(url),
+        headers=headers,
+        preload_content=False,
+        timeout=urllib3.Timeout(connect=_TIMEOUT[0], read=_TIMEOUT[1]),
+        retries=urllib3.Retry(total=10, connect=0, read=0, status=0, other=0, redirect=10),
+    )
+
+
+def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
+    """Where the bytes of an answer begin. Raises when it is not an answer to use."""
+    status = response.status
+    if status == 206:
+        given = response.headers.get("Content-Range", "")
+        if given.startswith(f"bytes {offset}-"):
+            return offset
+        raise _TransientError(f"the server sent '{given}' for a range from {offset}")
+    if status == 200:
+        return 0
+    if status == 416:
+        raise _RangeError(f"the server has no byte {offset}")
+    if status in _TRY_AGAIN:
+        raise _TransientError(f"HTTP status {status}")
+    advice = {
+        401: "give a user name and password in the index's URL",
+        403: "the source refuses access",
+        404: "the source no longer has it; run `envd lock` anew",
+        410: "the source no longer has it; run `envd lock` anew",
+    }.get(status, "the source cannot be used")
+    raise FetchError(
+        f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"
+    )
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error, "reason", None)
+    return str(inner if inner is not None else error) or type(error).__name__
+
+
+def _proxy(url: str) -> str:
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return ""
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all", "")
+
+
+@cache
+def _pool(proxy: str) -> PoolManager:
+    """The connections, per proxy ("" for none)."""
+    import urllib3
+
+    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+    if proxy:
+        login = urlsplit(proxy)
+        headers = (
+            urllib3.make_headers(
+                proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}"
+            )
+            if login.username
+            else None
+        )
+        return urllib3.ProxyManager(
+            shown(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
+            ca_certs=authorities,
+        )
+    return urllib3.PoolManager(
+        num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities
+    )

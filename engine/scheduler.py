@@ -1,0 +1,349 @@
+"""The scheduler: brings derivations to their outputs, with as little work as possible.
+
+First everything that is known already is looked up, bottom up, in the store alone. What is
+left is built in threads; before each build its key is looked up again, now that its inputs
+are known, so a change that rebuilt to the same bytes stops there (early cutoff). The files of
+a derivation are fetched only when that derivation is really built.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from engine import fetch
+from engine.build.context import SOURCE_DATE_EPOCH, BuildContext, Builder
+from engine.command import Group, cancellable
+from engine.derivation import Derivation, Fetch
+from engine.errors import BuildError, EnvdError
+from engine.events import Event, Sink, silent
+from store import Store
+from store.model import Object
+
+Substituter = Callable[[str], Object | None]  # build key -> object now in the store, or None
+
+
+def realise(
+    targets: Sequence[Derivation],
+    store: Store,
+    builders: Mapping[str, Builder],
+    *,
+    jobs: int | None = None,
+    emit: Sink = silent,
+    force: bool = False,
+    substituters: Sequence[Substituter] = (),
+) -> dict[str, str]:
+    """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
+
+    `jobs` is how many builders run at once (default: the number of cores); `force` builds
+    again what the store has. The first failure stops everything else; it is raised as an
+    EnvdError whose text names the derivation. Garbage collection is kept away meanwhile; make
+    a root for the outputs, under `store.in_use()`, to keep them.
+    """
+    plan = in_order(targets)
+    for derivation in plan:
+        if derivation.kind not in builders:
+            raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
+    with store.in_use():
+        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters)
+        pending = run.look_up(plan)
+        if pending:
+            run.build(pending)
+    return run.outputs
+
+
+def in_order(targets: Iterable[Derivation]) -> list[Derivation]:
+    """Every derivation that `targets` need, inputs first; each once. The order is stable."""
+    ordered: dict[str, Derivation] = {}
+    seen: set[str] = set()
+    # No recursion: a chain may be deeper than Python's stack.
+    todo: list[tuple[Derivation, bool]] = [(t, False) for t in reversed(list(targets))]
+    while todo:
+        derivation, inputs_done = todo.pop()
+        if inputs_done:
+            ordered.setdefault(derivation.drv_id, derivation)
+        elif derivation.drv_id not in seen:
+            seen.add(derivation.drv_id)
+            todo.append((derivation, True))
+            todo += [
+                (i.derivation, False)
+                for i in reversed(derivation.inputs)
+                if isinstance(i.derivation, Derivation)
+            ]
+    return list(ordered.values())
+
+
+class _Run:
+    """One call of `realise`. Only the calling thread changes its state; workers return values."""
+
+    def __init__(
+        self,
+        store: Store,
+        builders: Mapping[str, Builder],
+        jobs: int,
+        emit: Sink,
+        force: bool,
+        substituters: Sequence[Substituter],
+    ) -> None:
+        self.outputs: dict[str, str] = {}
+        self._store = store
+        self._builders = builders
+        self._jobs = jobs
+        self._emit = emit
+        self._force = force
+        self._substituters = substituters
+        self._group = Group()
+        self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
+        self._running = 0
+        self._ready: deque[Derivation] = deque()
+        self._lacking: dict[str, set[str]] = {}  # drv_id -> drv_ids of unrealised inputs
+        self._users: dict[str, list[Derivation]] = {}  # drv_id -> who waits for it
+        self._unfetched: dict[str, set[str]] = {}  # drv_id -> digests on their way
+        self._fetching: dict[str, list[Derivation]] = {}  # digest -> who waits for it
+
+    # What is known already
+
+    def look_up(self, plan: Sequence[Derivation]) -> list[Derivation]:
+        """Find what is in the store; return the others, inputs first."""
+        pending = []
+        for derivation in plan:
+            for item in derivation.inputs:
+                if isinstance(item.derivation, Fetch):
+                    self.outputs[item.derivation.drv_id] = item.derivation.output
+            known = all(i.derivation.drv_id in self.outputs for i in derivation.inputs)
+            found = self._realised(derivation.build_key(self.outputs)) if known else None
+            if found is None:
+                pending.append(derivation)
+            else:
+                self._cached(derivation, found)
+                self.outputs[derivation.drv_id] = found.id
+        return pending
+
+    def _realised(self, key: str) -> Object | None:
+        if self._force:
+            return None
+        realisation = self._store.realisation(key)
+        return None if realisation is None else self._store.get(realisation.output)
+
+    def _cached(self, derivation: Derivation, found: Object) -> None:
+        self._emit(
+            Event(
+                "cached", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=found.size,
+            )
+        )
+
+    # The loop
+
+    def build(self, pending: Sequence[Derivation]) -> None:
+        """Realise `pending`, whose other inputs are known."""
+        waiting = {d.drv_id for d in pending}
+        for derivation in pending:
+            lacking = {i.derivation.drv_id for i in derivation.inputs} & waiting
+            self._lacking[derivation.drv_id] = lacking
+            for drv_id in lacking:
+                self._users.setdefault(drv_id, []).append(derivation)
+            if not lacking:
+                self._ready.append(derivation)
+        self._fetchers = ThreadPoolExecutor(fetch.CONNECTIONS, "fetch")
+        self._workers = ThreadPoolExecutor(self._jobs, "build")
+        try:
+            while self._ready or self._running:
+                while self._ready:
+                    self._begin(self._ready.popleft())
+                if self._running:
+                    then, future = self._finished.get()
+                    self._running -= 1
+                    then(future.result())
+        except BaseException:
+            # KeyboardInterrupt too: no thread and no command outlives this call.
+            self._group.cancel()
+            raise
+        finally:
+            self._fetchers.shutdown(wait=True, cancel_futures=True)
+            self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, function: Callable[[], Any], then: Callable[[Any], None]
+    ) -> None:
+        """Run `function` in `pool`, then `then` with its result in the calling thread."""
+
+        def guarded() -> Any:
+            with cancellable(self._group):
+                return function()
+
+        self._running += 1
+        future = pool.submit(guarded)
+        future.add_done_callback(lambda done: self._finished.put((then, done)))
+
+    def _begin(self, derivation: Derivation) -> None:
+        """All inputs are realised."""
+        key = derivation.build_key(self.outputs)
+        if (found := self._realised(key)) is not None:
+            self._cached(derivation, found)
+            self._settle(derivation, found)
+        elif self._substituters and not self._force:
+            self._submit(
+                self._fetchers,
+                lambda: self._substitute(derivation, key),
+                lambda got: self._need_files(derivation, key)
+                if got is None
+                else self._settle(derivation, got),
+            )
+        else:
+            self._need_files(derivation, key)
+
+    def _settle(self, derivation: Derivation, made: Object) -> None:
+        self.outputs[derivation.drv_id] = made.id
+        for user in self._users.pop(derivation.drv_id, ()):
+            lacking = self._lacking[user.drv_id]
+            lacking.discard(derivation.drv_id)
+            if not lacking:
+                self._ready.append(user)
+
+    # Files
+
+    def _need_files(self, derivation: Derivation, key: str) -> None:
+        missing = {
+            i.derivation.output: i.derivation
+            for i in derivation.inputs
+            if isinstance(i.derivation, Fetch) and self._store.blob(i.derivation.output) is None
+        }
+        if not missing:
+            self._start(derivation, key)
+            return
+        self._unfetched[derivation.drv_id] = set(missing)
+        for digest, wanted in missing.items():
+            if digest in self._fetching:
+                self._fetching[digest].append(derivation)
+                continue
+            self._fetching[digest] = [derivation]
+            self._submit(self._fetchers, self._fetcher(wanted), self._fetched(digest))
+
+    def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
+        def run() -> Path:
+            with _failure_events(self._emit, wanted.name, wanted.drv_id, self._group):
+                return fetch.fetch(wanted, self._store, self._emit)
+
+        return run
+
+    def _fetched(self, digest: str) -> Callable[[Path], None]:
+        def then(_: Path) -> None:
+            for derivation in self._fetching.pop(digest):
+                unfetched = self._unfetched[derivation.drv_id]
+                unfetched.discard(digest)
+                if not unfetched:
+                    self._start(derivation, derivation.build_key(self.outputs))
+
+        return then
+
+    # Work, in threads
+
+    def _substitute(self, derivation: Derivation, key: str) -> Object | None:
+        begin = time.monotonic()
+        for substituter in self._substituters:
+            found = substituter(key)
+            if found is None:
+                continue
+            self._store.realise(key, found.id, derivation.name)
+            self._emit(
+                Event(
+                    "substitute", derivation.name, id=derivation.drv_id, bytes=found.size,
+                    seconds=time.monotonic() - begin,
+                )
+            )
+            return found
+        return None
+
+    def _start(self, derivation: Derivation, key: str) -> None:
+        outputs = dict(self.outputs)
+
+        def work() -> Object:
+            with _failure_events(self._emit, derivation.name, derivation.drv_id, self._group):
+                return self._build(derivation, key, outputs)
+
+        self._submit(self._workers, work, lambda made: self._settle(derivation, made))
+
+    def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
+        store = self._store
+        with store.lock(f"build-{key}"):
+            if (found := self._realised(key)) is not None:  # another process was quicker
+                self._cached(derivation, found)
+                return found
+            begin = time.monotonic()
+            self._emit(
+                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
+            )
+            references = tuple(
+                outputs[i.derivation.drv_id] for i in derivation.inputs if i.role == "layer"
+            )
+            with store.scratch(re.sub(r"[^A-Za-z0-9._-]+", "-", derivation.name)) as scratch:
+                context = BuildContext(
+                    name=derivation.name,
+                    parameters=derivation.parameters,
+                    layers=tuple(store.tree(r) for r in references),
+                    files=self._files(derivation),
+                    scratch=scratch,
+                    log=self._logger(derivation),
+                )
+                tree = self._builders[derivation.kind](context)
+                made = store.capture(tree, derivation.name, references, SOURCE_DATE_EPOCH)
+            self._compare(derivation, key, made)
+            store.realise(key, made.id, derivation.name)
+        self._emit(
+            Event(
+                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=made.size, seconds=time.monotonic() - begin,
+            )
+        )
+        return made
+
+    def _files(self, derivation: Derivation) -> tuple[tuple[str, Path], ...]:
+        files = []
+        for item in derivation.inputs:
+            if isinstance(item.derivation, Fetch) and item.role == "file":
+                # Here already; asked for again in case that it was taken away meanwhile.
+                path = fetch.fetch(item.derivation, self._store, self._emit)
+                files.append((item.derivation.name, path))
+        return tuple(files)
+
+    def _logger(self, derivation: Derivation) -> Callable[[str], None]:
+        return lambda line: self._emit(
+            Event("log", derivation.name, id=derivation.drv_id, text=line)
+        )
+
+    def _compare(self, derivation: Derivation, key: str, made: Object) -> None:
+        """After a forced build: say when the same inputs gave other bytes."""
+        before = self._store.realisation(key) if self._force else None
+        if before is not None and before.output != made.id:
+            text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
+            self._emit(Event("message", derivation.name, id=derivation.drv_id, text=text))
+
+
+class _failure_events:  # noqa: N801 - reads as a with statement's verb
+    """Emit "failed" for what its block raises, and make every error name its derivation."""
+
+    def __init__(self, emit: Sink, name: str, drv_id: str, group: Group) -> None:
+        self._emit, self._name, self._id, self._group = emit, name, drv_id, group
+
+    def __enter__(self) -> None:
+        if self._group.cancelled:
+            raise BuildError(f"{self._name}: cancelled")
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None or self._group.cancelled:
+            return
+        self._emit(Event("failed", self._name, id=self._id, text=str(error)))
+        if not isinstance(error, Exception):
+            return
+        if isinstance(error, EnvdError) and self._name in str(error):
+            return
+        log = error.log if isinstance(error, BuildError) else ""
+        raise BuildError(f"{self._name}: {error or type(error).__name__}", log) from error
