@@ -1,0 +1,47 @@
+"""Servers that integration tests share. One of each for the whole run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration import servers
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[str]:
+    """The DOCKER_HOST of a real engine."""
+    with _failing_clearly(), servers.docker_engine() as host:
+        yield host
+
+
+@pytest.fixture(scope="session")
+def registry_server() -> Iterator[servers.RegistryServer]:
+    """A real registry without authentication, with its access log."""
+    with _failing_clearly(), servers.registry() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def registry(registry_server: servers.RegistryServer) -> str:
+    """That registry's "127.0.0.1:PORT"."""
+    return registry_server.address
+
+
+@pytest.fixture(scope="session")
+def registry_auth() -> Iterator[servers.RegistryServer]:
+    """A real registry that wants `servers.USER` and `servers.PASSWORD`."""
+    with _failing_clearly(), servers.registry(auth=True) as server:
+        yield server
+
+
+class _failing_clearly:  # noqa: N801  (used as a statement)
+    """A server that cannot be run fails the tests; it never skips them."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, servers.ServerError):
+            pytest.fail(str(error), pytrace=False)
