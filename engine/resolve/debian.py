@@ -1,0 +1,165 @@
+"""Debian and Ubuntu releases: what `base(os=...)` names, and where their packages come from."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from engine.errors import ResolveError
+from grammar.environment import Base, Environment
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release of a distribution. `python` is its python3's "X.Y", `glibc` its libc's."""
+
+    os: str
+    family: str  # "debian" | "ubuntu"
+    suite: str
+    python: str
+    glibc: str
+    components: str
+    keyring: str
+
+
+_DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_UBUNTU_KEYS = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+
+RELEASES = {
+    release.os: release
+    for release in (
+        Release("debian11", "debian", "bullseye", "3.9", "2.31", "main", _DEBIAN_KEYS),
+        Release("debian12", "debian", "bookworm", "3.11", "2.36", "main", _DEBIAN_KEYS),
+        Release("debian13", "debian", "trixie", "3.13", "2.41", "main", _DEBIAN_KEYS),
+        Release("ubuntu20.04", "ubuntu", "focal", "3.8", "2.31", "main universe", _UBUNTU_KEYS),
+        Release("ubuntu22.04", "ubuntu", "jammy", "3.10", "2.35", "main universe", _UBUNTU_KEYS),
+        Release("ubuntu24.04", "ubuntu", "noble", "3.12", "2.39", "main universe", _UBUNTU_KEYS),
+    )
+}
+
+_PUBLIC_UBUNTU = "http://archive.ubuntu.com/ubuntu"
+
+
+def release_of(base: Base) -> Release:
+    """The release that `base` names. Raises ResolveError for one that is not known."""
+    release = RELEASES.get(base.os)
+    if release is None:
+        close = get_close_matches(base.os, RELEASES, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(RELEASES)}"
+        raise ResolveError(f"{base.position}: base has no os '{base.os}'; {hint}")
+    return release
+
+
+def python_of(base: Base) -> str:
+    """The target's Python ("3.11"), or "" when no Python was asked for.
+
+    Raises ResolveError when the release carries another than the one asked for.
+    """
+    if not base.language.startswith("python"):
+        return ""
+    release = release_of(base)
+    wanted = base.language.removeprefix("python").removeprefix("3").removeprefix(".")
+    if wanted and release.python != f"3.{wanted}":
+        having = [r.os for r in RELEASES.values() if r.python == f"3.{wanted}"]
+        hint = f"; {having[0]} does" if having else ""
+        raise ResolveError(
+            f"{base.position}: {base.os} carries Python {release.python}, not 3.{wanted}{hint}"
+        )
+    return release.python
+
+
+# -- sources ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _HostSource:
+    uri: str
+    suites: tuple[str, ...]
+
+
+def _host_sources(directory: Path = Path("/etc/apt")) -> Iterator[_HostSource]:
+    """The machine's own apt sources (sources.list(5), both formats)."""
+    lists = [directory / "sources.list", *sorted((directory / "sources.list.d").glob("*.list"))]
+    for path in lists:
+        if not path.is_file():
+            continue
+        for line in path.read_text("utf-8", "replace").splitlines():
+            match = re.match(r"\s*deb\s+(?:\[[^\]]*\]\s*)?(\S+)\s+(\S+)", line)
+            if match:
+                yield _HostSource(match[1], (match[2],))
+    for path in sorted((directory / "sources.list.d").glob("*.sources")):
+        for stanza in re.split(r"\n\s*\n", path.read_text("utf-8", "replace")):
+            rows = [r for r in stanza.splitlines() if not r.startswith("#")]
+            fields = dict(
+                (k.strip().lower(), v.split())
+                for k, _, v in (row.partition(":") for row in rows)
+                if v
+            )
+            if "deb" in fields.get("types", []):
+                for uri in fields.get("uris", []):
+                    yield _HostSource(uri, tuple(fields.get("suites", [])))
+
+
+def _host_mirror(family: str, *, security: bool) -> str | None:
+    for source in _host_sources():
+        path = urlsplit(source.uri).path.rstrip("/")
+        if not source.uri.startswith(("http://", "https://")):
+            continue
+        for_security = path.endswith("-security") or any("security" in s for s in source.suites)
+        if path.endswith((f"/{family}", f"/{family}-security")) and for_security == security:
+            return source.uri.rstrip("/")
+    return None
+
+
+def mirror(family: str) -> str:
+    """The archive of a family: ENVD_<FAMILY>_MIRROR, or the machine's own.
+
+    Raises ResolveError when neither says where it is.
+    """
+    setting = f"ENVD_{family.upper()}_MIRROR"
+    found = os.environ.get(setting) or _host_mirror(family, security=False)
+    if not found and family == "ubuntu":
+        found = _PUBLIC_UBUNTU
+    if not found:
+        raise ResolveError(
+            f"this machine's apt sources name no {family} archive; set {setting} to one's URL, or "
+            "write config.apt_source(source=URL)"
+        )
+    return found.rstrip("/")
+
+
+def security_mirror() -> str:
+    """Debian's security archive: ENVD_DEBIAN_SECURITY_MIRROR, the machine's own, or beside the
+    main one."""
+    given = os.environ.get("ENVD_DEBIAN_SECURITY_MIRROR")
+    if not given and not os.environ.get("ENVD_DEBIAN_MIRROR"):
+        given = _host_mirror("debian", security=True)
+    return (given or f"{mirror('debian')}-security").rstrip("/")
+
+
+def sources(environment: Environment) -> tuple[str, ...]:
+    """sources.list lines to resolve from, without signed-by options."""
+    release = release_of(environment.base)
+    given = environment.apt_source
+    if given and not re.match(r"\s*https?://\S+\s*$", given):
+        return tuple(
+            line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#"
+        )
+    main = given.strip().rstrip("/") if given else mirror(release.family)
+    parts = release.components
+    if release.family == "ubuntu":
+        return tuple(
+            f"deb {main} {release.suite}{pocket} {parts}"
+            for pocket in ("", "-updates", "-security")
+        )
+    security = f"{main}-security" if given else security_mirror()
+    return (
+        f"deb {main} {release.suite} {parts}",
+        f"deb {main} {release.suite}-updates {parts}",
+        f"deb {security} {release.suite}-security {parts}",
+    )

@@ -1,0 +1,262 @@
+"""The whole path with real parts: spec to lock to image to a running container."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.envd import Envd, docker
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DEMO = """
+def build():
+    base(os="debian12", language="python3")
+    install.python_packages(["numpy", "jupyter"])
+    install.cuda(version="12.9")
+    shell("zsh")
+    config.jupyter(token="secret")
+"""
+
+SMALL = """
+def build():
+    base(os="debian12", language="python3")
+    install.python_packages({packages})
+    shell("zsh")
+    run(["echo built > /etc/built", "rm /etc/issue"])
+"""
+
+# Thirty pure packages without dependencies, so that each is one small wheel.
+THIRTY = """
+    attrs certifi chardet click colorama decorator docutils filelock idna iniconfig
+    itsdangerous jmespath markdown markupsafe more-itertools mpmath networkx packaging
+    pathspec platformdirs ply pluggy pyasn1 pycparser pygments pyparsing pytz six toolz wheel
+""".split()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for this module, so that bases are bootstrapped once."""
+    return tmp_path_factory.mktemp("store")
+
+
+def small(packages: list[str]) -> str:
+    return SMALL.format(packages=json.dumps(packages))
+
+
+def test_demo_runs_in_docker(shared: Path, tmp_path: Path, docker_engine: str) -> None:
+    envd = Envd(shared, tmp_path / "demo", {"DOCKER_HOST": docker_engine})
+    envd.spec(DEMO)
+    image = envd.run("build", "-t", "envd-test:demo").stdout
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", image)
+    assert docker("inspect", "-f", "{{.Id}}", "envd-test:demo", host=docker_engine) == image
+
+    def run(*argv: str) -> str:
+        return docker("run", "--rm", "--network=none", image, *argv, host=docker_engine)
+
+    assert run("python3", "-c", "import numpy; print(numpy.arange(3).sum())") == "3"
+    assert run("python", "-c", "import ctypes; ctypes.CDLL('libcudart.so.12'); print('cuda')") == "cuda"
+    assert run("sh", "-c", "getent passwd root | cut -d: -f7; echo $SHELL").split() == [
+        "/bin/zsh", "/bin/zsh",
+    ]
+    name = docker("run", "-d", "--network=host", image, host=docker_engine)
+    try:
+        assert _jupyter_answers("http://127.0.0.1:8888/api/status?token=secret")
+        assert _status("http://127.0.0.1:8888/api/status") == 403
+    finally:
+        start = time.monotonic()
+        docker("stop", "-t", "30", name, host=docker_engine)
+        took = time.monotonic() - start
+        docker("rm", "-f", name, host=docker_engine)
+    assert took < 25, "the container had to be killed"
+
+
+def _status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _jupyter_answers(url: str) -> bool:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return "started" in json.load(answer)
+        except OSError:
+            time.sleep(0.5)
+    return False
+
+
+def test_one_changed_package_builds_one_object(shared: Path, tmp_path: Path) -> None:
+    envd = Envd(shared, tmp_path / "thirty")
+    packages = [p for p in THIRTY if p != "six"]
+    envd.spec(small([*packages, "six==1.16.0"]))
+    envd.run("build", "--no-load", "--progress=json")
+    envd.spec(small([*packages, "six==1.17.0"]).replace('run(["echo built > /etc/built", "rm /etc/issue"])', ""))
+    envd.run("build", "--no-load", "--progress=json")
+    envd.spec(small([*packages, "six==1.16.0"]).replace('run(["echo built > /etc/built", "rm /etc/issue"])', ""))
+    envd.run("build", "--no-load", "--progress=json")
+    envd.spec(small([*packages, "six==1.15.0"]).replace('run(["echo built > /etc/built", "rm /etc/issue"])', ""))
+    done = envd.run("build", "--no-load", "--progress=json")
+    assert done.names("finish") == ["six-1.15.0"]
+    assert len(done.names("fetch-finish")) == 1
+
+
+def test_second_build_starts_nothing(shared: Path, tmp_path: Path, docker_engine: str) -> None:
+    envd = Envd(shared, tmp_path / "again", {"DOCKER_HOST": docker_engine})
+    envd.spec(small(["six"]))
+    image = envd.run("build").stdout
+    # a network namespace of its own: nothing but the engine's unix socket can be reached
+    offline = Envd(shared, envd.project, envd.environment, ("unshare", "--net"))
+    again = offline.run("build", "--progress=json")
+    assert again.stdout == image
+    assert again.names("start") == again.names("fetch-start") == []
+    # the same without the memo: everything is found in the store
+    (envd.project / "build.envd").write_text(small(["six"]) + "\n# a comment\n")
+    slow = offline.run("build", "--progress=json")
+    assert slow.stdout == image
+    assert slow.names("start") == slow.names("fetch-start") == []
+    assert slow.names("cached") != []
+
+
+def test_kill_in_the_middle_then_build(tmp_path: Path) -> None:
+    envd = Envd(tmp_path / "store", tmp_path / "killed")
+    envd.spec(small(["six", "idna", "click"]))
+    envd.run("lock")
+    command = [str(ROOT / ".venv/bin/envd") if (ROOT / ".venv/bin/envd").exists() else "envd",
+               "build", "--no-load", "--progress=json"]
+    for wait_for in ("fetch-finish", "start", "finish"):
+        process = subprocess.Popen(
+            command, cwd=envd.project, env={**os.environ, "ENVD_STORE": str(envd.store)},
+            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
+        )
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("{") and json.loads(line)["kind"] == wait_for:
+                break
+        time.sleep(0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+    envd.run("build", "--no-load")
+    assert envd.run("store", "verify").stdout == "store is clean"
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[str]:
+    """A fresh ordinary user with a range of subordinate ids."""
+    name = f"envdtest{os.getpid() % 10000}"
+    subprocess.run(["useradd", "-m", name], check=True)
+    subprocess.run(
+        ["usermod", "--add-subuids", "500000-565535", "--add-subgids", "500000-565535", name],
+        check=True,
+    )
+    try:
+        yield name
+    finally:
+        subprocess.run(["pkill", "-9", "-u", name], check=False)
+        subprocess.run(["userdel", "-r", name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def readable_copy() -> Iterator[Path]:
+    """envd and its dependencies where any user may read them."""
+    directory = Path(tempfile.mkdtemp(prefix="envd-copy-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    packages = next(p for p in sys.path if p.endswith("site-packages"))
+    for source in (packages, *(str(ROOT / name) for name in ("grammar", "store", "engine"))):
+        subprocess.run(["cp", "-r", "--no-preserve=mode,ownership", source, str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def test_same_lock_gives_the_same_image_for_root_and_user(
+    shared: Path, tmp_path: Path, ordinary_user: str, readable_copy: Path
+) -> None:
+    root = Envd(shared, tmp_path / "asroot", {"TZ": "Asia/Kolkata", "LANG": "C.UTF-8"})
+    root.spec(small(["six", "numpy"]))
+    root.run("build", "-o", f"oci:{tmp_path}/root.tar")
+    home = Path(f"~{ordinary_user}").expanduser()
+    project = home / "elsewhere" / "asroot"
+    project.mkdir(parents=True)
+    for name in ("build.envd", "envd.lock"):
+        shutil.copy(root.project / name, project / name)
+    subprocess.run(["chown", "-R", f"{ordinary_user}:", str(home)], check=True)
+    script = (
+        f"umask 077; cd {project} && exec {Path(sys.executable).resolve()} -m engine.cli.main"
+        f" build --locked -o oci:{home}/user.tar"
+    )
+    done = subprocess.run(
+        ["runuser", "-u", ordinary_user, "--", "env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+         f"HOME={home}", "TZ=America/New_York", "LC_ALL=C", f"ENVD_STORE={home}/deep/store",
+         f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
+         *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "CERT_DIR", "_proxy"))),
+         "sh", "-c", script],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (home / "user.tar").read_bytes() == (tmp_path / "root.tar").read_bytes()
+
+
+def test_others_accept_the_image_and_pull_gives_the_same_id(
+    shared: Path, tmp_path: Path, docker_engine: str, registry: str
+) -> None:
+    envd = Envd(shared, tmp_path / "peer", {"DOCKER_HOST": docker_engine})
+    envd.spec(small(["six"]))
+    image = envd.run("build").stdout
+    reference = f"{registry}/team/peer:v1"
+    pushed = envd.run("push", reference).stdout
+    digest = pushed.rpartition("@")[2]
+    skopeo = subprocess.run(
+        ["skopeo", "inspect", "--tls-verify=false", f"docker://{reference}"],
+        capture_output=True, text=True, check=True,
+    )
+    assert json.loads(skopeo.stdout)["Digest"] == digest
+    docker("rmi", "-f", image, host=docker_engine)
+    docker("pull", reference, host=docker_engine)
+    assert docker("inspect", "-f", "{{.Id}}", reference, host=docker_engine) == image
+
+    envd.run("build", "-o", f"oci-dir:{tmp_path}/layout")
+    subprocess.run(
+        ["umoci", "unpack", "--image", f"{tmp_path}/layout:dev", f"{tmp_path}/bundle"],
+        check=True, capture_output=True,
+    )
+    assert (tmp_path / "bundle/rootfs/etc/built").read_text() == "built\n"
+    assert not (tmp_path / "bundle/rootfs/etc/issue").exists()
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "says"),
+    [
+        ("def build(:\n", 2, "build.envd:1:11"),
+        ("def build():\n    bse()\n", 2, "base"),
+        ("def build():\n    install.apt_packages(['no-such-package-here'])\n", 1, "build.envd:2:"),
+    ],
+)
+def test_bad_input_gives_one_clear_error(
+    shared: Path, tmp_path: Path, spec: str, code: int, says: str
+) -> None:
+    envd = Envd(shared, tmp_path / "bad")
+    envd.spec(spec)
+    done = envd.run("build", "--no-load", check=False)
+    assert done.code == code
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
