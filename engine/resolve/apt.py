@@ -12,7 +12,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +59,9 @@ class Apt:
             ) from error
 
     def _lists(self) -> list[Path]:
-        lists = self.directory / "lists"
-        return sorted(p for p in lists.iterdir() if p.name.endswith("_Packages"))
+        lists = (self.directory / "lists").glob("*_Packages")
+        # The same version may be in two archives: the main one keeps its files for longer.
+        return sorted(lists, key=lambda p: ("security" in p.name, p.name))
 
     @cached_property
     def _index(self) -> dict[str, list[str]]:
@@ -285,9 +286,16 @@ def check_names(apt: Apt, requests: Sequence[Request]) -> None:
 
 
 def bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
-    """The .debs of a minimal system with `extra`. Raises ResolveError."""
-    names = [*apt.required(), "apt", *extra]
-    return [apt.locked(n, v) for n, v in apt.solve(names, "")]
+    """The .debs of a minimal system with `extra`; those that must lie there before dpkg can run
+    are marked "essential". Raises ResolveError."""
+    required = apt.required()
+    essential = {name for name, _ in apt.solve(required, "")}
+    found = []
+    for name, version in apt.solve([*required, "apt", *extra], ""):
+        package = apt.locked(name, version)
+        mark = {"essential": "yes"} if name in essential else {}
+        found.append(replace(package, extra={**package.extra, **mark}))
+    return found
 
 
 def resolve(apt: Apt, requests: Sequence[Request], status: str) -> list[LockedPackage]:

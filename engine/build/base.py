@@ -1,0 +1,112 @@
+"""The base: a root file system bootstrapped from exactly the .debs that the lock pins.
+
+As debootstrap and mmdebstrap do it: the essential packages are unpacked by hand into a merged
+/usr, then dpkg installs everything properly inside, without network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import command, sandbox
+from engine.build import debs
+from engine.build.context import BuildContext
+from engine.derivation import Derivation
+from engine.lock import LockedBase
+
+KIND = "base"
+VERSION = 1
+
+_MERGED = ("bin", "lib", "lib64", "sbin")
+_DIRECTORIES = (("", 0o755), ("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("run", 0o755),
+                ("tmp", 0o1777), ("etc", 0o755), ("usr", 0o755), ("var", 0o755),
+                ("var/lib", 0o755), ("var/lib/dpkg", 0o755))
+
+# `dpkg -i` of all at once: what is essential works already, as it lies unpacked, so that
+# maintainer scripts can run; --force-depends because it unpacks in no order.
+_INSTALL = """
+set -e
+rm -f /usr/sbin/policy-rc.d
+printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
+chmod 755 /usr/sbin/policy-rc.d
+dpkg --force-depends --force-unsafe-io --install "$@"
+dpkg --configure --pending
+rm -f /usr/sbin/policy-rc.d
+"""
+
+
+def derivation(base: LockedBase) -> Derivation:
+    """The derivation of a bootstrapped base."""
+    return Derivation(
+        KIND,
+        f"base-{base.os}",
+        VERSION,
+        debs.fetches(base.packages),
+        {
+            "sources": list(base.sources),
+            "essential": sorted(p.file.name for p in base.packages if p.extra.get("essential")),
+        },
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Bootstrap. Raises BuildError with dpkg's log."""
+    root = context.scratch / "upper"
+    _skeleton(root)
+    place = context.scratch / "debs"
+    names = debs.bring(context.files, place)
+    essential = list(context.parameters["essential"])
+    for name in essential:
+        _extract(place / name, root, context)
+    bind = sandbox.Bind(place, debs.DEBS)
+
+    def dpkg(packages: Sequence[str]) -> None:
+        sandbox.run(
+            ["sh", "-c", _INSTALL, "sh", *packages], layers=(), scratch=context.scratch,
+            binds=(bind,), log=context.log, name=context.name,
+        )
+
+    first = [f"{debs.DEBS}/{name}" for name in essential]
+    dpkg(first)
+    if rest := [name for name in names if name not in first]:
+        dpkg(rest)
+    debs.clean(root)
+    _finish(root, context.parameters["sources"])
+    return root
+
+
+def _skeleton(root: Path) -> None:
+    for name, mode in _DIRECTORIES:
+        directory = root / name
+        directory.mkdir(exist_ok=True)
+        directory.chmod(mode)
+    for name in _MERGED:
+        (root / "usr" / name).mkdir()
+        (root / "usr" / name).chmod(0o755)
+        (root / name).symlink_to(f"usr/{name}")
+    for name in ("status", "available"):
+        path = root / "var/lib/dpkg" / name
+        path.write_text("")
+        path.chmod(0o644)
+
+
+def _extract(deb: Path, root: Path, context: BuildContext) -> None:
+    command.run(
+        ["sh", "-ec", 'dpkg-deb --fsys-tarfile "$1" | tar --keep-directory-symlink -xpf - -C "$2"',
+         "sh", str(deb), str(root)],
+        log=context.log, name=context.name,
+    )
+
+
+def _finish(root: Path, sources: Sequence[str]) -> None:
+    files = {
+        "etc/apt/sources.list": "".join(f"{line}\n" for line in sources),
+        "etc/hostname": "envd\n",
+        "etc/resolv.conf": "",
+    }
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)

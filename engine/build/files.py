@@ -1,0 +1,105 @@
+"""`io.copy(...)`: files of the project, as a layer of their own.
+
+The derivation holds a fingerprint of the files' content, so it changes when they do. The files
+are read again when it is built; a change in between is noticed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from engine.build.context import BuildContext
+from engine.derivation import Derivation
+from engine.errors import BuildError, UsageError
+from engine.fingerprint import fingerprint
+from grammar.environment import Copy
+
+KIND = "files"
+VERSION = 1
+
+
+def source_of(step: Copy, directory: Path) -> Path:
+    """The file or directory that a copy reads. Raises UsageError when it is not there or is
+    outside of the project."""
+    source = directory / step.source
+    if not source.exists():
+        raise UsageError(
+            f"{step.position}: io.copy: no such file '{step.source}' in {directory}"
+        )
+    if not source.resolve().is_relative_to(directory.resolve()):
+        raise UsageError(
+            f"{step.position}: io.copy: '{step.source}' is outside of the project's directory"
+        )
+    return source
+
+
+def target_of(step: Copy, source: Path) -> str:
+    """Where it goes: into `target` when that ends in "/", else as it, as cp(1) and COPY do."""
+    target = step.target if step.target.startswith("/") else f"/root/{step.target}"
+    if target.endswith("/") and not source.is_dir():
+        target += source.name
+    target = os.path.normpath(target)
+    if target == "/":
+        raise UsageError(f"{step.position}: io.copy: cannot replace the root directory")
+    return target
+
+
+def derivation(step: Copy, directory: Path) -> Derivation:
+    """The derivation of one copy. Raises UsageError."""
+    source = source_of(step, directory)
+    return Derivation(
+        KIND,
+        f"copy-{source.name or 'files'}",
+        VERSION,
+        (),
+        {"target": target_of(step, source), "content": fingerprint(source)},
+    )
+
+
+class BuilderOfFiles:
+    """A builder that knows where the project's files are (`sources`: content fingerprint -> path):
+    their paths are no part of a hash."""
+
+    def __init__(self, sources: dict[str, Path]) -> None:
+        self._sources = sources
+
+    def __call__(self, context: BuildContext) -> Path:
+        """Copy. Raises BuildError when the files changed since they were planned."""
+        content = str(context.parameters["content"])
+        source = self._sources[content]
+        upper = context.scratch / "upper"
+        upper.mkdir()
+        upper.chmod(0o755)
+        target = upper / str(context.parameters["target"]).lstrip("/")
+        for parent in reversed(target.relative_to(upper).parents):
+            (upper / parent).mkdir(exist_ok=True)
+            (upper / parent).chmod(0o755)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True)
+        else:
+            shutil.copyfile(source, target)
+            shutil.copymode(source, target)
+        _normalise(target)
+        if fingerprint(target) != content:
+            raise BuildError(f"{context.name}: {source} changed while it was copied; build again")
+        return upper
+
+
+def _normalise(path: Path) -> None:
+    """Owner root; modes from the executable bit alone, as git keeps them."""
+    info = path.lstat()
+    os.chown(path, 0, 0, follow_symlinks=False)
+    if stat.S_ISLNK(info.st_mode):
+        return
+    if stat.S_ISDIR(info.st_mode):
+        path.chmod(0o755)
+        for child in path.iterdir():
+            _normalise(child)
+        # Its own time says when it was copied here: no part of its content.
+        os.utime(path, (0, 0))
+        return
+    path.chmod(0o755 if info.st_mode & 0o111 else 0o644)
+    os.utime(path, (0, 0))

@@ -1,0 +1,88 @@
+"""What starts with the container: Jupyter, daemons, init commands, under s6.
+
+s6 (Debian's package) supervises: it restarts what dies, and ends everything on the container's
+stop signal. Layout of a scan directory: s6-svscan(1), servicedir.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from engine.build.context import BuildContext
+from engine.derivation import Derivation
+from grammar.environment import Environment, Jupyter
+
+KIND = "services"
+VERSION = 1
+
+ENTRY = "/usr/local/bin/envd-init"
+_SERVICES = "/etc/envd/services"
+
+# With a command, the container runs that; without one, the services, until it is stopped.
+_INIT = f"""\
+#!/bin/sh
+# Made by envd.
+[ $# -eq 0 ] || exec "$@"
+for script in /etc/envd/init.d/*; do
+    [ ! -e "$script" ] || sh "$script" || exit
+done
+# s6 writes beside its service definitions: they are used from a copy in /run.
+rm -rf /run/envd && mkdir -p /run/envd && cp -r {_SERVICES} /run/envd/services
+exec s6-svscan /run/envd/services
+"""
+
+
+def packages_for_services() -> tuple[str, ...]:
+    """The Debian packages that supervision needs."""
+    return ("s6",)
+
+
+def jupyter_command(jupyter: Jupyter) -> list[str]:
+    """The command line of a Jupyter server. An empty token means: no authentication."""
+    return [
+        "jupyter", "lab", "--allow-root", "--no-browser", "--ip=0.0.0.0",
+        f"--port={jupyter.port}", f"--IdentityProvider.token={jupyter.token}",
+        "--ServerApp.root_dir=/root",
+    ]
+
+
+def derivation(environment: Environment) -> Derivation | None:
+    """The derivation of the services, or None when nothing starts with the container."""
+    services: dict[str, list[str]] = {}
+    if environment.jupyter is not None:
+        services["jupyter"] = jupyter_command(environment.jupyter)
+    for number, daemon in enumerate(environment.daemons, start=1):
+        name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
+        services[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = list(daemon.argv)
+    if not services and not environment.init:
+        return None
+    return Derivation(
+        KIND, "services", VERSION, (),
+        {"services": services, "init": list(environment.init)},
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Write the service directories and the entry point."""
+    upper = context.scratch / "upper"
+    _write(upper / ENTRY.lstrip("/"), _INIT, 0o755)
+    services = upper / _SERVICES.lstrip("/")
+    services.mkdir(parents=True)
+    for name, argv in sorted(context.parameters["services"].items()):
+        run = f"#!/bin/sh\nexec 2>&1\ncd /root\nexec {shlex.join(argv)}\n"
+        _write(services / name / "run", run, 0o755)
+    # Told to stop, s6-svscan brings every service down before it ends.
+    _write(services / ".s6-svscan/finish", "#!/bin/sh\nexit 0\n", 0o755)
+    for number, text in enumerate(context.parameters["init"]):
+        _write(upper / f"etc/envd/init.d/{number:03}", text + "\n", 0o644)
+    for directory in [upper, *(p for p in upper.rglob("*") if p.is_dir())]:
+        directory.chmod(0o755)
+    return upper
+
+
+def _write(path: Path, text: str, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)

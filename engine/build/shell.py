@@ -1,0 +1,113 @@
+"""The shell layer: login shell, its start-up files, git's settings, a `python` command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import sandbox
+from engine.build import debs
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Input
+from grammar.environment import GitConfig
+
+KIND = "shell"
+VERSION = 1
+
+PATHS = {"bash": "/bin/bash", "zsh": "/bin/zsh", "fish": "/usr/bin/fish"}
+
+_ZSHRC = """\
+# Made by envd. Put your own settings into ~/.zshrc.local.
+HISTFILE=~/.zsh_history
+HISTSIZE=10000
+SAVEHIST=10000
+setopt share_history hist_ignore_dups auto_cd interactive_comments
+autoload -Uz compinit && compinit -d ~/.cache/zcompdump
+bindkey -e
+PROMPT='%F{cyan}envd%f %F{blue}%~%f %# '
+[ ! -r ~/.zshrc.local ] || . ~/.zshrc.local
+"""
+_FISH = """\
+# Made by envd.
+set -g fish_greeting
+"""
+_BASHRC = """\
+# Made by envd.
+PS1='\\[\\e[36m\\]envd\\[\\e[0m\\] \\[\\e[34m\\]\\w\\[\\e[0m\\] \\$ '
+"""
+_START_FILES = {
+    "bash": ("root/.bashrc", _BASHRC),
+    "zsh": ("root/.zshrc", _ZSHRC),
+    "fish": ("root/.config/fish/config.fish", _FISH),
+}
+
+
+def packages_for_shell(shell: str) -> tuple[str, ...]:
+    """The Debian packages that a shell needs beyond the base."""
+    return () if shell == "bash" else (shell,)
+
+
+def derivation(
+    shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation]
+) -> Derivation:
+    """The derivation of the shell layer over `below` (base and apt: it edits /etc/passwd).
+
+    `python` is the target's "X.Y", or "" for none.
+    """
+    settings = {} if git is None else {
+        "user.name": git.name, "user.email": git.email, "core.editor": git.editor,
+    }
+    return Derivation(
+        KIND,
+        f"shell-{shell}",
+        VERSION,
+        tuple(Input("layer", d) for d in below),
+        {"shell": shell, "git": {k: v for k, v in settings.items() if v}, "python": python},
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Make the layer. Raises BuildError."""
+    shell = str(context.parameters["shell"])
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
+    name, text = _START_FILES[shell]
+    _write(upper, name, text)
+    if git := context.parameters["git"]:
+        _write(upper, "etc/gitconfig", _git_settings(git))
+    if context.parameters["python"]:
+        _directory(upper, "usr/local/bin")
+        (upper / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+    sandbox.run(
+        ["usermod", "--shell", PATHS[shell], "root"], layers=context.layers,
+        scratch=context.scratch, log=context.log, name=context.name,
+    )
+    debs.clean(upper)
+    return upper
+
+
+def _git_settings(settings: dict[str, str]) -> str:
+    lines = []
+    for key, value in sorted(settings.items()):
+        section, _, name = key.partition(".")
+        # git-config(1), "Syntax": quotes and backslashes are escaped inside a quoted value.
+        quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        lines.append(f'[{section}]\n\t{name} = "{quoted}"\n')
+    return "".join(lines)
+
+
+def _directory(upper: Path, name: str) -> None:
+    path = upper
+    for part in Path(name).parts:
+        path = path / part
+        if not path.exists():
+            path.mkdir()
+            path.chmod(0o700 if path.relative_to(upper).as_posix() == "root" else 0o755)
+
+
+def _write(upper: Path, name: str, text: str) -> None:
+    path = upper / name
+    _directory(upper, str(path.parent.relative_to(upper)))
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o644)
