@@ -1,0 +1,81 @@
+"""A source distribution: built into a wheel in the sandbox, then unpacked like any other.
+
+Its PEP 517 backend and what that needs are wheels that the lock pins; the base and its apt
+packages (compilers, headers) are the layers below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine import sandbox
+from engine.build import wheel
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.lock import LockedPackage
+
+KIND = "sdist"
+VERSION = 1
+
+_TOOLS = "/var/cache/envd-tools"  # build wheels, installed
+_SOURCE = "/var/cache/envd-source"
+_OUTPUT = "/var/cache/envd-wheels"
+
+
+def derivation(
+    package: LockedPackage,
+    tools: Sequence[LockedPackage],
+    python: str,
+    below: Sequence[Derivation],
+) -> Derivation:
+    """The derivation of one sdist; `tools` are all build wheels of the lock."""
+    needed = set(package.extra.get("build", "").split())
+    files = [package.file, *(t.file for t in tools if f"{t.name}=={t.version}" in needed)]
+    return Derivation(
+        KIND,
+        f"{package.name}-{package.version}",
+        VERSION,
+        tuple(Input("layer", d) for d in below)
+        + tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
+        {"python": python, "sdist": package.file.name},
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Build the wheel and unpack it. Raises BuildError with the backend's log."""
+    python = str(context.parameters["python"])
+    files = dict(context.files)
+    name = str(context.parameters["sdist"])
+    tools, output = (context.scratch / n for n in ("tools", "wheels"))
+    for directory in (tools, output):
+        directory.mkdir()
+    for tool, path in files.items():
+        if tool != name:
+            wheel.unpack(path, tool, tools, python, context.scratch)
+    inner = context.scratch / "build"
+    inner.mkdir()
+    sandbox.run(
+        ["/usr/bin/python3", "-m", "pip", "wheel", "--no-index", "--no-deps",
+         "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check", "--wheel-dir",
+         _OUTPUT, f"{_SOURCE}/{name}"],
+        layers=context.layers, scratch=inner,
+        environment={
+            "PYTHONPATH": f"{_TOOLS}{wheel.site(python)}", "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": f"{_TOOLS}/usr/local/bin:/usr/local/bin:/usr/bin:/bin",
+        },
+        binds=(
+            sandbox.Bind(tools, _TOOLS), sandbox.Bind(files[name], f"{_SOURCE}/{name}"),
+            sandbox.Bind(output, _OUTPUT, writable=True),
+        ),
+        log=context.log, name=context.name,
+    )
+    made = sorted(output.glob("*.whl"))
+    if len(made) != 1:
+        raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
+    wheel.unpack(made[0], made[0].name, upper, python, context.scratch)
+    return upper

@@ -1,0 +1,165 @@
+"""`Plan`: what a lock means, as a DAG of derivations, and the image's configuration.
+
+Wheels, conda, CUDA and extensions are siblings above the base: none depends on another. Only
+`run` and `io.copy` keep the order in which they were written, over everything before them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.build import apt, base, conda, cuda, files, group, run, sdist, services, shell, vscode
+from engine.build import image as image_base
+from engine.build import wheel
+
+from engine.build.context import Builder
+from engine.derivation import Derivation
+from engine.errors import UsageError
+from engine.image.model import ImageConfig
+from engine.lock import Lock
+from engine.resolve import cuda as cuda_names
+from grammar.environment import Copy, Environment
+
+# Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
+MAX_SINGLE_WHEELS = 60
+
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`layers` from the bottom up; `config` is the image's; `sources` maps the fingerprint of
+    copied files to where they lie on this machine (no part of any hash)."""
+
+    layers: tuple[Derivation, ...]
+    config: ImageConfig
+    sources: Mapping[str, Path]
+
+    @property
+    def builders(self) -> dict[str, Builder]:
+        """The builder of every kind."""
+        return {
+            base.KIND: base.build,
+            image_base.KIND: image_base.build,
+            apt.KIND: apt.build,
+            wheel.KIND: wheel.build,
+            sdist.KIND: sdist.build,
+            group.KIND: group.build,
+            run.KIND: run.build,
+            shell.KIND: shell.build,
+            services.KIND: services.build,
+            conda.KIND: conda.build,
+            files.KIND: files.BuilderOfFiles(dict(self.sources)),
+            **cuda.BUILDERS,
+            **vscode.BUILDERS,
+        }
+
+
+def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
+    """The plan of `environment` as `lock` pins it; `directory` is the project's.
+
+    Raises UsageError when a copied file is not there.
+    """
+    layers = _base(lock)
+    if lock.apt:
+        layers.append(apt.derivation(lock.apt, layers))
+    system = tuple(layers)
+    if environment.cuda is not None and lock.cuda:
+        layers += cuda.derivations(lock.cuda, cuda_names.short(environment.cuda.version))
+    layers += _python(lock, system)
+    if lock.conda:
+        layers.append(conda.derivation(lock.conda))
+    if lock.vscode:
+        layers += vscode.derivations(lock.vscode)
+    layers.append(shell.derivation(environment.shell, environment.git, lock.python, system))
+    if (started := services.derivation(environment)) is not None:
+        layers.append(started)
+    config = _config(environment, lock, services=started is not None)
+    sources: dict[str, Path] = {}
+    for step in environment.steps:
+        if isinstance(step, Copy):
+            if step.image:
+                raise UsageError(f"{step.position}: io.copy(image=...) is not supported yet")
+            copy = files.derivation(step, directory)
+            sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
+            layers.append(copy)
+        else:
+            layers.append(run.derivation(step, layers, config.env))
+    return Plan(tuple(layers), config, sources)
+
+
+def _base(lock: Lock) -> list[Derivation]:
+    if lock.base.kind == "image":
+        return image_base.derivations(lock.base)
+    return [base.derivation(lock.base)]
+
+
+def _python(lock: Lock, system: Sequence[Derivation]) -> list[Derivation]:
+    tools = [p for p in lock.wheels if p.kind == "build-wheel"]
+    single = [
+        wheel.derivation(p, lock.python) if p.kind == "wheel"
+        else sdist.derivation(p, tools, lock.python, system)
+        for p in sorted(lock.wheels, key=lambda p: (p.name, p.version))
+        if p.kind in ("wheel", "sdist")
+    ]
+    sizes = {f"{p.name}-{p.version}": p.file.size for p in lock.wheels}
+    return group.grouped(single, sizes, MAX_SINGLE_WHEELS)
+
+
+def _config(environment: Environment, lock: Lock, *, services: bool) -> ImageConfig:
+    path = [*environment.extra_path]
+    variables = {"LANG": "C.UTF-8", "SHELL": shell.PATHS[environment.shell]}
+    if lock.python:
+        # The image is the environment: pip may install into it (PEP 668 guards a distribution).
+        variables["PIP_BREAK_SYSTEM_PACKAGES"] = "1"
+    if environment.cuda is not None:
+        variables.update(cuda.environment(environment.cuda.version))
+        path.append("/usr/local/cuda/bin")
+    if lock.conda:
+        path.append("/opt/conda/bin")
+    variables["PATH"] = ":".join([*path, _PATH])
+    variables.update(environment.environ)
+    ports = [f"{e.envd_port}/tcp" for e in environment.expose]
+    if environment.jupyter is not None:
+        ports.append(f"{environment.jupyter.port}/tcp")
+    if environment.entrypoint:
+        entrypoint, command = environment.entrypoint, ()
+    elif services:
+        entrypoint, command = (_services_entry(),), ()
+    else:
+        entrypoint, command = (), (shell.PATHS[environment.shell],)
+    return ImageConfig(
+        env=tuple(sorted(variables.items())),
+        entrypoint=entrypoint,
+        cmd=command,
+        workdir="/root",
+        exposed_ports=tuple(sorted(set(ports))),
+        labels=_labels(environment, lock),
+    )
+
+
+def _services_entry() -> str:
+    return services.ENTRY
+
+
+def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]:
+    import json
+
+    labels = {
+        "org.opencontainers.image.base.name": lock.base.image or lock.base.os,
+        "io.envd.python": lock.python,
+        "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
+    }
+    if environment.commands:
+        labels["io.envd.commands"] = json.dumps(dict(environment.commands), sort_keys=True)
+    if environment.mounts:
+        labels["io.envd.mounts"] = json.dumps(
+            [[m.host_path, m.envd_path] for m in environment.mounts]
+        )
+    if environment.expose:
+        labels["io.envd.expose"] = json.dumps(
+            [[e.envd_port, e.host_port, e.service, e.listen_addr] for e in environment.expose]
+        )
+    return tuple(sorted((k, v) for k, v in labels.items() if v))
