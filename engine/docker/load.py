@@ -1,0 +1,119 @@
+"""Loading an image into a Docker engine, streamed: nothing is spooled.
+
+Layers that the engine has already are named but not sent: moby's loader opens a layer's file
+only when it does not know its chain ID (image/tarexport/load.go).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import IO
+
+from engine.docker import probe
+from engine.errors import DockerError
+from engine.events import Event, Sink
+from engine.image.layout import write_docker_archive
+from engine.image.model import Image
+from store import Store
+
+_CHUNK = 1 << 20
+
+
+def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
+    """Bring `image` into the engine under `tag`. Raises DockerError."""
+    begin = time.monotonic()
+    if probe.image_id(tag) == image.config_digest:
+        emit(Event("load", tag, text="is in Docker already"))
+        return
+    sent = 0
+    if probe.inspect(image.config_digest) is not None:
+        _tag(image.config_digest, tag)
+    else:
+        known = _known(image)
+        try:
+            sent = _send(image, store, tag, known)
+        except DockerError:
+            if not known:
+                raise
+            sent = _send(image, store, tag, frozenset())
+    if (found := probe.image_id(tag)) is None:
+        raise DockerError(f"{tag}: the Docker engine loaded it but does not list it")
+    if found not in (image.config_digest, image.manifest_digest):
+        raise DockerError(f"{tag}: Docker has {found}, expected {image.config_digest}")
+    emit(Event("load", tag, text="into Docker", bytes=sent, seconds=time.monotonic() - begin))
+
+
+def _known(image: Image) -> frozenset[str]:
+    """Digests of the bottom layers that some image of the engine's shares with this one."""
+    wanted = [layer.diff_id for layer in image.layers]
+    most = 0
+    for identity in probe.images():
+        found = probe.inspect(identity) or {}
+        having = (found.get("RootFS") or {}).get("Layers") or []
+        count = 0
+        for ours, theirs in zip(wanted, having, strict=False):
+            if ours != theirs:
+                break
+            count += 1
+        most = max(most, count)
+    return frozenset(layer.digest for layer in image.layers[:most])
+
+
+def _tag(identity: str, tag: str) -> None:
+    import docker
+    from docker.errors import APIError
+
+    name, _, label = tag.rpartition(":")
+    try:
+        docker.APIClient(base_url=probe.host(), version="auto").tag(identity, name, label)
+    except (APIError, docker.errors.DockerException) as error:
+        raise DockerError(f"{tag}: the Docker engine refuses the tag: {error}") from error
+
+
+def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
+    import docker
+    import requests
+
+    reader, writer = os.pipe()
+    written: list[int] = []
+    problems: list[BaseException] = []
+
+    def produce() -> None:
+        try:
+            with os.fdopen(writer, "wb") as file:
+                written.append(write_docker_archive(image, store, file, tag, omit))
+        except BrokenPipeError:
+            pass  # the engine said no: its answer is the error
+        except BaseException as error:  # shown by the main thread
+            problems.append(error)
+
+    thread = threading.Thread(target=produce, daemon=True)
+    thread.start()
+    try:
+        with os.fdopen(reader, "rb") as file:
+            client = docker.APIClient(base_url=probe.host(), timeout=3600, version="auto")
+            for line in client.load_image(_chunks(file), quiet=True):
+                _check(line, tag)
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise DockerError(f"{tag}: the Docker engine at {probe.host()} did not load it: {error}") \
+            from error
+    finally:
+        thread.join()
+    if problems:
+        raise problems[0]
+    return sum(written)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _check(line: object, tag: str) -> None:
+    message = line if isinstance(line, dict) else json.loads(str(line))
+    if isinstance(message, dict) and message.get("error"):
+        raise DockerError(f"{tag}: the Docker engine did not load it: {message['error']}")
