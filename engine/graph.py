@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from engine.derivation import Derivation, Fetch
-from engine.plan import Plan
+from engine.planning import Plan
 
 
 def _walk(plan: Plan) -> list[Derivation | Fetch]:

@@ -6,15 +6,17 @@ requests are the same is kept as it is, so that adding an extension never moves 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
+from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import debian
+from engine.resolve import apt, cuda, debian, pypi
 from grammar.environment import Environment, Request
 
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
@@ -111,6 +113,86 @@ def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, st
     return found
 
 
+class _Session:
+    """One resolution: opens apt once, and only when a section needs it."""
+
+    def __init__(self, environment: Environment, cache: Path, log: Callable[[str], None]) -> None:
+        self.environment = environment
+        self.cache = cache
+        self.log = log
+        self.release = debian.release_of(environment.base)
+        self._stack = ExitStack()
+        self._apt: apt.Apt | None = None
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return debian.sources(self.environment)
+
+    @property
+    def apt(self) -> apt.Apt:
+        if self._apt is None:
+            lines = list(self.sources)
+            wanted = self.environment.cuda
+            if wanted is not None and wanted.source == "apt":
+                lines += cuda.apt_sources(wanted, self.environment.base.os)
+            self._apt = self._stack.enter_context(
+                apt.open_apt(lines, self.release.keyring, self.cache, self.log)
+            )
+        return self._apt
+
+    @property
+    def target(self) -> pypi.Target:
+        return pypi.Target(self.release.python, self.release.glibc)
+
+    def base(self) -> LockedBase:
+        names = ["ca-certificates"]
+        if debian.python_of(self.environment.base):
+            names.append("python3")
+        packages = apt.bootstrap(self.apt, names)
+        return LockedBase(
+            "debootstrap", self.release.os, self.release.suite, self.sources,
+            packages=tuple(packages),
+        )
+
+    def section(self, name: str, lock: Lock) -> list[LockedPackage]:
+        environment = self.environment
+        if name == "apt":
+            status = apt.installed_status(self.apt, lock.base.packages)
+            return apt.resolve(self.apt, apt_requests(environment), status)
+        if name == "python":
+            if not lock.python:
+                where = next((r.position for r in environment.python_packages), None)
+                raise ResolveError(
+                    f"{where}: Python packages need a Python; write base(language=\"python3\")"
+                )
+            return pypi.resolve(
+                python_requests(environment), self.target, environment.pip_index, self.cache,
+                self.log,
+            )
+        if name == "cuda" and environment.cuda is not None:
+            if environment.cuda.source == "apt":
+                return []
+            return cuda.resolve(
+                environment.cuda, self.target, environment.pip_index, self.cache, self.log
+            )
+        if name == "conda":
+            from engine.resolve import conda
+
+            return conda.resolve(
+                environment.conda_packages, environment.conda_channels, self.release.glibc,
+                self.log,
+            )
+        from engine.resolve import vscode
+
+        return vscode.resolve(environment.vscode_extensions, self.log)
+
+
 def resolve(
     environment: Environment,
     *,
@@ -134,24 +216,20 @@ def resolve(
     def said(section: str) -> None:
         emit(Event("resolve", section, text=" ".join(requests.get(section, ()))[:200]))
 
-    base: LockedBase
-    if old is not None and "base" not in stale:
-        base, python = old.base, old.python
-    else:
-        said("base")
-        base, python = _resolve_base(environment, cache, log)
-    lock = Lock(
-        base=base,
-        python=python,
-        requests=requests,
-        **{
+    with _Session(environment, cache, log) as session:
+        if old is not None and "base" not in stale:
+            base, python = old.base, old.python
+        else:
+            said("base")
+            base, python = session.base(), debian.python_of(environment.base)
+        kept = {
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
-        },
-    )
-    for section in ("apt", "python", "cuda", "conda", "vscode"):
-        if section in stale and section in requests:
-            said(section)
-            packages = _RESOLVERS[section](environment, lock, cache, log)
-            lock = replace(lock, **{_FIELDS[section]: packages})
+        }
+        lock = Lock(base=base, python=python, requests=requests, **kept)
+        for section in ("apt", "python", "cuda", "conda", "vscode"):
+            if section in stale and section in requests:
+                said(section)
+                packages = tuple(session.section(section, lock))
+                lock = replace(lock, **{_FIELDS[section]: packages})
     return lock

@@ -148,3 +148,4 @@ class Environment:
     init: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     syntax: str = "v1"
+    read_files: tuple[str, ...] = ()  # absolute paths of what the evaluation read

@@ -24,7 +24,8 @@ from store import Store
 from store.model import ZSTD_LAYER, Object
 
 
-def _blob(store: Store, layer: Object) -> Path:
+def blob(store: Store, layer: Object) -> Path:
+    """A layer's compressed file. Raises BuildError when it is not there."""
     path = store.blob(layer.digest)
     if path is None:
         raise BuildError(f"{layer.name}: its layer is not in the store; build again")
@@ -53,7 +54,7 @@ def _oci_members(image: Image, store: Store, tag: str) -> dict[str, bytes | Path
         _place(image.manifest_digest): image.manifest,
     }
     for layer in image.layers:
-        members[_place(layer.digest)] = _blob(store, layer)
+        members[_place(layer.digest)] = blob(store, layer)
     return members
 
 
@@ -137,10 +138,10 @@ def write_docker_archive(
             if layer.digest in omit:
                 _add(tar, name, b"")
             elif layer.media_type == ZSTD_LAYER:  # engines before 23 read no zstd
-                _add_decompressed(tar, name, _blob(store, layer), layer.tar_size)
+                _add_decompressed(tar, name, blob(store, layer), layer.tar_size)
                 written += layer.tar_size
             else:
-                _add(tar, name, _blob(store, layer))
+                _add(tar, name, blob(store, layer))
                 written += layer.size
     return written
 
