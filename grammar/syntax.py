@@ -1,0 +1,168 @@
+"""The syntax tree: frozen nodes, each with its position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from grammar.environment import Position
+
+
+@dataclass(frozen=True)
+class Node:
+    position: Position
+
+
+@dataclass(frozen=True)
+class Literal(Node):
+    value: int | float | str | bytes
+
+
+@dataclass(frozen=True)
+class Name(Node):
+    name: str
+
+
+@dataclass(frozen=True)
+class Sequence(Node):
+    """A list (`kind` "list") or tuple display."""
+
+    kind: str
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Dict(Node):
+    pairs: tuple[tuple[Node, Node], ...]
+
+
+@dataclass(frozen=True)
+class Unary(Node):
+    operator: str
+    operand: Node
+
+
+@dataclass(frozen=True)
+class Binary(Node):
+    operator: str
+    left: Node
+    right: Node
+
+
+@dataclass(frozen=True)
+class Conditional(Node):
+    test: Node
+    then: Node
+    otherwise: Node
+
+
+@dataclass(frozen=True)
+class Attribute(Node):
+    value: Node
+    name: str
+
+
+@dataclass(frozen=True)
+class Index(Node):
+    value: Node
+    index: Node
+
+
+@dataclass(frozen=True)
+class Slice(Node):
+    value: Node
+    start: Node | None
+    stop: Node | None
+    step: Node | None
+
+
+@dataclass(frozen=True)
+class Argument(Node):
+    """`kind`: "" positional, "=" keyword, "*" or "**"."""
+
+    kind: str
+    name: str
+    value: Node
+
+
+@dataclass(frozen=True)
+class Call(Node):
+    function: Node
+    arguments: tuple[Argument, ...]
+
+
+@dataclass(frozen=True)
+class Parameter(Node):
+    """`kind`: "" plain, "*" (an empty name: keyword-only follow) or "**"."""
+
+    kind: str
+    name: str
+    default: Node | None
+
+
+@dataclass(frozen=True)
+class Lambda(Node):
+    parameters: tuple[Parameter, ...]
+    body: Node
+
+
+@dataclass(frozen=True)
+class Clause(Node):
+    """`for target in value`, or `if value` when there is no target."""
+
+    target: Node | None
+    value: Node
+
+
+@dataclass(frozen=True)
+class Comprehension(Node):
+    """`key` is None for a list's."""
+
+    key: Node | None
+    value: Node
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True)
+class Expression(Node):
+    value: Node
+
+
+@dataclass(frozen=True)
+class Assign(Node):
+    """`operator` is "" for plain assignment, "+" for += and so on."""
+
+    target: Node
+    operator: str
+    value: Node
+
+
+@dataclass(frozen=True)
+class If(Node):
+    branches: tuple[tuple[Node, tuple[Node, ...]], ...]
+    otherwise: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class For(Node):
+    target: Node
+    value: Node
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Def(Node):
+    name: str
+    parameters: tuple[Parameter, ...]
+    body: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Return(Node):
+    value: Node | None
+
+
+@dataclass(frozen=True)
+class Jump(Node):
+    """`kind`: "break", "continue" or "pass"."""
+
+    kind: str
