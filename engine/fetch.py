@@ -179,7 +179,7 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
 
     response = None
     try:
-        response = _request(wanted.url, offset)
+        response = request(wanted.url, offset)
         start = _start(wanted, response, offset)
         yield start, response.stream(_CHUNK, decode_content=False)
         response.release_conn()
@@ -190,7 +190,8 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             response.close()
 
 
-def _request(url: str, offset: int) -> BaseHTTPResponse:
+def request(url: str, offset: int = 0) -> BaseHTTPResponse:
+    """GET `url` from byte `offset` on; the body is not read yet. Raises urllib3's errors."""
     import urllib3
 
     parts = urlsplit(url)

@@ -151,6 +151,11 @@ class _Session:
         return pypi.Target(self.release.python, self.release.glibc)
 
     def base(self) -> LockedBase:
+        if self.environment.base.image:
+            raise ResolveError(
+                f"{self.environment.base.position}: base(image=...) is not supported yet; "
+                "write base(os=\"debian12\")"
+            )
         names = ["ca-certificates"]
         if debian.python_of(self.environment.base):
             names.append("python3")

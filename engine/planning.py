@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.build import apt, base, conda, cuda, files, group, run, sdist, services, shell, vscode
-from engine.build import image as image_base
-from engine.build import wheel
+from engine.build import (
+    apt, base, conda, cuda, files, group, run, sdist, services, shell, vscode, wheel,
+)
 
 from engine.build.context import Builder
 from engine.derivation import Derivation
@@ -42,7 +42,6 @@ class Plan:
         """The builder of every kind."""
         return {
             base.KIND: base.build,
-            image_base.KIND: image_base.build,
             apt.KIND: apt.build,
             wheel.KIND: wheel.build,
             sdist.KIND: sdist.build,
@@ -62,7 +61,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
     Raises UsageError when a copied file is not there.
     """
-    layers = _base(lock)
+    layers = [base.derivation(lock.base)]
     if lock.apt:
         layers.append(apt.derivation(lock.apt, layers))
     system = tuple(layers)
@@ -76,7 +75,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     layers.append(shell.derivation(environment.shell, environment.git, lock.python, system))
     if (started := services.derivation(environment)) is not None:
         layers.append(started)
-    config = _config(environment, lock, services=started is not None)
+    config = _config(environment, lock, supervised=started is not None)
     sources: dict[str, Path] = {}
     for step in environment.steps:
         if isinstance(step, Copy):
@@ -88,12 +87,6 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
         else:
             layers.append(run.derivation(step, layers, config.env))
     return Plan(tuple(layers), config, sources)
-
-
-def _base(lock: Lock) -> list[Derivation]:
-    if lock.base.kind == "image":
-        return image_base.derivations(lock.base)
-    return [base.derivation(lock.base)]
 
 
 def _python(lock: Lock, system: Sequence[Derivation]) -> list[Derivation]:
@@ -108,7 +101,7 @@ def _python(lock: Lock, system: Sequence[Derivation]) -> list[Derivation]:
     return group.grouped(single, sizes, MAX_SINGLE_WHEELS)
 
 
-def _config(environment: Environment, lock: Lock, *, services: bool) -> ImageConfig:
+def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageConfig:
     path = [*environment.extra_path]
     variables = {"LANG": "C.UTF-8", "SHELL": shell.PATHS[environment.shell]}
     if lock.python:
@@ -126,8 +119,8 @@ def _config(environment: Environment, lock: Lock, *, services: bool) -> ImageCon
         ports.append(f"{environment.jupyter.port}/tcp")
     if environment.entrypoint:
         entrypoint, command = environment.entrypoint, ()
-    elif services:
-        entrypoint, command = (_services_entry(),), ()
+    elif supervised:
+        entrypoint, command = (services.ENTRY,), ()
     else:
         entrypoint, command = (), (shell.PATHS[environment.shell],)
     return ImageConfig(
@@ -138,10 +131,6 @@ def _config(environment: Environment, lock: Lock, *, services: bool) -> ImageCon
         exposed_ports=tuple(sorted(set(ports))),
         labels=_labels(environment, lock),
     )
-
-
-def _services_entry() -> str:
-    return services.ENTRY
 
 
 def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,106 @@
+"""conda packages: one prefix, /opt/conda, linked by rattler from local files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.lock import LockedPackage
+
+KIND = "conda"
+VERSION = 1
+PREFIX = "/opt/conda"
+# What a record says of where and when it was installed: it differs by machine.
+_LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec",
+          "requested_specs")
+
+
+def derivation(packages: Sequence[LockedPackage]) -> Derivation:
+    """The derivation of the prefix."""
+    ordered = sorted(packages, key=lambda p: p.name)
+    return Derivation(
+        KIND, "conda", VERSION,
+        tuple(
+            Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size))
+            for p in ordered
+        ),
+        {"urls": [[p.file.name, p.file.url, p.extra.get("subdir", "noarch")] for p in ordered]},
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Link the packages. Raises BuildError."""
+    upper = context.scratch / "upper"
+    prefix = upper / PREFIX.lstrip("/")
+    prefix.mkdir(parents=True)
+    archives = context.scratch / "archives"
+    archives.mkdir()
+    try:
+        asyncio.run(_install(context, archives, prefix))
+    except BuildError:
+        raise
+    except Exception as error:  # rattler's exceptions have no common base
+        raise BuildError(f"conda: {error}") from error
+    urls = {name: url for name, url, _ in context.parameters["urls"]}
+    _normalise(prefix, urls)
+    for directory in (upper, upper / "opt", prefix):
+        directory.chmod(0o755)
+    return upper
+
+
+async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
+    from rattler import PackageRecord, RepoDataRecord, install
+    from rattler.package_streaming import extract
+
+    subdirs = {name: subdir for name, _, subdir in context.parameters["urls"]}
+    records = []
+    for name, path in context.files:
+        (archives / name).symlink_to(path)
+        opened = context.scratch / "opened" / name
+        opened.mkdir(parents=True)
+        extract(archives / name, opened)
+        about = json.loads((opened / "info/index.json").read_text("utf-8"))
+        shutil.rmtree(opened)
+        package = PackageRecord(
+            name=about["name"], version=about["version"], build=about["build"],
+            build_number=about.get("build_number", 0), subdir=subdirs[name],
+            noarch=about.get("noarch") or None, depends=about.get("depends", []),
+            constrains=about.get("constrains", []), license=about.get("license"),
+            python_site_packages_path=about.get("python_site_packages_path"),
+        )
+        url = (archives / name).absolute().as_uri()
+        records.append(RepoDataRecord(package, name, url, "local"))
+    await install(
+        records, target_prefix=prefix, cache_dir=context.scratch / "cache",
+        alternative_target_prefix=PREFIX, platform="linux-64", execute_link_scripts=False,
+        show_progress=False,
+    )
+
+
+def _normalise(prefix: Path, urls: dict[str, str]) -> None:
+    for path in list(prefix.rglob("__pycache__")):
+        shutil.rmtree(path)
+    for path in sorted((prefix / "conda-meta").glob("*.json")):
+        record = json.loads(path.read_text("utf-8"))
+        for key in _LOCAL:
+            record.pop(key, None)
+        file_name = str(record.get("fn") or f"{path.stem}.conda")
+        record["url"] = urls.get(file_name, "")
+        record["channel"] = record["url"].rpartition("/")[0].rpartition("/")[0]
+        paths = record.get("paths_data", {}).get("paths", [])
+        record["files"] = sorted(f for f in record.get("files", []) if "__pycache__" not in f)
+        if paths:
+            record["paths_data"]["paths"] = sorted(
+                (p for p in paths if "__pycache__" not in p["_path"]), key=lambda p: p["_path"]
+            )
+        path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
+        path.chmod(0o644)
+    history = prefix / "conda-meta/history"
+    history.write_text("")
+    history.chmod(0o644)

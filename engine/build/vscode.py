@@ -1,0 +1,118 @@
+"""VS Code extensions: each one's files in a layer, and an index that editors read.
+
+A .vsix is a zip; what lies in its `extension/` is what editors install. The index is the
+extensions.json of VS Code and code-server (extensionsScannerService).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.lock import LockedPackage
+
+KIND = "vscode"
+INDEX = "vscode-index"
+VERSION = 1
+DIRECTORY = "opt/envd/extensions"
+# Where servers look: VS Code Remote's, and code-server's.
+_LINKS = ("root/.vscode-server/extensions", "root/.local/share/code-server/extensions")
+
+
+def _place(package: LockedPackage) -> str:
+    return f"{package.name}-{package.version}".lower()
+
+
+def derivations(packages: Sequence[LockedPackage]) -> list[Derivation]:
+    """One derivation for each extension, and one for the index."""
+    ordered = sorted(packages, key=lambda p: p.name.lower())
+    extensions = [
+        Derivation(
+            KIND, f"{p.name}-{p.version}", VERSION,
+            (Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size)),),
+            {"name": p.name, "version": p.version, "place": _place(p)},
+        )
+        for p in ordered
+    ]
+    rows = [[p.name, p.version, _place(p), p.extra.get("target", "universal")] for p in ordered]
+    return [*extensions, Derivation(INDEX, "vscode-extensions", VERSION, (), {"extensions": rows})]
+
+
+def build(context: BuildContext) -> Path:
+    """Unpack one extension. Raises BuildError when it is not what the lock says."""
+    upper = context.scratch / "upper"
+    target = upper / DIRECTORY / str(context.parameters["place"])
+    _directories(target, upper)
+    (name, path), = context.files
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check(archive, context)
+            for member in archive.infolist():
+                parts = PurePosixPath(member.filename).parts
+                if member.is_dir() or len(parts) < 2 or parts[0] != "extension":
+                    continue
+                if ".." in parts:
+                    raise BuildError(f"{name}: it holds a path that leads outside")
+                _extract(archive, member, target.joinpath(*parts[1:]), upper)
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BuildError(f"{name}: not a valid .vsix: {error}") from error
+    return upper
+
+
+def _check(archive: zipfile.ZipFile, context: BuildContext) -> None:
+    about = json.loads(archive.read("extension/package.json").decode("utf-8-sig"))
+    found = f"{about['publisher']}.{about['name']}"
+    if found.lower() != str(context.parameters["name"]).lower() or \
+            about["version"] != context.parameters["version"]:
+        raise BuildError(
+            f"{context.name}: the .vsix holds {found} {about['version']}; run `envd lock --update`"
+        )
+
+
+def _extract(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, upper: Path
+) -> None:
+    _directories(target.parent, upper)
+    with archive.open(member) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
+    target.chmod(0o755 if (member.external_attr >> 16) & 0o111 else 0o644)
+
+
+def build_index(context: BuildContext) -> Path:
+    """Write extensions.json, and the links that make servers find it."""
+    upper = context.scratch / "upper"
+    directory = upper / DIRECTORY
+    _directories(directory, upper)
+    rows = [
+        {
+            "identifier": {"id": name.lower()},
+            "version": version,
+            "location": {"$mid": 1, "path": f"/{DIRECTORY}/{place}", "scheme": "file"},
+            "relativeLocation": place,
+            "metadata": {"targetPlatform": target, "isApplicationScoped": False},
+        }
+        for name, version, place, target in context.parameters["extensions"]
+    ]
+    index = directory / "extensions.json"
+    index.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
+    index.chmod(0o644)
+    for link in _LINKS:
+        _directories((upper / link).parent, upper)
+        (upper / link).symlink_to(f"/{DIRECTORY}")
+    return upper
+
+
+def _directories(path: Path, upper: Path) -> None:
+    for directory in reversed([path, *path.parents]):
+        if directory.is_relative_to(upper) and not directory.exists():
+            directory.mkdir()
+            directory.chmod(0o700 if directory == upper / "root" else 0o755)
+
+
+BUILDERS = {KIND: build, INDEX: build_index}

@@ -1,0 +1,88 @@
+"""Resolving VS Code extensions against an Open VSX-compatible gallery.
+
+API: Open VSX's registry REST API, GET /api/{publisher}/{name}[/{target}][/{version}].
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from engine.errors import ResolveError
+from engine.lock import LockedFile, LockedPackage
+from engine.resolve.http import get
+from grammar.environment import Position, Request
+
+DEFAULT_GALLERY = "https://open-vsx.org"
+TARGET = "linux-x64"
+
+
+def gallery() -> str:
+    """The gallery's URL: ENVD_VSCODE_GALLERY, or Open VSX."""
+    return os.environ.get("ENVD_VSCODE_GALLERY", DEFAULT_GALLERY).rstrip("/")
+
+
+def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[LockedPackage]:
+    """The extensions asked for, and those that they depend on. Raises ResolveError."""
+    found: dict[str, LockedPackage] = {}
+    todo = [(r.text, r.position) for r in requests]
+    while todo:
+        text, position = todo.pop(0)
+        identity, _, version = text.partition("@")
+        if identity.lower() in found:
+            continue
+        log(f"looking up {text}")
+        data = _metadata(identity, version, position)
+        found[identity.lower()] = _locked(data, identity, position)
+        for group in ("dependencies", "bundledExtensions"):
+            for other in data.get(group) or ():
+                name = f"{other['namespace']}.{other['extension']}"
+                # What the editor itself carries is in no gallery.
+                if other["namespace"].lower() != "vscode":
+                    todo.append((name, position))
+    return list(found.values())
+
+
+def _metadata(identity: str, version: str, position: Position) -> Mapping[str, Any]:
+    publisher, _, name = identity.partition(".")
+    base = f"{gallery()}/api/{quote(publisher)}/{quote(name)}"
+    tail = f"/{quote(version)}" if version else ""
+    for url in (f"{base}/{TARGET}{tail}", f"{base}/universal{tail}", f"{base}{tail}"):
+        answer = get(url, position)
+        if answer is None:
+            continue
+        try:
+            data = answer.json()
+            if data["namespace"] and data["name"] and data["version"] and data["files"]["download"]:
+                return dict(data)
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise ResolveError(f"{position}: {url}: not an answer of an extension gallery")
+    wanted = f" in version {version}" if version else ""
+    raise ResolveError(
+        f"{position}: the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}"
+    )
+
+
+def _locked(data: Mapping[str, Any], identity: str, position: Position) -> LockedPackage:
+    files = data["files"]
+    url = str(files["download"])
+    sha256, size = "", 0
+    if "sha256" in files:
+        answer = get(str(files["sha256"]), position)
+        words = answer.text().split() if answer is not None else []
+        sha256 = words[0].lower() if words and len(words[0]) == 64 else ""
+    if not sha256:  # older galleries give none: it is what we get now
+        answer = get(url, position)
+        if answer is None:
+            raise ResolveError(f"{position}: {identity}: {url} is not there")
+        sha256, size = hashlib.sha256(answer.body).hexdigest(), len(answer.body)
+    name = urlsplit(url).path.rpartition("/")[2] or f"{identity}.vsix"
+    return LockedPackage(
+        "vsix", f"{data['namespace']}.{data['name']}", str(data["version"]),
+        LockedFile(name, url, sha256, size),
+        {"target": str(data.get("targetPlatform") or "universal")},
+    )
