@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
@@ -227,7 +228,7 @@ def resolve(
         else:
             said("base")
             base, python = session.base(), debian.python_of(environment.base)
-        kept = {
+        kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
         }
@@ -236,5 +237,6 @@ def resolve(
             if section in stale and section in requests:
                 said(section)
                 packages = tuple(session.section(section, lock))
-                lock = replace(lock, **{_FIELDS[section]: packages})
+                changed: dict[str, Any] = {_FIELDS[section]: packages}
+                lock = replace(lock, **changed)
     return lock

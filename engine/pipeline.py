@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import fastpath, lock as locks, locking, planning, userns
+from engine import fastpath, locking, planning, userns
+from engine import lock as locks
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink

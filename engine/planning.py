@@ -11,9 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.build import (
-    apt, base, conda, cuda, files, group, run, sdist, services, shell, vscode, wheel,
+    apt,
+    base,
+    conda,
+    cuda,
+    files,
+    group,
+    run,
+    sdist,
+    services,
+    shell,
+    vscode,
+    wheel,
 )
-
 from engine.build.context import Builder
 from engine.derivation import Derivation
 from engine.errors import UsageError
@@ -117,6 +127,8 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
     ports = [f"{e.envd_port}/tcp" for e in environment.expose]
     if environment.jupyter is not None:
         ports.append(f"{environment.jupyter.port}/tcp")
+    entrypoint: tuple[str, ...]
+    command: tuple[str, ...]
     if environment.entrypoint:
         entrypoint, command = environment.entrypoint, ()
     elif supervised:

@@ -9,8 +9,20 @@ from typing import Any
 
 from grammar.methods import methods_of, pairs_of
 from grammar.values import (
-    MAX_LENGTH, Builtin, Call, Module, Value, ValueProblem, checked, display,
-    iterable, keyed, less, represent, truth, type_name,
+    MAX_LENGTH,
+    Builtin,
+    Call,
+    Module,
+    Value,
+    ValueProblem,
+    checked,
+    display,
+    iterable,
+    keyed,
+    less,
+    represent,
+    truth,
+    type_name,
 )
 
 REQUIRED = object()
@@ -79,8 +91,12 @@ def _sorted(interpreter: Any, call: Call) -> Value:
         "sorted", call, ("_x", REQUIRED), ("key", None), ("reverse", False)
     )
     key = _key(interpreter, function, call)
-    decorated = [(key(x), x) for x in iterable(items)]
-    decorated.sort(key=cmp_to_key(lambda a, b: _compare(a[0], b[0])), reverse=truth(descending))
+    decorated: list[tuple[Value, Value]] = [(key(x), x) for x in iterable(items)]
+
+    def compare(a: tuple[Value, Value], b: tuple[Value, Value]) -> int:
+        return _compare(a[0], b[0])
+
+    decorated.sort(key=cmp_to_key(compare), reverse=truth(descending))
     return [x for _, x in decorated]
 
 

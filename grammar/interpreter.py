@@ -16,7 +16,16 @@ from grammar.environment import Position
 from grammar.errors import SpecError, suggest
 from grammar.methods import methods_of
 from grammar.values import (
-    Builtin, Call, Function, Module, Value, ValueProblem, checked, iterable, keyed, truth,
+    Builtin,
+    Call,
+    Function,
+    Module,
+    Value,
+    ValueProblem,
+    checked,
+    iterable,
+    keyed,
+    truth,
     type_name,
 )
 

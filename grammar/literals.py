@@ -45,7 +45,7 @@ def string_value(token: str, position: Position) -> str | bytes:
             code = match[1]
             if code in _SIMPLE:
                 return _SIMPLE[code]
-            if code[0] in "uU" and len(code) > 1 or code[0] == "x" and len(code) == 3:
+            if (code[0] in "uU" and len(code) > 1) or (code[0] == "x" and len(code) == 3):
                 number = int(code[1:], 16)
             elif code[0] in "01234567":
                 number = int(code, 8)

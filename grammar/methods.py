@@ -9,7 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from grammar.strings import braces
-from grammar.values import Call, Value, ValueProblem, checked, equal, iterable, keyed, type_name, unkeyed
+from grammar.values import (
+    Call,
+    Value,
+    ValueProblem,
+    checked,
+    equal,
+    iterable,
+    keyed,
+    type_name,
+    unkeyed,
+)
 
 Method = Callable[[Any, Any, Call], Value]
 

@@ -9,7 +9,15 @@ import math
 from collections.abc import Callable
 
 from grammar.values import (
-    MAX_LENGTH, Value, ValueProblem, checked, equal, iterable, keyed, less, type_name,
+    MAX_LENGTH,
+    Value,
+    ValueProblem,
+    checked,
+    equal,
+    iterable,
+    keyed,
+    less,
+    type_name,
 )
 
 
@@ -31,9 +39,8 @@ def _add(a: Value, b: Value) -> Value:
     same = isinstance(a, str) and isinstance(b, str)
     if same or (_is_number(a) and _is_number(b)):
         return str.__add__(a, b) if same else a + b
-    for kind in (list, tuple, bytes):
-        if isinstance(a, kind) and isinstance(b, kind):
-            return a + b
+    if type(a) is type(b) and type(a) in (list, tuple, bytes):
+        return a + b
     raise _refuse("+", a, b)
 
 

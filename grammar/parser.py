@@ -38,12 +38,12 @@ def _lark() -> Lark:
     from lark.indenter import Indenter
 
     class Indentation(Indenter):
-        NL_type = "_NEWLINE"  # type: ignore[assignment]
-        OPEN_PAREN_types = ["LPAR", "LSQB", "LBRACE"]  # type: ignore[assignment] # noqa: RUF012
-        CLOSE_PAREN_types = ["RPAR", "RSQB", "RBRACE"]  # type: ignore[assignment] # noqa: RUF012
-        INDENT_type = "_INDENT"  # type: ignore[assignment]
-        DEDENT_type = "_DEDENT"  # type: ignore[assignment]
-        tab_len = 8  # type: ignore[assignment]
+        NL_type = "_NEWLINE"
+        OPEN_PAREN_types = ["LPAR", "LSQB", "LBRACE"] # noqa: RUF012
+        CLOSE_PAREN_types = ["RPAR", "RSQB", "RBRACE"] # noqa: RUF012
+        INDENT_type = "_INDENT"
+        DEDENT_type = "_DEDENT"
+        tab_len = 8
 
     text = (Path(__file__).parent / "starlark.lark").read_text("utf-8")
     return Lark(
@@ -252,7 +252,8 @@ class _Builder:
     def _expr_list(self, _: Any, c: Any, at: Position) -> syntax.Node:
         items = tuple(self.build(x) for x in c if hasattr(x, "data"))
         if len(items) == 1 and c[-1] is None:
-            return items[0]
+            single: syntax.Node = items[0]
+            return single
         return syntax.Sequence(at, "tuple", items)
 
     def _parenthesised(self, _: Any, c: Any, at: Position) -> syntax.Node:

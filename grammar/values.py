@@ -180,6 +180,10 @@ def equal(a: Value, b: Value) -> bool:
     return bool(a == b)
 
 
+def _same_text(a: Value, b: Value) -> bool:
+    return any(isinstance(a, kind) and isinstance(b, kind) for kind in (str, bytes))
+
+
 def less(a: Value, b: Value) -> bool:
     """<. Raises ValueProblem for types that have no order between them."""
     numbers = (int, float)
@@ -193,9 +197,7 @@ def less(a: Value, b: Value) -> bool:
         if isinstance(b, float) and math.isnan(b):
             return True  # NaN is greater than every number
         return a < b
-    elif (isinstance(a, str) and isinstance(b, str)) or (
-        isinstance(a, bytes) and isinstance(b, bytes)
-    ):
+    elif _same_text(a, b):
         return bool(a < b)
     elif isinstance(a, list | tuple) and type(a) is type(b):
         for x, y in zip(a, b, strict=False):

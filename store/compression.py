@@ -60,9 +60,9 @@ def _gzip(chunk: bytes) -> bytes:
     import deflate
 
     # deflate.gzip_compress would write the time into the header: build the member by hand.
-    body: bytes = deflate.deflate_compress(chunk, GZIP_LEVEL)
+    body = bytes(deflate.deflate_compress(chunk, GZIP_LEVEL))
     trailer = zlib.crc32(chunk).to_bytes(4, "little") + len(chunk).to_bytes(4, "little")
-    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + bytes(body) + trailer
+    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + body + trailer
 
 
 def _zstd(chunk: bytes) -> bytes:

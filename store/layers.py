@@ -123,7 +123,7 @@ def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
             continue
         if stat.S_ISLNK(mode):
             member.type = tarfile.SYMTYPE
-            member.linkname = os.readlink(entry.path)
+            member.linkname = str(Path(entry.path).readlink())
             put_header(member)
             continue
         if stat.S_ISREG(mode):

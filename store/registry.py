@@ -114,7 +114,7 @@ class Registry:
             except ValueError as error:  # oras says so of a login that is missing or refused
                 raise self._denied() from error
             finally:
-                if hasattr(body, "close"):
+                if body is not None and hasattr(body, "close"):
                     body.close()
             if answer.status_code < 500 or attempt == ATTEMPTS:
                 break

@@ -79,7 +79,12 @@ class Store:
             "SELECT id, name, diff_id, digest, size, tar_size, media_type FROM object WHERE id=?",
             (object_id,),
         ).fetchone()
-        return None if row is None else Object(*row, self._references(object_id))
+        if row is None:
+            return None
+        identity, name, diff_id, digest, size, tar_size, media_type = row
+        return Object(
+            identity, name, diff_id, digest, size, tar_size, media_type, self._references(object_id)
+        )
 
     def _references(self, object_id: str) -> tuple[str, ...]:
         rows = self._db.connection.execute(

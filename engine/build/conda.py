@@ -55,7 +55,7 @@ def build(context: BuildContext) -> Path:
 
 
 async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
-    from rattler import PackageRecord, RepoDataRecord, install
+    from rattler import PackageRecord, RepoDataRecord, Subdir, install
     from rattler.package_streaming import extract
 
     subdirs = {name: subdir for name, _, subdir in context.parameters["urls"]}
@@ -78,7 +78,7 @@ async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
         records.append(RepoDataRecord(package, name, url, "local"))
     await install(
         records, target_prefix=prefix, cache_dir=context.scratch / "cache",
-        alternative_target_prefix=PREFIX, platform="linux-64", execute_link_scripts=False,
+        alternative_target_prefix=PREFIX, platform=Subdir("linux-64"), execute_link_scripts=False,
         show_progress=False,
     )
 

@@ -96,7 +96,7 @@ def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
     try:
         with os.fdopen(reader, "rb") as file:
             client = docker.APIClient(base_url=probe.host(), timeout=3600, version="auto")
-            for line in client.load_image(_chunks(file), quiet=True):
+            for line in client.load_image(_chunks(file), quiet=True):  # type: ignore[no-untyped-call]
                 _check(line, tag)
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
         raise DockerError(f"{tag}: the Docker engine at {probe.host()} did not load it: {error}") \

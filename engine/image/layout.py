@@ -94,10 +94,13 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
 
 def write_archive(image: Image, store: Store, destination: Path, tag: str) -> None:
     """Write an OCI image layout as one tar. Raises BuildError, and OSError."""
-    with _replacing(destination) as temporary, temporary.open("wb") as file:
-        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, content in sorted(_oci_members(image, store, tag).items()):
-                _add(tar, name, content)
+    with (
+        _replacing(destination) as temporary,
+        temporary.open("wb") as file,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name, content in sorted(_oci_members(image, store, tag).items()):
+            _add(tar, name, content)
 
 
 def _header(name: str, size: int) -> tarfile.TarInfo:

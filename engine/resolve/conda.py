@@ -26,7 +26,14 @@ def resolve(
     requests: Sequence[Request], channels: Sequence[str], glibc: str, log: Callable[[str], None]
 ) -> list[LockedPackage]:
     """Everything that `requests` (MatchSpecs) need. Raises ResolveError."""
-    from rattler import Channel, GenericVirtualPackage, MatchSpec, PackageName, Version
+    from rattler import (
+        BuildString,
+        Channel,
+        GenericVirtualPackage,
+        MatchSpec,
+        PackageName,
+        Version,
+    )
     from rattler import solve as rattler_solve
 
     specs = []
@@ -39,7 +46,7 @@ def resolve(
             ) from error
     urls = [channel_url(c) for c in channels or (DEFAULT_CHANNEL,)]
     virtual = [
-        GenericVirtualPackage(PackageName(name), Version(version), build)
+        GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
         for name, version, build in (
             ("__glibc", glibc, "0"), ("__unix", "0", "0"), ("__linux", "5.10", "0"),
             ("__archspec", "1", "x86_64"),
@@ -64,7 +71,7 @@ def resolve(
             LockedPackage(
                 "conda", record.name.normalized, str(record.version),
                 LockedFile(record.file_name, str(record.url), record.sha256.hex(), record.size or 0),
-                {"build": record.build, "subdir": str(record.subdir)},
+                {"build": str(record.build), "subdir": str(record.subdir)},
             )
         )
     return found

@@ -95,11 +95,11 @@ def _host_sources(directory: Path = Path("/etc/apt")) -> Iterator[_HostSource]:
     for path in sorted((directory / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text("utf-8", "replace")):
             rows = [r for r in stanza.splitlines() if not r.startswith("#")]
-            fields = dict(
-                (k.strip().lower(), v.split())
+            fields = {
+                k.strip().lower(): v.split()
                 for k, _, v in (row.partition(":") for row in rows)
                 if v
-            )
+            }
             if "deb" in fields.get("types", []):
                 for uri in fields.get("uris", []):
                     yield _HostSource(uri, tuple(fields.get("suites", [])))

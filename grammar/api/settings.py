@@ -7,7 +7,15 @@ import re
 from grammar.api.signature import Api, Given, Parameter, later
 from grammar.api.state import State
 from grammar.environment import (
-    Base, Copy, Daemon, Expose, GitConfig, Jupyter, Mount, PipIndex, Run,
+    Base,
+    Copy,
+    Daemon,
+    Expose,
+    GitConfig,
+    Jupyter,
+    Mount,
+    PipIndex,
+    Run,
 )
 from grammar.errors import SpecError, suggest
 

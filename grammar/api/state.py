@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from grammar.environment import (
-    Base, Cuda, Daemon, Environment, Expose, GitConfig, Jupyter, Mount, PipIndex, Position, Request,
+    Base,
+    Cuda,
+    Daemon,
+    Environment,
+    Expose,
+    GitConfig,
+    Jupyter,
+    Mount,
+    PipIndex,
+    Position,
+    Request,
     Step,
 )
 from grammar.errors import SpecError
