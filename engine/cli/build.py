@@ -32,7 +32,10 @@ def build(
     from engine.project import find
 
     project = find(file, path)
-    request = fastpath.Request(project, tag or f"{project.name}:dev", outputs, not no_load)
+    tag = tag or f"{project.name}:dev"
+    if ":" not in tag.rpartition("/")[2]:
+        tag += ":latest"
+    request = fastpath.Request(project, tag, outputs, not no_load)
     if not force and (done := fastpath.nothing_to_do(request)):
         click.echo(done.message, err=True)
         click.echo(done.image_id)
