@@ -147,7 +147,7 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
     # Features that leave host-dependent marks in the upper directory are off.
     options = [
         f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work",
-        "redirect_dir=off", "metacopy=off", "index=off", "xino=off",
+        "redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off",
     ]
     if userns.in_user_namespace():
         options.append("userxattr")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,12 @@ def registry_auth() -> Iterator[servers.RegistryServer]:
     """A real registry that wants `servers.USER` and `servers.PASSWORD`."""
     with _failing_clearly(), servers.registry(auth=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for the whole run, so that bases are bootstrapped once."""
+    return tmp_path_factory.mktemp("store")
 
 
 class _failing_clearly:  # noqa: N801  (used as a statement)

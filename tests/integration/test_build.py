@@ -49,18 +49,12 @@ THIRTY = (
 )
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for this module, so that bases are bootstrapped once."""
-    return tmp_path_factory.mktemp("store")
-
-
 def small(packages: list[str]) -> str:
     return SMALL.format(packages=json.dumps(packages))
 
 
-def test_demo_runs_in_docker(shared: Path, tmp_path: Path, docker_engine: str) -> None:
-    envd = Envd(shared, tmp_path / "demo", {"DOCKER_HOST": docker_engine})
+def test_demo_runs_in_docker(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
+    envd = Envd(shared_store, tmp_path / "demo", {"DOCKER_HOST": docker_engine})
     envd.spec(DEMO)
     image = envd.run("build", "-t", "envd-test:demo").stdout
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image)
@@ -104,8 +98,8 @@ def _jupyter_answers(url: str) -> bool:
     return False
 
 
-def test_one_changed_package_builds_one_object(shared: Path, tmp_path: Path) -> None:
-    envd = Envd(shared, tmp_path / "thirty")
+def test_one_changed_package_builds_one_object(shared_store: Path, tmp_path: Path) -> None:
+    envd = Envd(shared_store, tmp_path / "thirty")
     packages = [p for p in THIRTY if p != "six"]
     # no run(): that is over everything, and has to be done again when anything changes
     text = small([]).replace(RUN, "")
@@ -118,12 +112,12 @@ def test_one_changed_package_builds_one_object(shared: Path, tmp_path: Path) -> 
     assert len([n for n in done.names("cached") if n.rpartition("-")[0] in packages]) == 29
 
 
-def test_second_build_starts_nothing(shared: Path, tmp_path: Path, docker_engine: str) -> None:
-    envd = Envd(shared, tmp_path / "again", {"DOCKER_HOST": docker_engine})
+def test_second_build_starts_nothing(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
+    envd = Envd(shared_store, tmp_path / "again", {"DOCKER_HOST": docker_engine})
     envd.spec(small(["six"]))
     image = envd.run("build").stdout
     # a network namespace of its own: nothing but the engine's unix socket can be reached
-    offline = Envd(shared, envd.project, envd.environment, ("unshare", "--net"))
+    offline = Envd(shared_store, envd.project, envd.environment, ("unshare", "--net"))
     again = offline.run("build", "--progress=json")
     assert again.stdout == image
     assert again.names("start") == again.names("fetch-start") == []
@@ -189,9 +183,9 @@ def readable_copy() -> Iterator[Path]:
 
 
 def test_same_lock_gives_the_same_image_for_root_and_user(
-    shared: Path, tmp_path: Path, ordinary_user: str, readable_copy: Path
+    shared_store: Path, tmp_path: Path, ordinary_user: str, readable_copy: Path
 ) -> None:
-    root = Envd(shared, tmp_path / "asroot", {"TZ": "Asia/Kolkata", "LANG": "C.UTF-8"})
+    root = Envd(shared_store, tmp_path / "asroot", {"TZ": "Asia/Kolkata", "LANG": "C.UTF-8"})
     root.spec(small(["six", "numpy"]))
     root.run("build", "-o", f"oci:{tmp_path}/root.tar")
     home = Path(f"~{ordinary_user}").expanduser()
@@ -217,9 +211,9 @@ def test_same_lock_gives_the_same_image_for_root_and_user(
 
 
 def test_others_accept_the_image_and_pull_gives_the_same_id(
-    shared: Path, tmp_path: Path, docker_engine: str, registry: str
+    shared_store: Path, tmp_path: Path, docker_engine: str, registry: str
 ) -> None:
-    envd = Envd(shared, tmp_path / "peer", {"DOCKER_HOST": docker_engine})
+    envd = Envd(shared_store, tmp_path / "peer", {"DOCKER_HOST": docker_engine})
     envd.spec(small(["six"]))
     image = envd.run("build").stdout
     reference = f"{registry}/team/peer:v1"
@@ -252,9 +246,9 @@ def test_others_accept_the_image_and_pull_gives_the_same_id(
     ],
 )
 def test_bad_input_gives_one_clear_error(
-    shared: Path, tmp_path: Path, spec: str, code: int, says: str
+    shared_store: Path, tmp_path: Path, spec: str, code: int, says: str
 ) -> None:
-    envd = Envd(shared, tmp_path / "bad")
+    envd = Envd(shared_store, tmp_path / "bad")
     envd.spec(spec)
     done = envd.run("build", "--no-load", check=False)
     assert done.code == code

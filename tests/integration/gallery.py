@@ -1,0 +1,119 @@
+"""A local extension gallery that speaks Open VSX's REST API, and real .vsix files for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import threading
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+MANIFEST: dict[str, Any] = {
+    "engines": {"vscode": "^1.80.0"}, "main": "./main.js", "license": "MIT",
+    "description": "An extension of the tests", "activationEvents": ["onLanguage:python"],
+    "repository": {"type": "git", "url": "https://example.org/extension.git"},
+}
+
+
+def install_vsce(directory: Path) -> Path:
+    """Install @vscode/vsce below `directory`; its command."""
+    subprocess.run(
+        ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(directory), "@vscode/vsce"],
+        check=True, capture_output=True,
+    )
+    return directory / "node_modules/.bin/vsce"
+
+
+def make_vsix(
+    vsce: Path, directory: Path, publisher: str, name: str, version: str,
+    dependencies: Sequence[str] = (),
+) -> Path:
+    """Package a real extension."""
+    source = directory / f"{publisher}.{name}-{version}"
+    source.mkdir(parents=True)
+    about = {**MANIFEST, "publisher": publisher, "name": name, "version": version,
+             "displayName": name, "extensionDependencies": list(dependencies)}
+    (source / "package.json").write_text(json.dumps(about))
+    (source / "main.js").write_text("exports.activate = function () {};\n")
+    (source / "README.md").write_text(f"# {name}\n")
+    (source / "LICENSE").write_text("MIT\n")
+    made = directory / f"{source.name}.vsix"
+    subprocess.run(
+        [str(vsce), "package", "--out", str(made)], cwd=source, check=True, capture_output=True
+    )
+    return made
+
+
+@contextmanager
+def serve(files: Sequence[Path]) -> Iterator[str]:
+    """Serve .vsix files; gives the gallery's URL."""
+    table: dict[tuple[str, str], list[tuple[dict[str, Any], Path]]] = {}
+    for path in files:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read("extension/package.json"))
+        key = about["publisher"].lower(), about["name"].lower()
+        table.setdefault(key, []).append((about, path))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            parts = self.path.strip("/").split("/")
+            if parts[0] == "api" and len(parts) >= 3:
+                self._metadata(parts[1:])
+            elif parts[0] == "files":
+                self._file(parts[1])
+            else:
+                self.send_error(404)
+
+        def _metadata(self, parts: list[str]) -> None:
+            found = table.get((parts[0].lower(), parts[1].lower()), [])
+            rest = [p for p in parts[2:] if p != "universal"]
+            if rest:  # a version, or a platform that these extensions were not made for
+                found = [x for x in found if x[0]["version"] == rest[-1] and len(rest) == 1]
+            if not found:
+                self.send_error(404)
+                return
+            about, path = found[-1]
+            host = f"http://{self.headers['Host']}"
+            answer = {
+                "namespace": about["publisher"], "name": about["name"],
+                "version": about["version"], "targetPlatform": "universal",
+                "files": {"download": f"{host}/files/{path.name}",
+                          "sha256": f"{host}/files/{path.name}.sha256"},
+                "dependencies": [
+                    dict(zip(("namespace", "extension"), d.split("."), strict=True))
+                    for d in about.get("extensionDependencies", [])
+                ],
+            }
+            self._answer(json.dumps(answer).encode())
+
+        def _file(self, name: str) -> None:
+            for path in files:
+                if name == path.name:
+                    self._answer(path.read_bytes())
+                    return
+                if name == f"{path.name}.sha256":
+                    self._answer(hashlib.sha256(path.read_bytes()).hexdigest().encode())
+                    return
+            self.send_error(404)
+
+        def _answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
