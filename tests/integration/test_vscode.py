@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,33 +20,28 @@ def build():
 
 
 @pytest.fixture(scope="module")
-def extensions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def tools(tmp_path_factory: pytest.TempPathFactory) -> gallery.Tools:
+    """A real vsce and a real code-server."""
+    return gallery.install_tools(tmp_path_factory.mktemp("npm") / "tools")
+
+
+@pytest.fixture(scope="module")
+def extensions(
+    tmp_path_factory: pytest.TempPathFactory, tools: gallery.Tools
+) -> Iterator[str]:
     """A gallery with ms-python.python, which depends on a second one."""
     directory = tmp_path_factory.mktemp("gallery")
-    vsce = gallery.install_vsce(directory / "npm")
     files = [
-        gallery.make_vsix(vsce, directory, "ms-python", "python", "2024.1.0", ["acme.helper"]),
-        gallery.make_vsix(vsce, directory, "ms-python", "python", "2024.2.0", ["acme.helper"]),
-        gallery.make_vsix(vsce, directory, "acme", "helper", "1.0.0"),
+        gallery.make_vsix(tools, directory, "ms-python", "python", "2024.1.0", ["acme.helper"]),
+        gallery.make_vsix(tools, directory, "ms-python", "python", "2024.2.0", ["acme.helper"]),
+        gallery.make_vsix(tools, directory, "acme", "helper", "1.0.0"),
     ]
     with gallery.serve(files) as url:
         yield url
 
 
-@pytest.fixture(scope="module")
-def code_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A real code-server."""
-    directory = tmp_path_factory.mktemp("code-server")
-    subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--unsafe-perm", "--prefix", str(directory),
-         "code-server@4.96.4"],
-        check=True, capture_output=True, env={**os.environ, "npm_config_unsafe_perm": "true"},
-    )
-    return directory / "node_modules/.bin/code-server"
-
-
 def test_code_server_lists_what_was_installed(
-    shared_store: Path, tmp_path: Path, extensions: str, code_server: Path
+    shared_store: Path, tmp_path: Path, extensions: str, tools: gallery.Tools
 ) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_VSCODE_GALLERY": extensions})
     envd.spec(SPEC.format(names='["ms-python.python@2024.1.0"]'))
@@ -64,7 +58,7 @@ def test_code_server_lists_what_was_installed(
     link.symlink_to(directory)
     try:
         done = subprocess.run(
-            [str(code_server), "--extensions-dir", str(link), "--user-data-dir",
+            [*tools.code_server, "--extensions-dir", str(link), "--user-data-dir",
              str(tmp_path / "user"), "--list-extensions", "--show-versions"],
             capture_output=True, text=True, check=True,
         )
