@@ -192,7 +192,7 @@ class _Session:
 
             return conda.resolve(
                 environment.conda_packages, environment.conda_channels, self.release.glibc,
-                self.log,
+                self.cache, self.log,
             )
         from engine.resolve import vscode
 

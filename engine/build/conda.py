@@ -55,7 +55,7 @@ def build(context: BuildContext) -> Path:
 
 
 async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
-    from rattler import PackageRecord, RepoDataRecord, Subdir, install
+    from rattler import BuildString, PackageRecord, RepoDataRecord, Subdir, install
     from rattler.package_streaming import extract
 
     subdirs = {name: subdir for name, _, subdir in context.parameters["urls"]}
@@ -68,14 +68,14 @@ async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
         about = json.loads((opened / "info/index.json").read_text("utf-8"))
         shutil.rmtree(opened)
         package = PackageRecord(
-            name=about["name"], version=about["version"], build=about["build"],
+            name=about["name"], version=about["version"], build=BuildString(about["build"]),
             build_number=about.get("build_number", 0), subdir=subdirs[name],
             noarch=about.get("noarch") or None, depends=about.get("depends", []),
             constrains=about.get("constrains", []), license=about.get("license"),
             python_site_packages_path=about.get("python_site_packages_path"),
         )
         url = (archives / name).absolute().as_uri()
-        records.append(RepoDataRecord(package, name, url, "local"))
+        records.append(RepoDataRecord(package, name, url, archives.absolute().as_uri()))
     await install(
         records, target_prefix=prefix, cache_dir=context.scratch / "cache",
         alternative_target_prefix=PREFIX, platform=Subdir("linux-64"), execute_link_scripts=False,

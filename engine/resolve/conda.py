@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
@@ -23,12 +24,17 @@ def channel_url(channel: str) -> str:
 
 
 def resolve(
-    requests: Sequence[Request], channels: Sequence[str], glibc: str, log: Callable[[str], None]
+    requests: Sequence[Request],
+    channels: Sequence[str],
+    glibc: str,
+    cache_directory: Path,
+    log: Callable[[str], None],
 ) -> list[LockedPackage]:
     """Everything that `requests` (MatchSpecs) need. Raises ResolveError."""
     from rattler import (
         BuildString,
         Channel,
+        Gateway,
         GenericVirtualPackage,
         MatchSpec,
         PackageName,
@@ -58,6 +64,7 @@ def resolve(
             rattler_solve(
                 sources=[Channel(url) for url in urls], specs=specs,
                 platforms=["linux-64", "noarch"], virtual_packages=virtual,
+                gateway=Gateway(cache_dir=cache_directory / "conda"),
             )
         )
     except Exception as error:
