@@ -1,0 +1,159 @@
+"""Plans: what becomes a derivation, on what it depends, and the golden hashes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine import locking, planning
+from engine.build import files, group, services, wheel
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError, UsageError
+from engine.image.assemble import assemble
+from engine.image.model import ImageConfig
+from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.resolve import pypi
+from grammar.environment import Base, Copy, Cuda, Environment, Jupyter, Position, Request, Run
+from store.model import GZIP_LAYER, Object
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
+    url = f"http://example.org/{name}-{version}"
+    return LockedPackage(
+        kind, name, version, LockedFile(f"{name}-{version}.{kind}", url, "ab" * 32, 10), extra
+    )
+
+
+def lock_of(wheels: int = 2) -> Lock:
+    return Lock(
+        base=LockedBase("debootstrap", "debian12", "bookworm", ("deb http://m bookworm main",),
+                        packages=(package("deb", "dpkg", essential="yes"),)),
+        python="3.11",
+        apt=(package("deb", "zsh"),),
+        wheels=tuple(package("wheel", f"w{n:03}") for n in range(wheels)),
+        cuda=(package("wheel", "nvidia-cuda-runtime-cu12"),),
+        vscode=(package("vsix", "ms-python.python"),),
+        conda=(package("conda", "zlib", subdir="linux-64"),),
+    )
+
+
+ENVIRONMENT = Environment(
+    base=Base(language="python3"), shell="zsh", cuda=Cuda("12.9"), jupyter=Jupyter(),
+    steps=(Run(("true",)),),
+)
+
+
+def test_golden_hashes(tmp_path: Path) -> None:
+    """A change of hash is a deliberate act: it makes every cache in the world useless."""
+    layers = planning.plan(ENVIRONMENT, lock_of(), tmp_path).layers
+    found = {layer.name: layer.drv_id for layer in layers}
+    assert found == json.loads((GOLDEN / "derivations.json").read_text())
+
+
+def test_wheels_cuda_and_extensions_are_siblings(tmp_path: Path) -> None:
+    layers = planning.plan(ENVIRONMENT, lock_of(), tmp_path).layers
+    below = {
+        layer.name: [i.derivation.name for i in layer.inputs if i.role == "layer"]
+        for layer in layers
+    }
+    assert below["apt"] == ["base-debian12"]
+    for name in ("w000-1.0", "nvidia-cuda-runtime-cu12-1.0", "conda", "ms-python.python-1.0",
+                 "services"):
+        assert below[name] == []
+    assert below["shell-zsh"] == ["base-debian12", "apt"]
+    assert len(below["run-" + next(n for n in below if n.startswith("run-"))[4:]]) == len(layers) - 1
+
+
+def test_where_a_file_comes_from_changes_no_hash() -> None:
+    here = wheel.derivation(package("wheel", "six"), "3.11")
+    moved = package("wheel", "six")
+    moved = replace(moved, file=replace(moved.file, url="http://elsewhere/six"))
+    assert wheel.derivation(moved, "3.11").drv_id == here.drv_id
+    assert wheel.derivation(moved, "3.12").drv_id != here.drv_id
+
+
+def test_build_keys_see_outputs_not_derivations() -> None:
+    fetch = Fetch("a", "http://a", "00" * 32)
+    lower = [Derivation("k", "lower", v, (Input("file", fetch),)) for v in (1, 2)]
+    upper = [Derivation("k", "upper", 1, (Input("layer", d),)) for d in lower]
+    assert upper[0].drv_id != upper[1].drv_id
+    keys = {u.build_key({d.drv_id: "same"}) for u, d in zip(upper, lower, strict=True)}
+    assert len(keys) == 1
+
+
+def test_many_wheels_are_grouped_and_one_change_moves_one_group(tmp_path: Path) -> None:
+    many = lock_of(150)
+    before = planning.plan(ENVIRONMENT, many, tmp_path).layers
+    assert len(before) < 80
+    wheels = list(many.wheels)
+    wheels[70] = package("wheel", "w070", "2.0")
+    after = planning.plan(ENVIRONMENT, replace(many, wheels=tuple(wheels)), tmp_path).layers
+    names = {x.drv_id for x in before} ^ {x.drv_id for x in after}
+    changed = [x.name for x in (*before, *after) if x.drv_id in names and x.kind == group.KIND]
+    assert len(changed) == 2 and changed[0] == changed[1]
+
+
+def test_services_command_lines() -> None:
+    made = services.derivation(ENVIRONMENT)
+    assert made is not None
+    assert made.parameters["services"]["jupyter"][:2] == ["jupyter", "lab"]
+    assert services.derivation(Environment()) is None
+
+
+def test_locks_say_what_does_not_fit() -> None:
+    requests = locking.requests_of(Environment(apt_packages=(Request("git"),)))
+    lock = replace(lock_of(), requests={**requests, "apt": ("curl",)})
+    assert locking.misfits(lock, requests) == {"apt": "+git -curl"}
+
+
+def test_the_best_wheel_for_the_target() -> None:
+    target = pypi.Target("3.11", "2.28")
+
+    def row(*names: str) -> dict[str, object]:
+        return {
+            "name": "x", "version": "1.0",
+            "wheels": [{"url": f"http://e/{n}", "hashes": {"sha256": "ab" * 32}} for n in names],
+        }
+
+    def best(*names: str) -> str:
+        return pypi._choose(row(*names), target).file.name
+
+    modern = "x-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
+    newer = "x-1.0-cp311-cp311-manylinux_2_34_x86_64.whl"
+    old = "x-1.0-cp311-cp311-manylinux2014_x86_64.whl"
+    pure = "x-1.0-py3-none-any.whl"
+    assert best(pure, newer, old, modern) == modern
+    assert best(newer, pure) == pure
+    assert best("x-1.0-cp38-abi3-manylinux2014_x86_64.whl", pure).startswith("x-1.0-cp38-abi3")
+    with pytest.raises(Exception, match="no wheel"):
+        best(newer, "x-1.0-cp311-cp311-macosx_11_0_arm64.whl")
+
+
+def test_copies_stay_inside_the_project(tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    (tmp_path / "secret").write_text("x")
+    at = Position("b", 3, 1)
+    for source in ("../secret", "nothing"):
+        with pytest.raises(UsageError, match=r"b:3:1"):
+            files.derivation(Copy(source, "/x", position=at), tmp_path / "p")
+    (tmp_path / "p/f").write_text("x")
+    assert files.derivation(Copy("f", "/d/"), tmp_path / "p").parameters["target"] == "/d/f"
+
+
+def layer(number: int) -> Object:
+    digest = f"sha256:{number:064x}"
+    return Object(f"{number:064x}", f"l{number}", digest, digest, 10, 20, GZIP_LAYER)
+
+
+def test_images_are_deterministic_and_not_too_deep() -> None:
+    config = ImageConfig(env=(("A", "1"),), cmd=("sh",))
+    first, second = (assemble([layer(1), layer(2)], config) for _ in range(2))
+    assert first == second
+    assert json.loads(first.config)["rootfs"]["diff_ids"] == [layer(1).diff_id, layer(2).diff_id]
+    with pytest.raises(BuildError, match="128 layers"):
+        assemble([layer(n) for n in range(128)], config)
