@@ -179,7 +179,10 @@ def push(
     """Build, then push to `reference`; returns the manifest's digest. Raises RegistryError."""
     from store import registry
 
-    target = registry.parse_reference(reference)
+    try:
+        target = registry.parse_reference(reference)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     environment = evaluate(project)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -108,6 +109,13 @@ def _kernel_refuses() -> str | None:
             continue
         if value == bad:
             return f"the kernel forbids user namespaces; run `{advice}` as root"
+    # Asked for real: util-linux's --map-auto hangs where the kernel refuses.
+    done = subprocess.run(["unshare", "--user", "true"], capture_output=True, check=False)
+    if done.returncode != 0:
+        return (
+            "the kernel refuses a user namespace (inside a chroot or a container it may); build as "
+            "root, or outside of it"
+        )
     return None
 
 

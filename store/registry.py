@@ -43,10 +43,10 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference:
-    """The parts of "HOST[:PORT]/NAME[:TAG]". Raises RegistryError."""
+    """The parts of "HOST[:PORT]/NAME[:TAG]". Raises ValueError."""
     match = _REFERENCE.fullmatch(text)
     if match is None or not ({".", ":"} & set(match["host"]) or match["host"] == "localhost"):
-        raise RegistryError(
+        raise ValueError(
             f"'{text}' is no image reference; write HOST/NAME:TAG, such as "
             "registry.example.org/team/env:v1"
         )
@@ -75,6 +75,8 @@ class Registry:
                 auth_backend=self._scheme(),
             )
             client.auth.load_configs(Container(f"{self.reference.host}/{self.reference.name}"))
+            if self._backend == "basic" and not hasattr(client.auth, "_basic_auth"):
+                raise self._denied()
             self._local.client = client
         return self._local.client
 
