@@ -1,9 +1,22 @@
-"""The content-addressed store. Knows nothing of environments."""
+"""The content-addressed store. Knows nothing of environments: it keeps layers and files.
 
-from store.errors import CorruptError, RegistryError, StoreError
-from store.model import Object, Realisation, Root
-from store.store import Store
+`Store` is imported when it is first asked for: a build that has nothing to do only needs
+`store.hashing` and `store.memos`, and sqlite and compression cost start-up.
+"""
 
-__all__ = [
-    "CorruptError", "Object", "Realisation", "RegistryError", "Root", "Store", "StoreError",
-]
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from store.store import Store
+
+__all__ = ["Store"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Store":
+        from store.store import Store
+
+        return Store
+    raise AttributeError(f"module 'store' has no attribute '{name}'")
