@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from store import Store, StoreError
+from store import Store
+from store.errors import StoreError
 
 
 @pytest.fixture
