@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from engine.build import zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -60,7 +61,9 @@ def build(context: BuildContext) -> Path:
                 target = place(member.filename)
                 if target is None or member.is_dir():
                     continue
-                _extract(archive, member, prefix / target, upper)
+                zips.extract(
+                    archive, member, prefix / target, upper, executable="bin" in target.parts
+                )
                 count += 1
     except zipfile.BadZipFile as error:
         raise BuildError(f"{name}: not a wheel: {error}") from error
@@ -86,7 +89,7 @@ def build_links(context: BuildContext) -> Path:
     """/usr/local/cuda, and lib beside lib64."""
     upper = _fresh(context)
     prefix = upper / str(context.parameters["prefix"])
-    _directories(prefix, upper)
+    zips.directories(prefix, upper)
     (prefix / "lib").symlink_to("lib64")
     (prefix.parent / "cuda").symlink_to(prefix.name)
     return upper
@@ -97,25 +100,6 @@ def _fresh(context: BuildContext) -> Path:
     upper.mkdir()
     upper.chmod(0o755)
     return upper
-
-
-def _directories(path: Path, upper: Path) -> None:
-    for directory in reversed([path, *path.parents]):
-        if directory.is_relative_to(upper) and not directory.exists():
-            directory.mkdir()
-            directory.chmod(0o755)
-
-
-def _extract(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, upper: Path
-) -> None:
-    import shutil
-
-    _directories(target.parent, upper)
-    with archive.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, 1 << 20)
-    executable = (member.external_attr >> 16) & 0o111 or "bin" in target.parts
-    target.chmod(0o755 if executable else 0o644)
 
 
 BUILDERS = {KIND: build, LINKS: build_links}

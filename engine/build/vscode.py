@@ -7,11 +7,11 @@ extensions.json of VS Code and code-server (extensionsScannerService).
 from __future__ import annotations
 
 import json
-import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from engine.build import zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -48,7 +48,7 @@ def build(context: BuildContext) -> Path:
     """Unpack one extension. Raises BuildError when it is not what the lock says."""
     upper = context.scratch / "upper"
     target = upper / DIRECTORY / str(context.parameters["place"])
-    _directories(target, upper)
+    zips.directories(target, upper)
     (name, path), = context.files
     try:
         with zipfile.ZipFile(path) as archive:
@@ -59,7 +59,7 @@ def build(context: BuildContext) -> Path:
                     continue
                 if ".." in parts:
                     raise BuildError(f"{name}: it holds a path that leads outside")
-                _extract(archive, member, target.joinpath(*parts[1:]), upper)
+                zips.extract(archive, member, target.joinpath(*parts[1:]), upper)
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise BuildError(f"{name}: not a valid .vsix: {error}") from error
     return upper
@@ -75,20 +75,11 @@ def _check(archive: zipfile.ZipFile, context: BuildContext) -> None:
         )
 
 
-def _extract(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, upper: Path
-) -> None:
-    _directories(target.parent, upper)
-    with archive.open(member) as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, 1 << 20)
-    target.chmod(0o755 if (member.external_attr >> 16) & 0o111 else 0o644)
-
-
 def build_index(context: BuildContext) -> Path:
     """Write extensions.json, and the links that make servers find it."""
     upper = context.scratch / "upper"
     directory = upper / DIRECTORY
-    _directories(directory, upper)
+    zips.directories(directory, upper)
     rows = [
         {
             "identifier": {"id": name.lower()},
@@ -103,16 +94,9 @@ def build_index(context: BuildContext) -> Path:
     index.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
     index.chmod(0o644)
     for link in _LINKS:
-        _directories((upper / link).parent, upper)
+        zips.directories((upper / link).parent, upper)
         (upper / link).symlink_to(f"/{DIRECTORY}")
     return upper
-
-
-def _directories(path: Path, upper: Path) -> None:
-    for directory in reversed([path, *path.parents]):
-        if directory.is_relative_to(upper) and not directory.exists():
-            directory.mkdir()
-            directory.chmod(0o700 if directory == upper / "root" else 0o755)
 
 
 BUILDERS = {KIND: build, INDEX: build_index}

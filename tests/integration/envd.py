@@ -60,6 +60,15 @@ class Envd:
             assert done.returncode == 0, done.stderr[-6000:]
         return Outcome(done.returncode, done.stdout.strip(), done.stderr)
 
+    def unpacked(self, place: Path) -> Path:
+        """Build, and let umoci unpack the image below `place`; its root file system."""
+        self.run("build", "-o", f"oci-dir:{place}/layout")
+        subprocess.run(
+            ["umoci", "unpack", "--image", f"{place}/layout:dev", f"{place}/bundle"],
+            check=True, capture_output=True,
+        )
+        return place / "bundle/rootfs"
+
 
 def docker(*arguments: str, host: str, check: bool = True) -> str:
     """Run the docker client against the engine at `host`; its standard output."""

@@ -12,15 +12,6 @@ from tests.integration import servers
 from tests.integration.envd import Envd, docker
 
 
-def unpacked(envd: Envd, place: Path) -> Path:
-    envd.run("build", "-o", f"oci-dir:{place}/layout")
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{place}/layout:dev", f"{place}/bundle"],
-        check=True, capture_output=True,
-    )
-    return place / "bundle/rootfs"
-
-
 def test_an_sdist_is_built_in_the_sandbox(shared_store: Path, tmp_path: Path) -> None:
     # docopt was never published as a wheel
     envd = Envd(shared_store, tmp_path / "p")
@@ -28,7 +19,7 @@ def test_an_sdist_is_built_in_the_sandbox(shared_store: Path, tmp_path: Path) ->
         'def build():\n    base(os="debian12", language="python3")\n'
         '    install.python_packages(["docopt==0.6.2"])\n'
     )
-    root = unpacked(envd, tmp_path)
+    root = envd.unpacked(tmp_path)
     ran = subprocess.run(
         ["chroot", str(root), "/usr/bin/python3", "-c", "import docopt; print(docopt.__version__)"],
         capture_output=True, text=True, check=True,

@@ -41,21 +41,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield served
 
 
-def unpacked(envd: Envd, place: Path) -> Path:
-    envd.run("build", "-o", f"oci-dir:{place}/layout")
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{place}/layout:dev", f"{place}/bundle"],
-        check=True, capture_output=True,
-    )
-    return place / "bundle/rootfs"
-
-
 def test_packages_are_linked_for_their_prefix(
     shared_store: Path, tmp_path: Path, url: str
 ) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(SPEC.format(url=url, names='["greet"]'))
-    root = unpacked(envd, tmp_path)
+    root = envd.unpacked(tmp_path)
     ran = subprocess.run(
         ["chroot", str(root), "/opt/conda/bin/greet"], capture_output=True, text=True, check=True
     )
@@ -69,10 +60,10 @@ def test_packages_are_linked_for_their_prefix(
 def test_two_stores_give_the_same_object(tmp_path: Path, shared_store: Path, url: str) -> None:
     first = Envd(shared_store, tmp_path / "a")
     first.spec(SPEC.format(url=url, names='["greet"]'))
-    before = unpacked(first, tmp_path / "a")
+    before = first.unpacked(tmp_path / "a")
     second = Envd(tmp_path / "other-store", tmp_path / "b", {"TZ": "Asia/Tokyo"})
     second.spec(SPEC.format(url=url, names='["greet"]'))
-    after = unpacked(second, tmp_path / "b")
+    after = second.unpacked(tmp_path / "b")
     listing = [p for p in sorted((before / "opt/conda").rglob("*")) if p.is_file()]
     assert listing
     for path in listing:

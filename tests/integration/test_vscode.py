@@ -45,12 +45,8 @@ def test_code_server_lists_what_was_installed(
 ) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_VSCODE_GALLERY": extensions})
     envd.spec(SPEC.format(names='["ms-python.python@2024.1.0"]'))
-    envd.run("build", "-o", f"oci-dir:{tmp_path}/layout")
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{tmp_path}/layout:dev", f"{tmp_path}/bundle"],
-        check=True, capture_output=True,
-    )
-    directory = tmp_path / "bundle/rootfs/opt/envd/extensions"
+    root = envd.unpacked(tmp_path)
+    directory = root / "opt/envd/extensions"
     # extensions.json names the place inside the image: the server looks there
     link = Path("/opt/envd/extensions")
     assert not link.exists()
@@ -65,7 +61,7 @@ def test_code_server_lists_what_was_installed(
     finally:
         link.unlink()
     assert {"ms-python.python@2024.1.0", "acme.helper@1.0.0"} <= set(done.stdout.split())
-    assert (tmp_path / "bundle/rootfs/root/.vscode-server/extensions").is_symlink()
+    assert (root / "root/.vscode-server/extensions").is_symlink()
 
 
 def test_the_newest_version_is_locked_and_one_change_builds_one_object(
@@ -94,12 +90,8 @@ def test_an_unknown_extension_is_named_with_its_place(
 def test_the_index_holds_no_times(shared_store: Path, tmp_path: Path, extensions: str) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_VSCODE_GALLERY": extensions})
     envd.spec(SPEC.format(names='["acme.helper"]'))
-    envd.run("build", "-o", f"oci-dir:{tmp_path}/layout")
-    subprocess.run(
-        ["umoci", "unpack", "--image", f"{tmp_path}/layout:dev", f"{tmp_path}/bundle"],
-        check=True, capture_output=True,
-    )
-    index = tmp_path / "bundle/rootfs/opt/envd/extensions/extensions.json"
+    root = envd.unpacked(tmp_path)
+    index = root / "opt/envd/extensions/extensions.json"
     (row,) = json.loads(index.read_text())
     assert row["relativeLocation"] == "acme.helper-1.0.0"
     assert not [key for key in row["metadata"] if "time" in key.lower()]
