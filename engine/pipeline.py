@@ -36,7 +36,9 @@ def evaluate(project: Project) -> Environment:
     """What the project's spec asks for. Raises SpecError."""
     from grammar import loader
 
-    return loader.load(project.spec, project.function)
+    environment = loader.load(project.spec, project.function)
+    planning.refuse_unsupported(environment)
+    return environment
 
 
 def ensure_lock(

@@ -30,7 +30,7 @@ from engine.errors import UsageError
 from engine.image.model import ImageConfig
 from engine.lock import Lock
 from engine.resolve import cuda as cuda_names
-from grammar.environment import Copy, Environment
+from grammar.environment import Copy, Environment, Http, Run
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
 MAX_SINGLE_WHEELS = 60
@@ -94,9 +94,22 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             copy = files.derivation(step, directory)
             sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
             layers.append(copy)
-        else:
+        elif isinstance(step, Run):
             layers.append(run.derivation(step, layers, config.env))
     return Plan(tuple(layers), config, sources)
+
+
+def refuse_unsupported(environment: Environment) -> None:
+    """Raise UsageError for what the language has and this engine does not build yet."""
+    found = [(t.position, f"install.{t.name}") for t in environment.toolchains]
+    found += [(i.position, f"python_packages with a {i.kind}") for i in environment.python_inputs]
+    found += [(r.position, "install.r_packages") for r in environment.r_packages]
+    found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
+    found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
+    if environment.rstudio_server:
+        found.append((environment.rstudio_server, "config.rstudio_server"))
+    if found:
+        raise UsageError("\n".join(f"{at}: {what} is not supported yet" for at, what in found))
 
 
 def _python(lock: Lock, system: Sequence[Derivation]) -> list[Derivation]:

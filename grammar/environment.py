@@ -59,6 +59,59 @@ class Cuda:
 
 
 @dataclass(frozen=True)
+class Toolchain:
+    """A language or tool asked for by `install.NAME`.
+
+    `name` is one of "python", "conda", "uv", "pixi", "r", "julia", "rust", "go", "nodejs" and
+    "codex"; `version` is "" for the one that the source calls current; `options` are sorted pairs
+    such as ("use_mamba", "true").
+    """
+
+    name: str
+    version: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class PythonInput:
+    """A file of the project's that says which Python packages: `path` is as it was written.
+
+    `kind` is "pyproject" (pyproject.toml), "uv.lock", "pylock" (PEP 751) or "wheel" (a local one).
+    """
+
+    kind: str
+    path: str
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Include:
+    """A git repository whose *.envd files were evaluated. `ref` is a branch, tag or commit, or
+    "" for the remote's own default."""
+
+    git: str
+    ref: str = ""
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Who owns the environment's home: a fixed uid and gid."""
+
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Repo:
+    """Where the environment's sources live, for the image's labels."""
+
+    url: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class PipIndex:
     url: str
     extra_url: str | None = None
@@ -97,7 +150,18 @@ class Copy:
     position: Position = field(default=NOWHERE, compare=False)
 
 
-Step = Run | Copy
+@dataclass(frozen=True)
+class Http:
+    """A file downloaded at lock time into the image. `checksum` is "sha256:…" or "" (then the lock
+    pins what came); `filename` is "" for the URL's last part."""
+
+    url: str
+    checksum: str = ""
+    filename: str = ""
+    position: Position = field(default=NOWHERE, compare=False)
+
+
+Step = Run | Copy | Http
 
 
 @dataclass(frozen=True)
@@ -110,8 +174,11 @@ class Expose:
 
 @dataclass(frozen=True)
 class Mount:
+    """A mount when it runs. `managed`: `host_path` names a volume that envd keeps (data.envd)."""
+
     host_path: str
     envd_path: str
+    managed: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,5 +214,17 @@ class Environment:
     daemons: tuple[Daemon, ...] = ()
     init: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    toolchains: tuple[Toolchain, ...] = ()
+    python_inputs: tuple[PythonInput, ...] = ()
+    r_packages: tuple[Request, ...] = ()
+    julia_packages: tuple[Request, ...] = ()
+    cran_mirror: str | None = None
+    julia_pkg_server: str | None = None
+    rstudio_server: Position | None = None  # where it was asked for
+    gpu: int | None = None  # how many; None: as many as CUDA wants
+    shm_size: int | None = None  # megabytes
+    owner: Owner | None = None
+    repo: Repo | None = None
+    includes: tuple[Include, ...] = ()
     syntax: str = "v1"
     read_files: tuple[str, ...] = ()  # absolute paths of what the evaluation read

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from grammar.api.signature import Api, Given, Parameter, later
+from grammar.api.signature import Api, Given, Parameter
 from grammar.api.state import State
-from grammar.environment import Cuda, Position, Request
+from grammar.environment import Cuda, Position, PythonInput, Request
 from grammar.errors import SpecError
 
 _NAMES = Parameter("name", "list[str]", aliases=("names",))
@@ -41,11 +41,23 @@ def _python(state: State, given: Given) -> None:
     if given["requirements"] is not None:
         path = state.directory / given["requirements"]
         _requirements(state, path, given.where("requirements", given["requirements"]), ())
-    if given["local_wheels"]:
-        raise SpecError(
-            "local_wheels is not supported yet; serve them as an index for config.pip_index",
-            given.at("local_wheels"),
-        )
+    for text in given["local_wheels"]:
+        _input(state, "wheel", text, given.where("local_wheels", text))
+    for name, kind in _PROJECT_FILES.items():
+        if given[name] is not None:
+            _input(state, kind, given[name], given.where(name, given[name]))
+
+
+_PROJECT_FILES = {"pyproject": "pyproject", "uv_lock": "uv.lock", "pylock": "pylock"}
+
+
+def _input(state: State, kind: str, path: str, position: Position) -> None:
+    """A file that says which packages: read when it is locked, so it must be there."""
+    found = state.directory / path
+    if not found.is_file():
+        raise SpecError(f"no such file: {found}", position)
+    state.read_files.append(str(found.resolve()))
+    state.python_inputs.append(PythonInput(kind, str(path), position))
 
 
 def _requirements(
@@ -122,7 +134,8 @@ APIS = (
     Api(
         "install.python_packages",
         (Parameter("name", "list[str]", (), ("names",)), Parameter("requirements", "str", None),
-         Parameter("local_wheels", "list[str]", ())),
+         Parameter("local_wheels", "list[str]", ()), Parameter("pyproject", "str", None),
+         Parameter("uv_lock", "str", None), Parameter("pylock", "str", None)),
         _python, "Python packages, as PEP 508 requirements or a requirements file",
     ),
     Api(
@@ -138,9 +151,4 @@ APIS = (
         _cuda, "a CUDA toolkit, and cuDNN",
     ),
     Api("install.vscode_extensions", (_NAMES,), _vscode, "VS Code extensions"),
-    later("install.python", "write base(language=\"python3.11\")"),
-    later("install.conda", "install.conda_packages makes /opt/conda by itself"),
-    later("install.uv"), later("install.pixi"), later("install.r_lang"), later("install.julia"),
-    later("install.rust"), later("install.go"), later("install.nodejs"), later("install.codex"),
-    later("install.r_packages"), later("install.julia_packages"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from grammar.api.data import DataSource
 from grammar.api.signature import Api, Given, Parameter, later
 from grammar.api.state import State
 from grammar.environment import (
@@ -12,12 +13,16 @@ from grammar.environment import (
     Daemon,
     Expose,
     GitConfig,
+    Http,
     Jupyter,
     Mount,
+    Owner,
     PipIndex,
+    Repo,
     Run,
 )
 from grammar.errors import SpecError, suggest
+from grammar.values import type_name
 
 SYSTEMS = ("debian11", "debian12", "debian13", "ubuntu20.04", "ubuntu22.04", "ubuntu24.04")
 SHELLS = ("bash", "zsh", "fish")
@@ -106,7 +111,53 @@ def _expose(state: State, given: Given) -> None:
 
 
 def _mount(state: State, given: Given) -> None:
-    state.mounts.append(Mount(str(given["host_path"]), str(given["envd_path"])))
+    source = given["host_path"]
+    if isinstance(source, DataSource):
+        state.mounts.append(Mount(source.name, str(given["envd_path"]), True))
+    elif isinstance(source, str):
+        state.mounts.append(Mount(str(source), str(given["envd_path"])))
+    else:
+        raise SpecError(
+            f"runtime.mount(): 'host_path' is a string or data.envd(...), not {type_name(source)}",
+            given.at("host_path"),
+        )
+
+
+def _gpu(state: State, given: Given) -> None:
+    if not 0 <= given["count"] <= 1024:
+        raise SpecError("count is how many GPUs: 0 or more", given.at("count"))
+    state.gpu = given["count"]
+
+
+def _shm_size(state: State, given: Given) -> None:
+    if not 1 <= given["size"] <= 1 << 24:
+        raise SpecError("size is in megabytes: 1 or more", given.at("size"))
+    state.shm_size = given["size"]
+
+
+def _repo(state: State, given: Given) -> None:
+    state.repo = Repo(str(given["url"]), str(given["description"]))
+
+
+def _owner(state: State, given: Given) -> None:
+    for name in ("uid", "gid"):
+        if not 0 <= given[name] <= 65535:
+            raise SpecError(f"{name} is from 0 to 65535", given.at(name))
+    state.owner = Owner(given["uid"], given["gid"])
+
+
+def _http(state: State, given: Given) -> None:
+    if not re.match(r"https?://", given["url"]):
+        raise SpecError(f"'{given['url']}' is no http or https URL", given.at("url"))
+    checksum = str(given["checksum"] or "").lower()
+    if checksum and not re.fullmatch(r"(sha256:)?[0-9a-f]{64}", checksum):
+        raise SpecError("checksum is 'sha256:' and 64 hex digits", given.at("checksum"))
+    if checksum:
+        checksum = f"sha256:{checksum.removeprefix('sha256:')}"
+    filename = str(given["filename"] or "")
+    if "/" in filename or filename in (".", ".."):
+        raise SpecError("filename is a plain name, without '/'", given.at("filename"))
+    state.steps.append(Http(str(given["url"]), checksum, filename, given.position))
 
 
 def _command(state: State, given: Given) -> None:
@@ -149,15 +200,19 @@ APIS = (
     Api("config.jupyter", (Parameter("token", "str", ""), Parameter("port", "int", 8888)),
         _jupyter, "a Jupyter server in the container"),
     Api("config.entrypoint", (Parameter("args", "list[str]"),), _entrypoint, "the entry point"),
-    later("config.gpu"), later("config.shm_size"), later("config.repo"), later("config.owner"),
-    later("config.cran_mirror"), later("config.julia_pkg_server"), later("config.rstudio_server"),
+    Api("config.gpu", (Parameter("count", "int", 1),), _gpu, "how many GPUs it wants"),
+    Api("config.shm_size", (Parameter("size", "int"),), _shm_size, "shared memory, in megabytes"),
+    Api("config.repo", (Parameter("url"), Parameter("description", "str", "")), _repo,
+        "where its sources live, for the image's labels"),
+    Api("config.owner", (Parameter("uid", "int"), Parameter("gid", "int")), _owner,
+        "a fixed uid and gid of the environment's user"),
     Api("runtime.environ", (Parameter("env", "dict[str]", {}),
                             Parameter("extra_path", "list[str]", ())), _environ,
         "environment variables"),
     Api("runtime.expose", (Parameter("envd_port", "int"), Parameter("host_port", "int", None),
                            Parameter("service", "str", ""), Parameter("listen_addr", "str", "")),
         _expose, "a port"),
-    Api("runtime.mount", (Parameter("host_path"), Parameter("envd_path")), _mount,
+    Api("runtime.mount", (Parameter("host_path", "any"), Parameter("envd_path")), _mount,
         "a host directory, mounted when it runs"),
     Api("runtime.command", (Parameter("commands", "dict[str]"),), _command, "named commands"),
     Api("runtime.daemon", (Parameter("commands", "list[list[str]]"),), _daemon,
@@ -166,5 +221,6 @@ APIS = (
     Api("io.copy", (Parameter("source", "str", aliases=("src", "host_path")),
                     Parameter("target", "str", "./", ("dest", "envd_path")),
                     Parameter("image", "str", None)), _copy, "files of the project"),
-    later("io.http"),
+    Api("io.http", (Parameter("url"), Parameter("checksum", "str", None),
+                    Parameter("filename", "str", None)), _http, "a file from the web"),
 )

@@ -50,7 +50,8 @@ class Given:
         return text.position if isinstance(text, SpecStr) else self.at(name)
 
 
-Run = Callable[[State, Given], None]
+# What a call does; what it returns is the call's value (None for nearly all).
+Run = Callable[[State, Given], Any]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Api:
         """The function for one evaluation."""
 
         def call(_: Any, call: Call) -> Value:
-            self.run(state, self._check(call))
+            return self.run(state, self._check(call))
 
         return Builtin(self.name, call)
 

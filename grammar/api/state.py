@@ -12,12 +12,17 @@ from grammar.environment import (
     Environment,
     Expose,
     GitConfig,
+    Include,
     Jupyter,
     Mount,
+    Owner,
     PipIndex,
     Position,
+    PythonInput,
+    Repo,
     Request,
     Step,
+    Toolchain,
 )
 from grammar.errors import SpecError
 
@@ -48,6 +53,19 @@ class State:
     daemons: list[Daemon] = field(default_factory=list)
     init: list[str] = field(default_factory=list)
     entrypoint: tuple[str, ...] = ()
+    toolchains: dict[str, Toolchain] = field(default_factory=dict)
+    python_inputs: list[PythonInput] = field(default_factory=list)
+    r_packages: dict[str, Request] = field(default_factory=dict)
+    julia_packages: dict[str, Request] = field(default_factory=dict)
+    cran_mirror: str | None = None
+    julia_pkg_server: str | None = None
+    rstudio_server: Position | None = None
+    gpu: int | None = None
+    shm_size: int | None = None
+    owner: Owner | None = None
+    repo: Repo | None = None
+    includes: list[Include] = field(default_factory=list)
+    syntax: str = "v1"
     read_files: list[str] = field(default_factory=list)
     once: dict[str, Position] = field(default_factory=dict)
 
@@ -83,5 +101,18 @@ class State:
             daemons=tuple(self.daemons),
             init=tuple(self.init),
             entrypoint=self.entrypoint,
+            toolchains=tuple(self.toolchains.values()),
+            python_inputs=tuple(self.python_inputs),
+            r_packages=tuple(self.r_packages.values()),
+            julia_packages=tuple(self.julia_packages.values()),
+            cran_mirror=self.cran_mirror,
+            julia_pkg_server=self.julia_pkg_server,
+            rstudio_server=self.rstudio_server,
+            gpu=self.gpu,
+            shm_size=self.shm_size,
+            owner=self.owner,
+            repo=self.repo,
+            includes=tuple(self.includes),
+            syntax=self.syntax,
             read_files=tuple(self.read_files),
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from grammar.api import install, settings
+from grammar.api import data, install, settings, toolchains
 from grammar.api.state import State
 from grammar.values import Module, Value
 
-APIS = (*settings.APIS, *install.APIS)
+APIS = (*settings.APIS, *install.APIS, *toolchains.APIS, *data.APIS)
 
 
 def vocabulary(state: State) -> dict[str, Value]:
@@ -17,4 +17,5 @@ def vocabulary(state: State) -> dict[str, Value]:
         module, _, name = api.name.rpartition(".")
         target = modules.setdefault(module, {}) if module else names
         target[name] = api.bind(state)
+    modules["data"]["path"] = Module("path", dict(data.PATHS))
     return {**names, **{m: Module(m, members) for m, members in modules.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,12 @@ def registry_auth() -> Iterator[servers.RegistryServer]:
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for the whole run, so that bases are bootstrapped once."""
+    """One store for the whole run, so that bases are bootstrapped once.
+
+    ENVD_TEST_STORE names one to keep between runs, for whoever runs one test again and again.
+    """
+    if given := os.environ.get("ENVD_TEST_STORE"):
+        return Path(given)
     return tmp_path_factory.mktemp("store")
 
 

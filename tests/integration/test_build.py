@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration import servers
 from tests.integration.envd import Envd, docker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +29,7 @@ def build():
     install.python_packages(["numpy", "jupyter"])
     install.cuda(version="12.9")
     shell("zsh")
-    config.jupyter(token="secret")
+    config.jupyter(token="secret", port=%d)
 """
 
 RUN = 'run(["echo built > /etc/built", "rm /etc/issue"])'
@@ -55,7 +56,8 @@ def small(packages: list[str]) -> str:
 
 def test_demo_runs_in_docker(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
     envd = Envd(shared_store, tmp_path / "demo", {"DOCKER_HOST": docker_engine})
-    envd.spec(DEMO)
+    port = servers.free_port()
+    envd.spec(DEMO % port)
     image = envd.run("build", "-t", "envd-test:demo").stdout
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image)
     assert docker("inspect", "-f", "{{.Id}}", "envd-test:demo", host=docker_engine) == image
@@ -71,8 +73,8 @@ def test_demo_runs_in_docker(shared_store: Path, tmp_path: Path, docker_engine: 
     ]
     name = docker("run", "-d", "--network=host", image, host=docker_engine)
     try:
-        assert _jupyter_answers("http://127.0.0.1:8888/api/status?token=secret")
-        assert _status("http://127.0.0.1:8888/api/status") == 403
+        assert _jupyter_answers(f"http://127.0.0.1:{port}/api/status?token=secret")
+        assert _status(f"http://127.0.0.1:{port}/api/status") == 403
     finally:
         docker("stop", "-t", "30", name, host=docker_engine)
         code = docker("inspect", "-f", "{{.State.ExitCode}}", name, host=docker_engine)
