@@ -1,4 +1,7 @@
 # Two commands matter: `make demo` and `make test`. Both install all they need.
+# A file's tests stay together: they share servers. All share one store, as many builds at once may.
+PARALLEL = -n 3 --dist loadfile
+
 .PHONY: demo test lint unit integration bench setup clean
 
 demo:
@@ -8,7 +11,7 @@ demo:
 test:
 	scripts/setup test
 	$(MAKE) --no-print-directory lint
-	scripts/with-docker .venv/bin/python -m pytest tests
+	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) tests
 
 setup:
 	scripts/setup test
@@ -22,7 +25,7 @@ unit:
 	.venv/bin/python -m pytest tests/unit
 
 integration:
-	scripts/with-docker .venv/bin/python -m pytest tests/integration
+	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) tests/integration
 
 bench:
 	scripts/setup test

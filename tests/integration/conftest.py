@@ -46,6 +46,8 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     if given := os.environ.get("ENVD_TEST_STORE"):
         return Path(given)
+    if os.environ.get("PYTEST_XDIST_WORKER"):  # the workers' directories lie in the run's own
+        return tmp_path_factory.getbasetemp().parent / "store"
     return tmp_path_factory.mktemp("store")
 
 
