@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from engine import command, userns
-from engine.build.context import SOURCE_DATE_EPOCH
 from engine.errors import BuildError
+from store.model import SOURCE_DATE_EPOCH
 
 # What dpkg, ldconfig, adduser and their like need, and no more.
 CAPABILITIES = (

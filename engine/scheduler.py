@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from engine import fetch
-from engine.build.context import SOURCE_DATE_EPOCH, BuildContext, Builder
+from engine.build.context import BuildContext, Builder
 from engine.command import Group, cancellable
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
@@ -294,7 +294,7 @@ class _Run:
                     log=self._logger(derivation),
                 )
                 tree = self._builders[derivation.kind](context)
-                made = store.capture(tree, derivation.name, references, SOURCE_DATE_EPOCH)
+                made = store.capture(tree, derivation.name, references)
             self._compare(derivation, key, made)
             store.realise(key, made.id, derivation.name)
         self._emit(

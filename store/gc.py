@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from store import locking
 from store.blobs import blob_path
-from store.database import Database
 from store.removal import remove_tree
-
-if TYPE_CHECKING:
-    from store.store import Store
+from store.store import Store
 
 
 @dataclass(frozen=True)
@@ -24,16 +20,16 @@ class Report:
     bytes: int
 
 
-def collect(store: Store, db: Database, *, dry_run: bool) -> Report:
+def collect(store: Store, *, dry_run: bool = False) -> Report:
     """Remove objects, blobs, trees and abandoned work that no root reaches.
 
     Takes the store's gc lock exclusively: it waits for running builds, and they for it.
     """
     with locking.locked(store.path / "locks" / "gc"):
-        return _collect(store, db, dry_run=dry_run)
+        return _collect(store, dry_run=dry_run)
 
 
-def _collect(store: Store, db: Database, *, dry_run: bool) -> Report:
+def _collect(store: Store, *, dry_run: bool) -> Report:
     roots = store.roots()
     keep: set[str] = set()
     todo = [target for root in roots for target in root.objects]
@@ -55,7 +51,7 @@ def _collect(store: Store, db: Database, *, dry_run: bool) -> Report:
     if dry_run:
         return report
     # The rows go first: a crash in between leaves garbage, not rows without bytes.
-    db.write(
+    store.db.write(
         [("DELETE FROM object WHERE id=?", (o.id,)) for o in dead]
         + [("DELETE FROM memo", ())] * bool(dead)
     )

@@ -14,23 +14,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from store import blobs, database, gc, layers, locking, verify
+from store import blobs, database, layers, locking
 from store.compression import Compressor, chosen_media_type, decompressed
 from store.database import Database
 from store.errors import CorruptError, StoreError
 from store.hashing import object_hasher
-from store.model import Object, Realisation, Root
+from store.model import SOURCE_DATE_EPOCH, Object, Realisation, Root
 from store.removal import remove_tree
-
-DEFAULT_EPOCH = 1704067200
 
 
 class Store:
-    """A store at `path`. Safe to use from many threads and many processes at once."""
+    """A store at `path`. Safe to use from many threads and many processes at once.
+
+    `db` is for the store's own modules; `store.gc` and `store.verify` work on a store from outside.
+    """
 
     def __init__(self, path: Path, db: Database) -> None:
         self.path = path
-        self._db = db
+        self.db = db
 
     @classmethod
     def open(cls, path: Path) -> Store:
@@ -50,7 +51,7 @@ class Store:
 
     def close(self) -> None:
         """Close the database."""
-        self._db.close()
+        self.db.close()
 
     # Blobs
 
@@ -75,7 +76,7 @@ class Store:
 
     def get(self, object_id: str) -> Object | None:
         """The object of that id, or None."""
-        row = self._db.connection.execute(
+        row = self.db.connection.execute(
             "SELECT id, name, diff_id, digest, size, tar_size, media_type FROM object WHERE id=?",
             (object_id,),
         ).fetchone()
@@ -87,18 +88,18 @@ class Store:
         )
 
     def _references(self, object_id: str) -> tuple[str, ...]:
-        rows = self._db.connection.execute(
+        rows = self.db.connection.execute(
             "SELECT target FROM reference WHERE object=? ORDER BY position", (object_id,)
         )
         return tuple(target for (target,) in rows)
 
     def objects(self) -> list[Object]:
         """Every object."""
-        ids = self._db.connection.execute("SELECT id FROM object ORDER BY id").fetchall()
+        ids = self.db.connection.execute("SELECT id FROM object ORDER BY id").fetchall()
         return [found for (i,) in ids if (found := self.get(i)) is not None]
 
     def capture(
-        self, tree: Path, name: str, references: Sequence[str] = (), epoch: int = DEFAULT_EPOCH
+        self, tree: Path, name: str, references: Sequence[str] = (), epoch: int = SOURCE_DATE_EPOCH
     ) -> Object:
         """Make an object of a directory in overlayfs upper form on the store's file system.
 
@@ -157,7 +158,7 @@ class Store:
             remove_tree(tree)
 
     def _record(self, made: Object) -> None:
-        self._db.write(
+        self.db.write(
             [
                 (
                     "INSERT OR REPLACE INTO object VALUES (?,?,?,?,?,?,?)",
@@ -246,22 +247,22 @@ class Store:
 
     def realisation(self, key: str) -> Realisation | None:
         """What a build key gave, when its object is still here."""
-        row = self._db.connection.execute(
+        row = self.db.connection.execute(
             "SELECT key, output, name FROM realisation WHERE key=?", (key,)
         ).fetchone()
         return None if row is None else Realisation(*row)
 
     def realise(self, key: str, object_id: str, name: str = "") -> None:
         """Record that a build key gave an object."""
-        self._db.write(
+        self.db.write(
             [("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name))]
         )
 
-    # Roots, garbage, damage
+    # Roots
 
     def add_root(self, name: str, object_ids: Sequence[str], blobs: Sequence[str] = ()) -> None:
         """Set the root `name`: what `gc` must keep. Replaces what it named before."""
-        self._db.write(
+        self.db.write(
             [
                 ("DELETE FROM root WHERE name=?", (name,)),
                 ("INSERT INTO root VALUES (?)", (name,)),
@@ -275,28 +276,20 @@ class Store:
 
     def remove_root(self, name: str) -> None:
         """Forget a root."""
-        self._db.write([("DELETE FROM root WHERE name=?", (name,))])
+        self.db.write([("DELETE FROM root WHERE name=?", (name,))])
 
     def roots(self) -> list[Root]:
         """Every root, by name."""
         found: dict[str, tuple[list[str], list[str]]] = {
             name: ([], [])
-            for (name,) in self._db.connection.execute("SELECT name FROM root ORDER BY name")
+            for (name,) in self.db.connection.execute("SELECT name FROM root ORDER BY name")
         }
-        for root, kind, target in self._db.connection.execute(
+        for root, kind, target in self.db.connection.execute(
             "SELECT root, kind, target FROM root_target ORDER BY target"
         ):
             if root in found:
                 found[root][kind == "blob"].append(target)
         return [Root(name, tuple(o), tuple(b)) for name, (o, b) in found.items()]
-
-    def gc(self, dry_run: bool = False) -> gc.Report:
-        """Remove everything that no root reaches. See `store.gc`."""
-        return gc.collect(self, self._db, dry_run=dry_run)
-
-    def verify(self, repair: bool = False) -> list[str]:
-        """What in the store is not what its address says. See `store.verify`."""
-        return verify.verify(self, self._db, repair=repair)
 
     # Work in progress
 
@@ -324,12 +317,12 @@ class Store:
 
     def memo(self, key: str) -> str | None:
         """A remembered text, or None."""
-        row = self._db.connection.execute("SELECT value FROM memo WHERE key=?", (key,)).fetchone()
+        row = self.db.connection.execute("SELECT value FROM memo WHERE key=?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
     def set_memo(self, key: str, value: str) -> None:
         """Remember a text."""
-        self._db.write([("INSERT OR REPLACE INTO memo VALUES (?,?)", (key, value))])
+        self.db.write([("INSERT OR REPLACE INTO memo VALUES (?,?)", (key, value))])
 
 
 def _sync_filesystem(path: Path) -> None:

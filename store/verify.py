@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from store.compression import decompressed
-from store.database import Database
 from store.hashing import object_hasher
 from store.removal import remove_tree
+from store.store import Store
 
 if TYPE_CHECKING:
     from store.model import Object
-    from store.store import Store
 
 
 def _blob_problem(path: Path) -> str | None:
@@ -42,7 +41,7 @@ def _object_problem(store: Store, item: Object) -> str | None:
     return None
 
 
-def verify(store: Store, db: Database, *, repair: bool) -> list[str]:
+def verify(store: Store, *, repair: bool = False) -> list[str]:
     """One line for each problem: damaged or missing blobs, objects that are not their address,
     trees without an object. With `repair`, what is bad is dropped and will be built again."""
     problems: list[str] = []
@@ -55,10 +54,10 @@ def verify(store: Store, db: Database, *, repair: bool) -> list[str]:
         if problem := _object_problem(store, item):
             problems.append(problem)
             if repair:
-                db.write([("DELETE FROM object WHERE id=?", (item.id,))])
+                store.db.write([("DELETE FROM object WHERE id=?", (item.id,))])
                 remove_tree(store.path / "trees" / item.id)
     if problems and repair:
-        db.write([("DELETE FROM memo", ())])
+        store.db.write([("DELETE FROM memo", ())])
     return problems
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCE_DATE_EPOCH = 1704067200  # 2024-01-01T00:00:00Z: later mtimes are clamped to it
+from store.model import SOURCE_DATE_EPOCH
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,10 @@ def list_objects(form: str) -> None:
 @click.option("--repair", is_flag=True, help="Drop what is damaged, so that it is built again.")
 def verify(repair: bool) -> None:
     """Read every object and file again and compare it with its address."""
+    from store.verify import verify as check
+
     with _opened() as opened:
-        problems = opened.verify(repair=repair)
+        problems = check(opened, repair=repair)
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
@@ -68,11 +70,12 @@ def _failure(message: str) -> Exception:
 def gc(dry_run: bool) -> None:
     """Remove everything that no root reaches."""
     from engine import userns
+    from store.gc import collect
 
     if not dry_run:
         userns.ensure()
     with _opened() as opened:
-        report = opened.gc(dry_run=dry_run)
+        report = collect(opened, dry_run=dry_run)
     verb = "would free" if dry_run else "freed"
     click.echo(f"{verb} {report.bytes / 1e6:.1f} MB: {report.objects} objects, {report.blobs} files")
 

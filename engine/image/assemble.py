@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from engine.build.context import SOURCE_DATE_EPOCH
 from engine.errors import BuildError
 from engine.image.model import Image, ImageConfig
-from store.model import Object
+from store.model import SOURCE_DATE_EPOCH, Object
 
 MAX_LAYERS = 127  # what Docker's overlay2 takes
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"

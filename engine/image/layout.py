@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from engine.build.context import SOURCE_DATE_EPOCH
 from engine.errors import BuildError
 from engine.image.assemble import MANIFEST_TYPE
 from engine.image.model import Image
 from store import Store
-from store.model import ZSTD_LAYER, Object
+from store.model import SOURCE_DATE_EPOCH, ZSTD_LAYER, Object
 
 
 def blob(store: Store, layer: Object) -> Path:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from store import Store
+from store import Store, gc
 from store.errors import StoreError
+from store.verify import verify
 
 
 @pytest.fixture
@@ -90,17 +91,17 @@ def test_gc_keeps_what_roots_reach(store: Store) -> None:
     for key, item in (("k1", below), ("k2", above), ("k3", dead)):
         store.realise(key, item.id)
     store.add_root("image:x", [above.id])
-    assert store.gc(dry_run=True).objects == 1
+    assert gc.collect(store, dry_run=True).objects == 1
     assert store.get(dead.id) is not None
-    report = store.gc()
+    report = gc.collect(store)
     assert (report.objects, report.blobs) == (1, 1)
     assert store.get(below.id) == below
     assert store.realisation("k2") is not None
     assert store.realisation("k3") is None
     assert not (store.path / "trees" / dead.id).exists()
     store.remove_root("image:x")
-    assert store.gc().objects == 2
-    assert store.verify() == []
+    assert gc.collect(store).objects == 2
+    assert verify(store) == []
 
 
 def _tree(store: Store, text: str) -> Path:
@@ -113,13 +114,13 @@ def _tree(store: Store, text: str) -> Path:
 def test_verify_finds_damage_and_repairs(store: Store) -> None:
     made = store.capture(_tree(store, "x"), "x")
     store.realise("key", made.id)
-    assert store.verify() == []
+    assert verify(store) == []
     blob = store.blob(made.digest)
     assert blob is not None
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
-    assert len(store.verify()) == 2
-    store.verify(repair=True)
-    assert store.verify() == []
+    assert len(verify(store)) == 2
+    verify(store, repair=True)
+    assert verify(store) == []
     assert store.realisation("key") is None
 
 
