@@ -25,6 +25,7 @@ from engine.build import (
     wheel,
 )
 from engine.build.context import Builder
+from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
@@ -77,7 +78,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     system = tuple(layers)
     if environment.cuda is not None and lock.cuda:
         layers += cuda.derivations(lock.cuda, cuda_names.short(environment.cuda.version))
-    layers += _python(lock, system)
+    layers += _python(lock, Interpreter(lock.python), system)
     if lock.conda:
         layers.append(conda.derivation(lock.conda))
     if lock.vscode:
@@ -112,11 +113,13 @@ def refuse_unsupported(environment: Environment) -> None:
         raise UsageError("\n".join(f"{at}: {what} is not supported yet" for at, what in found))
 
 
-def _python(lock: Lock, system: Sequence[Derivation]) -> list[Derivation]:
+def _python(
+    lock: Lock, python: Interpreter, system: Sequence[Derivation]
+) -> list[Derivation]:
     tools = [p for p in lock.wheels if p.kind == "build-wheel"]
     single = [
-        wheel.derivation(p, lock.python) if p.kind == "wheel"
-        else sdist.derivation(p, tools, lock.python, system)
+        wheel.derivation(p, python) if p.kind == "wheel"
+        else sdist.derivation(p, tools, python, system)
         for p in sorted(lock.wheels, key=lambda p: (p.name, p.version))
         if p.kind in ("wheel", "sdist")
     ]

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import wheel
+from engine.build import interpreter, wheel
 from engine.build.context import BuildContext
+from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
@@ -27,7 +28,7 @@ _OUTPUT = "/var/cache/envd-wheels"
 def derivation(
     package: LockedPackage,
     tools: Sequence[LockedPackage],
-    python: str,
+    python: Interpreter,
     below: Sequence[Derivation],
 ) -> Derivation:
     """The derivation of one sdist; `tools` are all build wheels of the lock."""
@@ -39,13 +40,13 @@ def derivation(
         VERSION,
         tuple(Input("layer", d) for d in below)
         + tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
-        {"python": python, "sdist": package.file.name},
+        {**python.parameters, "sdist": package.file.name},
     )
 
 
 def build(context: BuildContext) -> Path:
     """Build the wheel and unpack it. Raises BuildError with the backend's log."""
-    python = str(context.parameters["python"])
+    python = interpreter.of(context.parameters)
     files = dict(context.files)
     name = str(context.parameters["sdist"])
     tools, output = (context.scratch / n for n in ("tools", "wheels"))
@@ -57,13 +58,13 @@ def build(context: BuildContext) -> Path:
     inner = context.scratch / "build"
     inner.mkdir()
     sandbox.run(
-        ["/usr/bin/python3", "-m", "pip", "wheel", "--no-index", "--no-deps",
+        [python.executable, "-m", "pip", "wheel", "--no-index", "--no-deps",
          "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check", "--wheel-dir",
          _OUTPUT, f"{_SOURCE}/{name}"],
         layers=context.layers, scratch=inner,
         environment={
-            "PYTHONPATH": f"{_TOOLS}{wheel.site(python)}", "PYTHONDONTWRITEBYTECODE": "1",
-            "PATH": f"{_TOOLS}/usr/local/bin:/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": f"{_TOOLS}{python.site}", "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": f"{_TOOLS}{python.scripts}:{python.scripts}:/usr/local/bin:/usr/bin:/bin",
         },
         binds=(
             sandbox.Bind(tools, _TOOLS), sandbox.Bind(files[name], f"{_SOURCE}/{name}"),

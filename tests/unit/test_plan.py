@@ -10,6 +10,7 @@ import pytest
 
 from engine import locking, planning
 from engine.build import files, group, services, wheel
+from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError, UsageError
 from engine.image.assemble import assemble
@@ -70,11 +71,11 @@ def test_wheels_cuda_and_extensions_are_siblings(tmp_path: Path) -> None:
 
 
 def test_where_a_file_comes_from_changes_no_hash() -> None:
-    here = wheel.derivation(package("wheel", "six"), "3.11")
+    here = wheel.derivation(package("wheel", "six"), Interpreter("3.11"))
     moved = package("wheel", "six")
     moved = replace(moved, file=replace(moved.file, url="http://elsewhere/six"))
-    assert wheel.derivation(moved, "3.11").drv_id == here.drv_id
-    assert wheel.derivation(moved, "3.12").drv_id != here.drv_id
+    assert wheel.derivation(moved, Interpreter("3.11")).drv_id == here.drv_id
+    assert wheel.derivation(moved, Interpreter("3.12")).drv_id != here.drv_id
 
 
 def test_build_keys_see_outputs_not_derivations() -> None:
