@@ -159,10 +159,31 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
     elif scheme in ("http", "https"):
         with _open_http(wanted, offset) as opened:
             yield opened
+    elif scheme == "oci":
+        with _open_registry(wanted, offset) as opened:
+            yield opened
     else:
         raise FetchError(
-            f"{wanted.name}: cannot fetch {shown(wanted.url)}: only http, https and file URLs"
+            f"{wanted.name}: cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs"
         )
+
+
+@contextmanager
+def _open_registry(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """A blob of a registry's: the URL is oci://HOST/NAME."""
+    from store import pull
+    from store.errors import RegistryError
+
+    image = pull.parse_image(wanted.url.removeprefix("oci://"))
+    opened = False
+    try:
+        with pull.blob(image, f"sha256:{wanted.sha256}", offset) as found:
+            opened = True
+            yield found
+    except RegistryError as error:
+        if opened:
+            raise _TransientError(str(error)) from error
+        raise FetchError(f"{wanted.name}: cannot fetch it: {error}") from error
 
 
 def _open_file(wanted: Fetch) -> BinaryIO:

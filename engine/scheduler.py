@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from engine import fetch
-from engine.build.context import BuildContext, Builder
+from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, cancellable
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
@@ -293,8 +293,11 @@ class _Run:
                     scratch=scratch,
                     log=self._logger(derivation),
                 )
-                tree = self._builders[derivation.kind](context)
-                made = store.capture(tree, derivation.name, references)
+                result = self._builders[derivation.kind](context)
+                if isinstance(result, Imported):
+                    made = self._import(derivation, result)
+                else:
+                    made = store.capture(result, derivation.name, references)
             self._compare(derivation, key, made)
             store.realise(key, made.id, derivation.name)
         self._emit(
@@ -303,6 +306,15 @@ class _Run:
                 bytes=made.size, seconds=time.monotonic() - begin,
             )
         )
+        return made
+
+    def _import(self, derivation: Derivation, layer: Imported) -> Object:
+        made = self._store.import_layer(layer.digest, layer.media_type, derivation.name)
+        if made.diff_id != layer.diff_id:
+            raise BuildError(
+                f"{derivation.name}: its uncompressed content is {made.diff_id}, but its image "
+                f"says {layer.diff_id}: the image is damaged"
+            )
         return made
 
     def _files(self, derivation: Derivation) -> tuple[tuple[str, Path], ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
+AUFS = ".wh..wh."
 _OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
 _CHUNK = 1 << 20
 

@@ -1,5 +1,5 @@
-"""Pushing to OCI registries: oras for the session and its authentication, extended by parallel
-uploads that skip what is there.
+"""One repository of an OCI registry: oras for the session and its authentication, extended by
+parallel uploads that skip what is there, and by downloads that can be continued.
 
 Protocol: OCI distribution specification 1.1. Loopback registries are spoken to in plain HTTP.
 """
@@ -7,20 +7,28 @@ Protocol: OCI distribution specification 1.1. Loopback registries are spoken to 
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from store.errors import RegistryError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
 ATTEMPTS = 3
-_TIMEOUT = 60.0
+_TIMEOUT = 60.0  # seconds of silence
+# Docker's own registry answers at another host than its name, and logins are kept under a third.
+_DOCKER_HUB = "docker.io"
+_ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
+_LOGIN_OF = {_DOCKER_HUB: "https://index.docker.io/v1/"}
 _REFERENCE = re.compile(
     r"(?P<host>[\w.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)"
     r"(:(?P<tag>[\w][\w.-]{0,127}))?"
@@ -54,15 +62,28 @@ def parse_reference(text: str) -> Reference:
 
 
 class Registry:
-    """One repository of a registry. Safe to use from many threads."""
+    """One repository of a registry. Safe to use from many threads.
 
-    def __init__(self, reference: Reference) -> None:
+    `endpoint` ("http://127.0.0.1:5000") is a mirror that is asked in the registry's place.
+    """
+
+    def __init__(self, reference: Reference, endpoint: str = "") -> None:
         self.reference = reference
-        scheme = "http" if reference.loopback else "https"
-        self._root = f"{scheme}://{reference.host}/v2/"
+        if not endpoint:
+            host = _ANSWERS_AT.get(reference.host, reference.host)
+            endpoint = f"{'http' if reference.loopback else 'https'}://{host}"
+        self._host = urlsplit(endpoint).netloc
+        self._insecure = endpoint.startswith("http:")
+        self._login = _LOGIN_OF.get(reference.host, "") if self._host in _ANSWERS_AT.values() else ""
+        self._root = f"{endpoint.rstrip('/')}/v2/"
         self._base = f"{self._root}{reference.name}"
         self._local = threading.local()
         self._backend = ""
+
+    @property
+    def place(self) -> str:
+        """The host (and port) that is asked."""
+        return self._host
 
     def _client(self) -> Any:
         """This thread's session: requests' sessions are not to be shared."""
@@ -71,10 +92,15 @@ class Registry:
             from oras.provider import Registry as Provider
 
             client = Provider(
-                hostname=self.reference.host, insecure=self.reference.loopback,
-                auth_backend=self._scheme(),
+                hostname=self._host, insecure=self._insecure, auth_backend=self._scheme()
             )
-            client.auth.load_configs(Container(f"{self.reference.host}/{self.reference.name}"))
+            # oras waits for ever
+            client.session.request = partial(client.session.request, timeout=_TIMEOUT)
+            client.auth.load_configs(
+                Container(f"{self._host}/{self.reference.name}"), _docker_config()
+            )
+            if self._login and not hasattr(client.auth, "_basic_auth"):
+                client.auth._load_auth(self._login)
             if self._backend == "basic" and not hasattr(client.auth, "_basic_auth"):
                 raise self._denied()
             self._local.client = client
@@ -94,11 +120,11 @@ class Registry:
         return self._backend
 
     def _unreachable(self, error: Exception) -> RegistryError:
-        return RegistryError(f"cannot reach the registry {self.reference.host}: {error}")
+        return RegistryError(f"cannot reach the registry {self._host}: {error}")
 
     def _request(
         self, method: str, url: str, *, data: Callable[[], Any] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None, stream: bool = False,
     ) -> Any:
         """One request, tried again when the registry or the network stumbles."""
         import requests
@@ -111,7 +137,7 @@ class Registry:
                 if self._backend == "basic":
                     # At once: asked for it after a body was sent, oras would send an empty one.
                     given.update(client.auth.get_auth_header())
-                answer = client.do_request(url, method, data=body, headers=given)
+                answer = client.do_request(url, method, data=body, headers=given, stream=stream)
             except requests.RequestException as error:
                 if attempt == ATTEMPTS:
                     raise self._unreachable(error) from error
@@ -128,7 +154,7 @@ class Registry:
         return answer
 
     def _denied(self) -> RegistryError:
-        host = self.reference.host
+        host = self.reference.host if self._login else self._host
         return RegistryError(
             f"{host} refuses access to {self.reference.name}; run `docker login {host}` with a "
             "user who may"
@@ -142,7 +168,7 @@ class Registry:
         except (ValueError, KeyError, TypeError):
             problems = answer.text[:200]
         raise RegistryError(
-            f"{self.reference.host}: {what}: HTTP status {answer.status_code} {problems}"
+            f"{self._host}: {what}: HTTP status {answer.status_code} {problems}"
         )
 
     def has_blob(self, digest: str) -> bool:
@@ -202,3 +228,48 @@ class Registry:
             count = sum(pool.map(push, unique.values()))
         self.push_manifest(manifest)
         return count
+
+    # Reading
+
+    def manifest(self, name: str, media_types: Sequence[str]) -> bytes | None:
+        """The manifest of a tag or digest, or None when there is none. Raises RegistryError."""
+        answer = self._request(
+            "GET", f"{self._base}/manifests/{name}", headers={"Accept": ", ".join(media_types)}
+        )
+        answer = self._expect(answer, f"manifest {name}", 200, 404)
+        return None if answer.status_code == 404 else bytes(answer.content)
+
+    @contextmanager
+    def blob(self, digest: str, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]] | None]:
+        """Open a blob: where its bytes begin (0 or `offset`), and the bytes; None when it is not
+        there. Raises RegistryError, also while the bytes are read."""
+        # What lies compressed in a registry is wanted as it lies.
+        headers = {"Accept-Encoding": "identity"}
+        if offset:
+            headers["Range"] = f"bytes={offset}-"
+        answer = self._request("GET", f"{self._base}/blobs/{digest}", headers=headers, stream=True)
+        with answer:
+            answer = self._expect(answer, f"blob {digest[:19]}", 200, 206, 404, 416)
+            if answer.status_code == 416:  # what we have is longer than the blob: from the start
+                with self.blob(digest) as opened:
+                    yield opened
+                return
+            if answer.status_code == 404:
+                yield None
+                return
+            yield offset if answer.status_code == 206 else 0, self._body(answer)
+
+    def _body(self, answer: Any) -> Iterator[bytes]:
+        import urllib3
+
+        try:
+            yield from answer.raw.stream(1 << 18, decode_content=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise self._unreachable(error) from error
+
+
+def _docker_config() -> list[str] | None:
+    """Docker's configuration, when DOCKER_CONFIG says that it is not in the home directory."""
+    directory = os.environ.get("DOCKER_CONFIG")
+    path = Path(directory or ".") / "config.json"
+    return [str(path)] if directory and path.is_file() else None

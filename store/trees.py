@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from store.errors import CorruptError
-from store.layers import OPAQUE, WHITEOUT
+from store.layers import AUFS, OPAQUE, WHITEOUT
 
 
 class _Chunks(io.RawIOBase):
@@ -35,6 +35,17 @@ class _Chunks(io.RawIOBase):
             parts.append(take)
             got += len(take)
         return b"".join(parts)
+
+
+def open_tar(chunks: Iterable[bytes]) -> tarfile.TarFile:
+    """An uncompressed tar, to be read once from its front."""
+    return tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20)
+
+
+def member_name(member: tarfile.TarInfo) -> str:
+    """A member's path without "./" and slashes around it; "" for the root itself."""
+    name = member.name.removeprefix("./").strip("/")
+    return "" if name == "." else name
 
 
 def _inside(root: Path, name: str, checked: set[str]) -> Path:
@@ -75,13 +86,13 @@ def unpack(chunks: Iterable[bytes], root: Path) -> None:
     directories: list[tuple[Path, tarfile.TarInfo]] = []
     checked: set[str] = set()
     try:
-        with tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20) as archive:
+        with open_tar(chunks) as archive:
             for member in archive:
                 _unpack_member(archive, member, root, directories, checked)
     except tarfile.TarError as error:
         raise CorruptError(f"damaged layer: {error}") from error
     for path, member in reversed(directories):
-        _dress(path, member)
+        dress(path, member)
 
 
 def _unpack_member(
@@ -91,25 +102,29 @@ def _unpack_member(
     directories: list[tuple[Path, tarfile.TarInfo]],
     checked: set[str],
 ) -> None:
-    name = member.name.removeprefix("./").strip("/")
-    if name in ("", "."):
+    name = member_name(member)
+    if not name:
         return
     path = _inside(root, name, checked)
     last = path.name
     if last == OPAQUE:
         set_opaque(path.parent)
         return
-    if last.startswith(WHITEOUT):
-        os.mknod(path.with_name(last.removeprefix(WHITEOUT)), stat.S_IFCHR | 0o000, 0)
+    if last.startswith(AUFS):  # aufs's own bookkeeping, which old engines left in layers
         return
-    if not member.isdir():
-        path.unlink(missing_ok=True)
+    if last.startswith(WHITEOUT):
+        _hide(path.with_name(last.removeprefix(WHITEOUT)))
+        return
     if member.isdir():
         if not path.is_dir() or path.is_symlink():
+            hidden = os.path.lexists(path)  # by a whiteout before it, or a file: nothing shines through
             path.unlink(missing_ok=True)
             path.mkdir()
+            if hidden:
+                set_opaque(path)
         directories.append((path, member))
         return
+    path.unlink(missing_ok=True)
     if member.isreg():
         source = archive.extractfile(member)
         assert source is not None
@@ -126,20 +141,33 @@ def _unpack_member(
         os.mkfifo(path)
     elif member.ischr() or member.isblk():
         kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+        try:
+            os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+        except PermissionError:  # in a user namespace; a sandbox and a container bring their own
+            return
     else:
         raise CorruptError(f"layer holds an entry of unknown type: {name!r}")
-    _dress(path, member)
+    dress(path, member)
 
 
-def _dress(path: Path, member: tarfile.TarInfo) -> None:
+def _hide(path: Path) -> None:
+    """A whiteout. It hides what lower layers have, never what its own layer brings."""
+    if path.is_dir() and not path.is_symlink():
+        set_opaque(path)
+    elif not os.path.lexists(path):
+        os.mknod(path, stat.S_IFCHR | 0o000, 0)
+
+
+def dress(path: Path, member: tarfile.TarInfo) -> None:
+    """Give `path` the owner, mode, extended attributes and time of a member."""
     os.lchown(path, member.uid, member.gid)
     if not member.issym():
         path.chmod(member.mode)
     for key, value in member.pax_headers.items():
-        if key.startswith("SCHILY.xattr."):
+        name = key.removeprefix("SCHILY.xattr.")
+        # As `layers.write_tar` keeps them: others belong to the machine (security.selinux, …).
+        if name != key and (name == "security.capability" or name.startswith("user.")):
             os.setxattr(
-                path, key.removeprefix("SCHILY.xattr."),
-                value.encode("utf-8", "surrogateescape"), follow_symlinks=False,
+                path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False
             )
     os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)

@@ -3,7 +3,8 @@
 A builder is a function `build(context) -> Path`: it returns a directory whose content is the
 layer, in overlayfs upper form (a character device 0:0 is a whiteout, the xattr
 `trusted.overlay.opaque` or `user.overlay.opaque` = "y" an opaque directory). It never touches
-anything outside `context.scratch`. Raising leaves nothing in the store.
+anything outside `context.scratch`. Raising leaves nothing in the store. A layer that exists
+compressed already is returned as `Imported`.
 """
 
 from __future__ import annotations
@@ -31,4 +32,14 @@ class BuildContext:
     epoch: int = SOURCE_DATE_EPOCH
 
 
-Builder = Callable[[BuildContext], Path]
+@dataclass(frozen=True)
+class Imported:
+    """A layer that was made elsewhere and is kept as it came: the store's blob `digest`, of an
+    OCI media type, whose uncompressed tar must hash to `diff_id` (both "sha256:…")."""
+
+    digest: str
+    media_type: str
+    diff_id: str
+
+
+Builder = Callable[[BuildContext], Path | Imported]
