@@ -3,35 +3,42 @@
 After a build we remember, under a key made of the request, the content hashes of every file
 that the evaluation read (the spec, its requirements files, the lock, copied files) and the
 image that came out: a depfile, as ninja and Nix's evaluation cache keep. When all hashes still
-hold and Docker still has the image under its tag, the build is done. This module imports
-neither the language nor the engine's builders: it is what `envd build` costs when idle.
+hold and Docker still has the image under its tags, the build is done. This module imports
+neither the language nor the engine's builders, nor dataclasses and pathlib: it is what
+`envd build` costs when idle.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
-from pathlib import Path
 
+from engine import locate
 from engine.docker import probe
-from engine.project import Project, store_path
 from engine.version import VERSION
 from store.hashing import hash_value
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 # Settings that change what a spec resolves or builds to.
 _SETTINGS_PREFIX = "ENVD_"
-_IRRELEVANT = frozenset({"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS"})
+_IRRELEVANT = frozenset(
+    {"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS", "ENVD_CONTEXT"}
+)
 
 
-@dataclass(frozen=True)
 class Request:
-    """One `envd build`: what, under which tag, to where."""
+    """One `envd build`: of what (absolute paths), under which tags, whether into Docker."""
 
-    project: Project
-    tag: str
-    outputs: tuple[str, ...]
-    load: bool
+    __slots__ = ("directory", "function", "load", "spec", "tags")
+
+    def __init__(
+        self, spec: str, function: str, directory: str, tags: Sequence[str], load: bool
+    ) -> None:
+        self.spec, self.function, self.directory = locate.absolute(spec), function, directory
+        self.tags, self.load = tuple(tags), load
 
     @property
     def key(self) -> str:
@@ -42,32 +49,31 @@ class Request:
             if k.startswith(_SETTINGS_PREFIX) and k not in _IRRELEVANT
         }
         return "build:" + hash_value(
-            "envd build request v1",
+            "envd build request v2",
             {
                 "version": VERSION,
-                "spec": str(self.project.spec.absolute()),
-                "directory": str(self.project.directory),
-                "function": self.project.function,
-                "tag": self.tag,
+                "spec": self.spec,
+                "directory": self.directory,
+                "function": self.function,
+                "tags": sorted(self.tags),
                 "settings": settings,
             },
         )
 
 
-@dataclass(frozen=True)
 class Done:
     """An image that is there already."""
 
-    image_id: str
-    message: str
+    __slots__ = ("image_id", "message")
+
+    def __init__(self, image_id: str, message: str) -> None:
+        self.image_id, self.message = image_id, message
 
 
 def nothing_to_do(request: Request) -> Done | None:
     """The image, when this very build was done before and everything still holds."""
-    if request.outputs:
-        return None
-    path = store_path()
-    if not (path / "db.sqlite").exists():
+    path = locate.store()
+    if not os.path.exists(os.path.join(path, "db.sqlite")):
         return None
     from store.memos import read_memo
 
@@ -75,17 +81,18 @@ def nothing_to_do(request: Request) -> Done | None:
     if text is None:
         return None
     memo = json.loads(text)
-    if not all(_unchanged(Path(p), fingerprint) for p, fingerprint in memo["inputs"]):
+    if not all(_unchanged(name, fingerprint) for name, fingerprint in memo["inputs"]):
         return None
     image_id = str(memo["image"])
+    shown = ", ".join(request.tags)
     if not request.load:
-        return Done(image_id, f"{request.tag}: up to date")
-    if probe.image_id(request.tag) != image_id:
+        return Done(image_id, f"{shown}: up to date")
+    if any(probe.image_id(tag) != image_id for tag in request.tags):
         return None
-    return Done(image_id, f"{request.tag}: up to date in Docker")
+    return Done(image_id, f"{shown}: up to date in Docker")
 
 
-def _unchanged(path: Path, fingerprint: str) -> bool:
+def _unchanged(path: str, fingerprint: str) -> bool:
     from engine.fingerprint import fingerprint as take
 
     try:
@@ -94,10 +101,10 @@ def _unchanged(path: Path, fingerprint: str) -> bool:
         return False
 
 
-def remember(request: Request, inputs: list[Path], image_id: str) -> str:
+def remember(inputs: Sequence[str], image_id: str) -> str:
     """The memo text for a finished build. `inputs` are the files and trees that it read."""
     from engine.fingerprint import fingerprint as take
 
     return json.dumps(
-        {"inputs": [[str(p.absolute()), take(p)] for p in inputs], "image": image_id}
+        {"inputs": [[locate.absolute(p), take(p)] for p in inputs], "image": image_id}
     )

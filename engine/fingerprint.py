@@ -1,9 +1,12 @@
-"""Content fingerprints of host files and directories: what a copy or a spec depends on."""
+"""Content fingerprints of host files and directories: what a copy or a spec depends on.
+
+Without pathlib: an idle build takes fingerprints and should not import it.
+"""
 
 from __future__ import annotations
 
+import os
 import stat
-from pathlib import Path
 
 from blake3 import blake3
 
@@ -11,21 +14,21 @@ _CONTEXT = "envd 2026 fingerprint: names, kinds, executable bits and contents"
 _CHUNK = 1 << 20
 
 
-def _file(path: Path, into: blake3) -> None:
-    with path.open("rb") as file:
+def _file(path: bytes, into: blake3) -> None:
+    with open(path, "rb") as file:
         while chunk := file.read(_CHUNK):
             into.update(chunk)
 
 
-def _entry(path: Path, name: bytes, into: blake3) -> None:
-    info = path.lstat()
+def _entry(path: bytes, name: bytes, into: blake3) -> None:
+    info = os.lstat(path)
     if stat.S_ISLNK(info.st_mode):
-        target = str(path.readlink()).encode("utf-8", "surrogateescape")
+        target = os.readlink(path)
         into.update(b"l%d:%s%d:%s" % (len(name), name, len(target), target))
     elif stat.S_ISDIR(info.st_mode):
         into.update(b"d%d:%s" % (len(name), name))
-        for child in sorted(path.iterdir(), key=lambda p: p.name.encode("utf-8", "surrogateescape")):
-            _entry(child, child.name.encode("utf-8", "surrogateescape"), into)
+        for child in sorted(os.listdir(path)):
+            _entry(os.path.join(path, child), child, into)
         into.update(b"e")
     else:
         kind = b"x" if info.st_mode & 0o111 else b"f"
@@ -33,12 +36,12 @@ def _entry(path: Path, name: bytes, into: blake3) -> None:
         _file(path, into)
 
 
-def fingerprint(path: Path) -> str:
+def fingerprint(path: str | os.PathLike[str]) -> str:
     """BLAKE3 (64 hex digits) of a file or a tree: names, kinds, executable bits, contents.
 
     Times, owners and other mode bits do not count: two checkouts of one commit agree. Symbolic
     links are taken as links, but `path` itself is followed. Raises OSError.
     """
     hasher = blake3(derive_key_context=_CONTEXT)
-    _entry(path.resolve(strict=True), b"", hasher)
+    _entry(os.path.realpath(os.fsencode(path), strict=True), b"", hasher)
     return str(hasher.hexdigest())

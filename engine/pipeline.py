@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import fastpath, locking, planning, userns
 from engine import lock as locks
@@ -13,17 +14,19 @@ from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
 from engine.image import layout
+from engine.image import outputs as image_outputs
 from engine.image.assemble import assemble
 from engine.image.model import Image
+from engine.image.outputs import Output
 from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
 from engine.scheduler import realise
-from grammar.environment import Environment
+from grammar.environment import Environment, Owner
 from store import Store
 
-OUTPUTS = ("oci", "oci-dir", "docker")
-
+if TYPE_CHECKING:
+    from store.registry import Reference
 
 @dataclass(frozen=True)
 class Result:
@@ -37,8 +40,17 @@ def evaluate(project: Project) -> Environment:
     from grammar import loader
 
     environment = loader.load(project.spec, project.function)
+    if given := os.environ.get("ENVD_BUILD_OWNER"):
+        environment = replace(environment, owner=_owner(given))
     planning.refuse_unsupported(environment)
     return environment
+
+
+def _owner(text: str) -> Owner:
+    uid, colon, gid = text.partition(":")
+    if not (colon and uid.isdecimal() and gid.isdecimal() and max(int(uid), int(gid)) <= 65535):
+        raise UsageError(f"owner '{text}': write UID:GID, such as 1000:1000")
+    return Owner(int(uid), int(gid))
 
 
 def ensure_lock(
@@ -75,25 +87,11 @@ def plan_of(project: Project, environment: Environment, lock: Lock) -> planning.
     return planning.plan(environment, lock, project.directory)
 
 
-def _parse_outputs(outputs: Sequence[str]) -> list[tuple[str, Path]]:
-    found = []
-    for text in outputs:
-        kind, _, name = text.partition(":")
-        if kind not in OUTPUTS or not name:
-            raise UsageError(
-                f"-o {text}: not an output; write oci:FILE.tar, oci-dir:DIR or docker:FILE.tar"
-            )
-        path = Path(name).absolute()
-        if not path.parent.is_dir():
-            raise UsageError(f"-o {text}: no directory {path.parent}")
-        found.append((kind, path))
-    return found
-
-
 def build(
     project: Project,
     *,
     tag: str | None,
+    also: Sequence[str] = (),
     outputs: Sequence[str] = (),
     load: bool,
     progress: str = "auto",
@@ -101,11 +99,11 @@ def build(
     jobs: int | None = None,
     force: bool = False,
 ) -> Result:
-    """Build the project's image; write `outputs`, load it into Docker under `tag`.
+    """Build the project's image; write `outputs`, load it into Docker under `tag` and `also`.
 
-    Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError.
+    Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
-    targets = _parse_outputs(outputs)
+    targets = image_outputs.parse(outputs)
     environment = evaluate(project)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
@@ -113,12 +111,16 @@ def build(
         os.umask(0o022)
         image, store, inputs = _image(project, environment, lock, tag, emit, jobs, force)
         try:
-            _deliver(image, store, targets, tag or f"{project.name}:dev", load, emit)
-            loaded = not load or probe.image_id(tag or "") == image.config_digest
+            tags = [tag or f"{project.name}:dev", *also]
+            _deliver(image, store, targets, tags, load, emit)
+            loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
             if tag and not outputs and loaded:
-                request = fastpath.Request(project, tag, (), load)
+                request = fastpath.Request(
+                    str(project.spec), project.function, str(project.directory), tags, load
+                )
                 store.set_memo(
-                    request.key, fastpath.remember(request, inputs, image.config_digest)
+                    request.key,
+                    fastpath.remember([str(p) for p in inputs], image.config_digest),
                 )
         finally:
             store.close()
@@ -150,18 +152,25 @@ def _image(
 
 
 def _deliver(
-    image: Image, store: Store, targets: Sequence[tuple[str, Path]], tag: str, load: bool,
+    image: Image, store: Store, outputs: Sequence[Output], tags: Sequence[str], load: bool,
     emit: Sink,
 ) -> None:
     writers = {
         "oci": layout.write_archive, "oci-dir": layout.write_directory,
         "docker": layout.write_docker_file,
     }
-    for kind, path in targets:
-        name = tag if kind == "docker" else tag.rpartition(":")[2]
-        writers[kind](image, store, path, name)
-        emit(Event("image", str(path), text="written"))
-    if not load:
+    wanted = list(tags) if load else []
+    for output in outputs:
+        tag = output.name or tags[0]
+        if output.kind == "load":
+            wanted += [output.name] if output.name else tags
+        elif output.kind == "push":
+            _push(image, store, _reference(output.name), emit)
+        elif output.path is not None:
+            name = tag if output.kind == "docker" else tag.rpartition(":")[2]
+            writers[output.kind](image, store, output.path, name)
+            emit(Event("image", str(output.path), text="written"))
+    if not wanted:
         return
     if not probe.engine_available():
         emit(
@@ -171,7 +180,30 @@ def _deliver(
         return
     from engine.docker.load import load as load_into_docker
 
-    load_into_docker(image, store, tag, emit)
+    for tag in wanted:
+        load_into_docker(image, store, tag, emit)
+
+
+def _reference(text: str) -> Reference:
+    from store import registry
+
+    try:
+        return registry.parse_reference(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _push(image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()) -> None:
+    from store import registry
+
+    blobs: list[tuple[str, int, Path | bytes]] = [
+        (image.config_digest, len(image.config), image.config)
+    ]
+    blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
+    sent = registry.Registry(target).push_image(
+        blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
+    )
+    emit(Event("push", str(target), text=f"{sent} blobs sent"))
 
 
 def push(
@@ -179,12 +211,7 @@ def push(
     jobs: int | None = None, force: bool = False,
 ) -> str:
     """Build, then push to `reference`; returns the manifest's digest. Raises RegistryError."""
-    from store import registry
-
-    try:
-        target = registry.parse_reference(reference)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    target = _reference(reference)
     environment = evaluate(project)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
@@ -192,15 +219,7 @@ def push(
         os.umask(0o022)
         image, store, _ = _image(project, environment, lock, None, emit, jobs, force)
         try:
-            blobs: list[tuple[str, int, Path | bytes]] = [
-                (image.config_digest, len(image.config), image.config)
-            ]
-            blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
-            sent = registry.Registry(target).push_image(
-                blobs, image.manifest,
-                lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-            )
-            emit(Event("push", reference, text=f"{sent} blobs sent"))
+            _push(image, store, target, emit)
         finally:
             store.close()
     return image.manifest_digest

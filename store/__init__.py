@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing costs start-up too
 if TYPE_CHECKING:
+    from typing import Any
+
     from store.store import Store
 
 __all__ = ["Store"]

@@ -7,9 +7,12 @@ section 6.2 `derive_key`), so a derivation can never be mistaken for a layer.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from blake3 import blake3
+
+TYPE_CHECKING = False  # typing costs an idle build's start-up
+if TYPE_CHECKING:
+    from typing import Any
 
 OBJECT_CONTEXT = "envd 2026 object: uncompressed canonical tar"
 

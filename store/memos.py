@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
-from store.database import NAME
+TYPE_CHECKING = False  # typing costs an idle build's start-up
+if TYPE_CHECKING:
+    import os
+
+_NAME = "db.sqlite"  # store.database.NAME, whose module costs start-up
 
 
-def read_memo(root: Path, key: str) -> str | None:
+def read_memo(root: str | os.PathLike[str], key: str) -> str | None:
     """The memo of `key` in the store at `root`, read without opening the whole store."""
-    connection = sqlite3.connect(f"file:{root / NAME}?mode=ro", uri=True, timeout=5)
+    path = str(root)
+    for special, code in (("%", "%25"), ("?", "%3f"), ("#", "%23")):
+        path = path.replace(special, code)
+    connection = sqlite3.connect(f"file:{path}/{_NAME}?mode=ro", uri=True, timeout=5)
     try:
         row = connection.execute("SELECT value FROM memo WHERE key=?", (key,)).fetchone()
     except sqlite3.Error:

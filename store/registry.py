@@ -43,6 +43,9 @@ class Reference:
     name: str
     tag: str = "latest"
 
+    def __str__(self) -> str:
+        return f"{self.host}/{self.name}:{self.tag}"
+
     @property
     def loopback(self) -> bool:
         """Whether the registry is on this machine."""

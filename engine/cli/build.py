@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.options import build_options, project_options
+from engine.cli.options import build_options, image_options, project_options
 
 
 @click.command()
 @project_options
-@click.option("-t", "--tag", metavar="NAME[:TAG]", help="The image's name [default: PROJECT:dev].")
 @click.option(
-    "-o", "--output", "outputs", multiple=True, metavar="TYPE:FILE",
-    help="Write the image: oci:FILE.tar, oci-dir:DIR or docker:FILE.tar. No Docker load then.",
+    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
+    help="The image's name, also several times [default: PROJECT:dev].",
+)
+@click.option(
+    "-o", "--output", "outputs", multiple=True, metavar="OUTPUT",
+    help="Where to, instead of into Docker; see below. Also several times.",
 )
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
+@image_options
 @build_options
 def build(
     file: str | None,
     path: str | None,
-    tag: str | None,
+    tags: tuple[str, ...],
     outputs: tuple[str, ...],
     no_load: bool,
     progress: str,
@@ -27,16 +31,32 @@ def build(
     jobs: int | None,
     force: bool,
 ) -> None:
-    """Build the image of a build.envd and load it into Docker. Prints the image ID."""
+    """Build the image of a build.envd and load it into Docker. Prints the image ID.
+
+    \b
+    OUTPUT is one of
+      oci:FILE.tar       type=oci,dest=FILE.tar        an OCI archive
+      oci-dir:DIR        type=oci,dest=DIR,tar=false   an OCI image layout
+      docker:FILE.tar    type=docker,dest=FILE.tar     what `docker load` reads
+                         type=docker[,name=TAG]        the Docker engine
+                         type=image,name=REF,push=true a registry
+
+    \b
+    Examples:
+      envd build
+      envd build -f build.envd:serve -t team/serve:v2 -t team/serve:latest
+      envd build -o oci:image.tar --locked
+    """
     from engine import fastpath
+    from engine.docker.reference import image_tag
     from engine.project import find
 
     project = find(file, path)
-    tag = tag or f"{project.name}:dev"
-    if ":" not in tag.rpartition("/")[2]:
-        tag += ":latest"
-    request = fastpath.Request(project, tag, outputs, not no_load)
-    if not force and (done := fastpath.nothing_to_do(request)):
+    tag, *also = dict.fromkeys(image_tag(t) for t in tags or (f"{project.name}:dev",))
+    request = fastpath.Request(
+        str(project.spec), project.function, str(project.directory), (tag, *also), not no_load
+    )
+    if not force and not outputs and (done := fastpath.nothing_to_do(request)):
         click.echo(done.message, err=True)
         click.echo(done.image_id)
         return
@@ -44,7 +64,8 @@ def build(
 
     result = pipeline.build(
         project,
-        tag=request.tag,
+        tag=tag,
+        also=also,
         outputs=outputs,
         load=not no_load and not outputs,
         progress=progress,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from engine.cli.group import Group
 from engine.cli.options import build_options, project_options
 
 
-@click.group()
+@click.group(cls=Group)
 def image() -> None:
     """Look into a built image."""
 

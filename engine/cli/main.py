@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
+
+from engine.cli.group import LazyGroup, usage_message
+
+SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # command -> (module, attribute, one-line help shown by `envd --help`)
 COMMANDS = {
@@ -22,49 +25,24 @@ COMMANDS = {
     "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
     "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
     "image": ("engine.cli.image", "image", "Look into a built image."),
+    "context": ("engine.cli.context", "context", "Choose the Docker engine."),
     "version": ("engine.cli.version", "version", "Print envd's version."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are looked up."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, attribute, _ = COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            close = get_close_matches(args[0], COMMANDS, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else "; see `envd --help`"
-            raise click.UsageError(f"no command '{args[0]}'{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        # From the table, so that help imports nothing.
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, table=COMMANDS, context_settings=SETTINGS)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--store", "store_path", metavar="DIR", help="The store (also ENVD_STORE).")
-def cli(debug: bool, store_path: str | None) -> None:
+@click.option("--context", metavar="NAME", help="The Docker engine, over DOCKER_HOST.")
+def cli(debug: bool, store_path: str | None, context: str | None) -> None:
     """Content-addressed build engine for machine-learning development environments."""
     if debug:
         os.environ["ENVD_DEBUG"] = "1"
     if store_path:
         os.environ["ENVD_STORE"] = store_path
+    if context:
+        os.environ.pop("DOCKER_HOST", None)
+        os.environ["ENVD_CONTEXT"] = context
 
 
 def _known_error(error: BaseException) -> tuple[str, int] | None:
@@ -94,8 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli.main(args=argv, prog_name="envd", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        click.echo(f"error: {usage_message(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("envd: interrupted", err=True)

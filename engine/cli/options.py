@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -37,3 +38,34 @@ def build_options(function: F) -> F:
     return click.option("--force", is_flag=True, help="Build again what is in the store.")(
         function
     )
+
+
+def image_options(function: F) -> F:
+    """Options that say what kind of image: its platform and who owns its home."""
+    function = click.option(
+        "--platform", metavar="OS/ARCH", default="linux/amd64", expose_value=False,
+        callback=_platform, help="The image's platform; linux/amd64 is the one supported.",
+    )(function)
+    function = click.option(
+        "--owner", metavar="UID:GID", expose_value=False, callback=_owner, envvar="ENVD_BUILD_OWNER",
+        show_envvar=True, help="Owner of the environment's home, over config.owner().",
+    )(function)
+    return click.option(
+        "--use-proxy", "--proxy", is_flag=True, expose_value=False, hidden=True,
+        help="Taken for compatibility: fetches use the proxy variables always.",
+    )(function)
+
+
+def _platform(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    for platform in value.split(","):
+        if platform not in ("linux/amd64", "linux/x86_64"):
+            raise click.BadParameter(
+                f"'{platform}' is not supported; envd builds linux/amd64 alone"
+            )
+    return value
+
+
+def _owner(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value:
+        os.environ["ENVD_BUILD_OWNER"] = value
+    return value

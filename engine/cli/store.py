@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from engine.cli.group import Group
 from store import Store
 
 
@@ -21,7 +22,7 @@ def _opened() -> Iterator[Store]:
         opened.close()
 
 
-@click.group()
+@click.group(cls=Group)
 def store() -> None:
     """Look into the store and keep it in order."""
 

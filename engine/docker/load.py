@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from engine.docker import probe
+from engine.docker.client import connect
 from engine.errors import DockerError
 from engine.events import Event, Sink
 from engine.image.layout import write_docker_archive
@@ -64,19 +65,18 @@ def _known(image: Image) -> frozenset[str]:
 
 
 def _tag(identity: str, tag: str) -> None:
-    import docker
-    from docker.errors import APIError
+    from docker.errors import DockerException
 
     name, _, label = tag.rpartition(":")
     try:
-        docker.APIClient(base_url=probe.host(), version="auto").tag(identity, name, label)
-    except (APIError, docker.errors.DockerException) as error:
+        connect().tag(identity, name, label)
+    except DockerException as error:
         raise DockerError(f"{tag}: the Docker engine refuses the tag: {error}") from error
 
 
 def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
-    import docker
     import requests
+    from docker.errors import DockerException
 
     reader, writer = os.pipe()
     written: list[int] = []
@@ -95,10 +95,10 @@ def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
     thread.start()
     try:
         with os.fdopen(reader, "rb") as file:
-            client = docker.APIClient(base_url=probe.host(), timeout=3600, version="auto")
+            client = connect(timeout=3600)
             for line in client.load_image(_chunks(file), quiet=True):  # type: ignore[no-untyped-call]
                 _check(line, tag)
-    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+    except (DockerException, requests.RequestException, OSError) as error:
         raise DockerError(f"{tag}: the Docker engine at {probe.host()} did not load it: {error}") \
             from error
     finally:

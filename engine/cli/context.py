@@ -1,0 +1,126 @@
+"""`envd context …`."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli import listing
+from engine.cli.group import Group
+
+
+@click.group(cls=Group)
+def context() -> None:
+    """Choose the Docker engine that envd loads images into and runs environments on.
+
+    DOCKER_HOST wins over every context; `envd --context NAME …` wins over that, for one command.
+    docker's own contexts can be chosen by their names too.
+
+    \b
+    Examples:
+      envd context create gpu --host ssh://me@gpu.example.org --use
+      envd context use default
+    """
+
+
+def _name(function: click.decorators.FC) -> click.decorators.FC:
+    """NAME, which tensorchord/envd takes as --name."""
+    function = click.option("--name", "option", metavar="NAME", help="The same as NAME.")(function)
+    return click.argument("name", required=False)(function)
+
+
+def _one(name: str | None, option: str | None) -> str:
+    from engine.errors import UsageError
+
+    if bool(name) == bool(option):
+        raise UsageError("give the context's name, once")
+    return name or option or ""
+
+
+@context.command()
+@_name
+@click.option(
+    "--host", "--runner-address", metavar="URL", required=True,
+    help="unix:///PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT].",
+)
+@click.option("--ca", metavar="FILE", default="", help="The CA that signed the engine's certificate.")
+@click.option("--cert", metavar="FILE", default="", help="Our certificate.")
+@click.option("--key", metavar="FILE", default="", help="Our certificate's key.")
+@click.option("--insecure", is_flag=True, help="Do not verify the engine's certificate.")
+@click.option("--use", is_flag=True, help="Use it from now on.")
+def create(
+    name: str | None, option: str | None, host: str, ca: str, cert: str, key: str, insecure: bool,
+    use: bool,
+) -> None:
+    """Add a Docker endpoint under a name."""
+    from engine.docker import contexts
+
+    chosen = _one(name, option)
+    contexts.create(chosen, host, ca=ca, cert=cert, key=key, verify=not insecure, use=use)
+    click.echo(chosen)
+
+
+@context.command("ls")
+@listing.format_option
+def list_contexts(form: str) -> None:
+    """List the contexts: envd's, docker's, and docker's default.
+
+    JSON keys: name, host, source (envd, docker or DOCKER_HOST), current, tls.
+    """
+    from dataclasses import asdict
+
+    from engine.docker import contexts
+
+    columns = (
+        listing.Column("current", "", lambda current: "*" if current else ""),
+        listing.Column("name", "NAME"),
+        listing.Column("host", "HOST"),
+        listing.Column("source", "FROM"),
+    )
+    listing.show([asdict(c) for c in contexts.listed()], columns, form)
+
+
+@context.command()
+@_name
+def use(name: str | None, option: str | None) -> None:
+    """Use a context from now on. "default" is docker's own choice."""
+    from engine.docker import contexts
+
+    contexts.use(_one(name, option))
+
+
+@context.command("rm")
+@_name
+@click.option("--force", is_flag=True, help="Even when it is in use.")
+def remove(name: str | None, option: str | None, force: bool) -> None:
+    """Forget a context."""
+    from engine.docker import contexts
+
+    contexts.remove(_one(name, option), force=force)
+
+
+@context.command()
+@click.argument("name", required=False)
+@listing.format_option
+def inspect(name: str | None, form: str) -> None:
+    """Show a context (the one in force), and whether its engine answers.
+
+    JSON keys: name, host, ca, cert, key, verify, engine (its version, null when none answers).
+    """
+    import os
+
+    from engine.docker import endpoint, probe
+
+    if name:
+        os.environ.pop("DOCKER_HOST", None)
+        os.environ["ENVD_CONTEXT"] = name
+    of = endpoint.current()
+    found = probe.get("/version")
+    row = {
+        "name": of.context or endpoint.DEFAULT, "host": of.host, "ca": of.ca or None,
+        "cert": of.cert or None, "key": of.key or None, "verify": of.verify,
+        "engine": found.get("Version") if isinstance(found, dict) else None,
+    }
+    titles = {"name": "name", "host": "host", "engine": "engine"}
+    if of.tls:
+        titles |= {"ca": "CA", "cert": "certificate", "key": "key", "verify": "verified"}
+    listing.show_one(row, titles, form)

@@ -1,0 +1,75 @@
+"""The classes of envd's command groups, and how a mistake on the command line is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+
+import click
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'x'?" when something known is close to `word`, else ""."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+class Group(click.Group):
+    """A group that suggests the command that was meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            hint = did_you_mean(args[0], known) or f"; see `{ctx.command_path} --help`"
+            raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(Group):
+    """A group whose commands are imported when they are looked up.
+
+    `table` maps a command to its module, its attribute there, and its line in the group's help.
+    """
+
+    def __init__(self, *args: object, table: dict[str, tuple[str, str, str]], **kwargs: object):
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self._table:
+            return None
+        module, attribute, _ = self._table[cmd_name]
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # From the table, so that help imports nothing.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in self._table.items()])
+
+
+def usage_message(error: click.ClickException) -> str:
+    """One line that says what is wrong with a command line, and what to do."""
+    context = getattr(error, "ctx", None)
+    see = f"; see `{context.command_path} --help`" if context is not None else ""
+    if isinstance(error, click.NoSuchOption):
+        known = error.possibilities or (
+            [o for p in context.command.params for o in p.opts] if context is not None else []
+        )
+        # Compared without dashes, in which all options are alike.
+        bare = {option.lstrip("-"): option for option in known}
+        close = did_you_mean(error.option_name.lstrip("-"), bare)
+        for name, option in bare.items():
+            close = close.replace(f"'{name}'", f"'{option}'")
+        return f"no option '{error.option_name}'{close or see}"
+    text = " ".join(error.format_message().split()).rstrip(".")
+    if text[:1].isupper() and not text.startswith(("OCI", "URL")):
+        text = text[0].lower() + text[1:]
+    return text if "; " in text else f"{text}{see}"

@@ -1,0 +1,115 @@
+"""Listings: rows as a table for people or JSON for programs, the same way in every command.
+
+JSON is an array with one object a row (sizes in bytes, times in ISO 8601, absent values null):
+the keys that a command's help names. A table shows the same rows, formatted; on a terminal it is
+as wide as that and cells fold, elsewhere no line is ever cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+_ENDLESS = 10_000  # columns: what is not a terminal has no width
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: the rows' key it shows, its heading, how a value is written."""
+
+    key: str
+    title: str
+    show: Callable[[Any], str] = str
+    right: bool = False
+
+
+def format_option(function: F) -> F:
+    """-f table|json."""
+    return click.option(
+        "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table",
+        show_default=True, help="How the listing is shown.",
+    )(function)
+
+
+def show(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], form: str, *, nothing: str = "",
+    footer: str = "",
+) -> None:
+    """Print `rows`. `nothing` is said (on standard error) instead of an empty table, `footer`
+    below a full one."""
+    if form == "json":
+        click.echo(json.dumps([dict(row) for row in rows], indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        click.echo(nothing or "nothing to list", err=True)
+        return
+    for line in _table(rows, columns):
+        click.echo(line)
+    if footer:
+        click.echo(footer)
+
+
+def show_one(row: Mapping[str, Any], titles: Mapping[str, str], form: str) -> None:
+    """Print one record: a JSON object, or a line for each of `titles` (key -> what it is called)."""
+    if form == "json":
+        click.echo(json.dumps(dict(row), indent=2, ensure_ascii=False))
+        return
+    width = max(map(len, titles.values()))
+    for key, title in titles.items():
+        value = row.get(key)
+        lines = value if isinstance(value, list) else [value]
+        for number, line in enumerate(lines or [None]):
+            name = title if number == 0 else ""
+            click.echo(f"{name:<{width}}  {'-' if line is None else line}".rstrip())
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title, justify="right" if column.right else "left", overflow="fold",
+            no_wrap=False,
+        )
+    for row in rows:
+        table.add_row(
+            *(Text("-" if row[c.key] is None else c.show(row[c.key])) for c in columns)
+        )
+    terminal = sys.stdout.isatty()
+    console = Console(file=sys.stdout, width=None if terminal else _ENDLESS, highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    from engine.progress import human_bytes
+
+    return human_bytes(count)
+
+
+def short(digest: str) -> str:
+    """The first 12 digits of a digest or an id."""
+    return digest.rpartition(":")[2][:12]
+
+
+def ago(when: str) -> str:
+    """How long ago an ISO 8601 time was."""
+    from datetime import UTC, datetime
+
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds()
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' * (count != 1)} ago"
+    return "just now"
