@@ -32,13 +32,15 @@ _IRRELEVANT = frozenset(
 class Request:
     """One `envd build`: of what (absolute paths), under which tags, whether into Docker."""
 
-    __slots__ = ("directory", "function", "load", "spec", "tags")
+    __slots__ = ("dev", "directory", "function", "load", "spec", "tags")
 
     def __init__(
-        self, spec: str, function: str, directory: str, tags: Sequence[str], load: bool
+        self, spec: str, function: str, directory: str, tags: Sequence[str], load: bool,
+        dev: bool = False,
     ) -> None:
         self.spec, self.function, self.directory = locate.absolute(spec), function, directory
         self.tags, self.load = tuple(tags), load
+        self.dev = dev  # the variant that `envd up` runs
 
     @property
     def key(self) -> str:
@@ -56,6 +58,7 @@ class Request:
                 "directory": self.directory,
                 "function": self.function,
                 "tags": sorted(self.tags),
+                "dev": self.dev,
                 "settings": settings,
             },
         )

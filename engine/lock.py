@@ -61,7 +61,7 @@ class LockedBase:
 @dataclass(frozen=True)
 class Lock:
     """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "cuda",
-    "vscode") to the request strings that it was resolved from; comparing them tells which
+    "vscode", "dev") to the request strings that it was resolved from; comparing them tells which
     section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
 
     base: LockedBase
@@ -73,10 +73,11 @@ class Lock:
     conda: tuple[LockedPackage, ...] = ()
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
+    dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
     version: int = LOCK_VERSION
 
 
-SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode")
+SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode", "dev")
 
 
 def _package_row(package: LockedPackage) -> dict[str, Any]:

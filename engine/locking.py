@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
 from engine.errors import ResolveError
@@ -21,10 +22,14 @@ from engine.resolve import apt, cuda, debian, pypi
 from grammar.environment import Environment, Request
 
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
-_FOLLOWS = {"apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": ()}
+_FOLLOWS = {
+    "apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": (),
+    "dev": ("base", "apt"),
+}
 # Section name in `requests` -> field of Lock.
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
+    "dev": "dev",
 }
 
 
@@ -97,16 +102,20 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "conda": tuple(conda),
         "cuda": tuple(cuda),
         "vscode": _texts(environment.vscode_extensions),
+        "dev": dev.PACKAGES if dev.wanted(environment) else (),
     }
     return {name: texts for name, texts in found.items() if texts}
 
 
 def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Sections of the lock that do not fit `requests`, each with what exactly differs."""
+    """Sections of the lock that do not fit `requests`, each with what exactly differs.
+
+    What `envd up` has added is no misfit of a plain build.
+    """
     found: dict[str, str] = {}
     for section in sorted({*lock.requests, *requests}):
         had, wants = lock.requests.get(section, ()), requests.get(section, ())
-        if had == wants:
+        if had == wants or (section == "dev" and not wants):
             continue
         added = [f"+{text}" for text in wants if text not in had]
         removed = [f"-{text}" for text in had if text not in wants]
@@ -171,6 +180,9 @@ class _Session:
         if name == "apt":
             status = apt.installed_status(self.apt, lock.base.packages)
             return apt.resolve(self.apt, apt_requests(environment), status)
+        if name == "dev":
+            status = apt.installed_status(self.apt, (*lock.base.packages, *lock.apt))
+            return apt.resolve(self.apt, [Request(n) for n in dev.PACKAGES], status)
         if name == "python":
             if not lock.python:
                 where = next((r.position for r in environment.python_packages), None)
@@ -215,6 +227,9 @@ def resolve(
     for section, sources in _FOLLOWS.items():
         if any(source in stale for source in sources) and section in requests:
             stale.add(section)
+    if old is not None and "dev" in old.requests and not stale & {"base", "apt"}:
+        # a plain build keeps what `envd up` has added, as long as it still fits
+        requests.setdefault("dev", old.requests["dev"])
 
     def log(text: str) -> None:
         emit(Event("log", "lock", text=text))
@@ -233,7 +248,7 @@ def resolve(
             for section, field in _FIELDS.items()
         }
         lock = Lock(base=base, python=python, requests=requests, **kept)
-        for section in ("apt", "python", "cuda", "conda", "vscode"):
+        for section in ("apt", "python", "cuda", "conda", "vscode", "dev"):
             if section in stale and section in requests:
                 said(section)
                 packages = tuple(session.section(section, lock))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine import fastpath, locking, planning, userns
 from engine import lock as locks
+from engine.build.dev import turned_on
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
@@ -35,15 +36,18 @@ class Result:
     image: Image
 
 
-def evaluate(project: Project) -> Environment:
-    """What the project's spec asks for. Raises SpecError."""
+def evaluate(project: Project, *, dev: bool = False) -> Environment:
+    """What the project's spec asks for; with `dev` in the variant that `envd up` runs.
+
+    Raises SpecError, UsageError.
+    """
     from grammar import loader
 
     environment = loader.load(project.spec, project.function)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     planning.refuse_unsupported(environment)
-    return environment
+    return turned_on(environment) if dev else environment
 
 
 def _owner(text: str) -> Owner:
@@ -61,7 +65,11 @@ def ensure_lock(
 
     Raises LockMismatch when `locked` forbids that, ResolveError when nothing fits.
     """
-    old = None if update else locks.read(project.lock)
+    old = locks.read(project.lock)
+    if update:
+        if old is not None and "dev" in old.requests:
+            environment = turned_on(environment)  # what `envd up` has added is renewed too
+        old = None
     requests = locking.requests_of(environment)
     if old is not None:
         misfits = locking.misfits(old, requests)
@@ -69,8 +77,9 @@ def ensure_lock(
             return old
         detail = "; ".join(f"{section}: {text}" for section, text in misfits.items())
         if locked:
+            command = "envd lock --dev" if "dev" in misfits else "envd lock"
             raise LockMismatch(
-                f"{project.lock}: does not fit {project.spec}: {detail}; run `envd lock`"
+                f"{project.lock}: does not fit {project.spec}: {detail}; run `{command}`"
             )
         emit(Event("message", "lock", text=f"renewing {detail}"))
     elif locked:
@@ -98,13 +107,15 @@ def build(
     locked: bool = False,
     jobs: int | None = None,
     force: bool = False,
+    dev: bool = False,
 ) -> Result:
-    """Build the project's image; write `outputs`, load it into Docker under `tag` and `also`.
+    """Build the project's image (with `dev` in the variant that `envd up` runs); write `outputs`,
+    load it into Docker under `tag` and `also`.
 
     Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
     targets = image_outputs.parse(outputs)
-    environment = evaluate(project)
+    environment = evaluate(project, dev=dev)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
@@ -116,7 +127,8 @@ def build(
             loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
             if tag and not outputs and loaded:
                 request = fastpath.Request(
-                    str(project.spec), project.function, str(project.directory), tags, load
+                    str(project.spec), project.function, str(project.directory), tags, load,
+                    dev,
                 )
                 store.set_memo(
                     request.key,

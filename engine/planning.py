@@ -15,6 +15,7 @@ from engine.build import (
     base,
     conda,
     cuda,
+    dev,
     files,
     group,
     run,
@@ -63,6 +64,7 @@ class Plan:
             conda.KIND: conda.build,
             files.KIND: files.BuilderOfFiles(dict(self.sources)),
             **cuda.BUILDERS,
+            **dev.BUILDERS,
             **vscode.BUILDERS,
         }
 
@@ -83,16 +85,26 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
         layers.append(conda.derivation(lock.conda))
     if lock.vscode:
         layers += vscode.derivations(lock.vscode)
-    layers.append(shell.derivation(environment.shell, environment.git, lock.python, system))
-    if (started := services.derivation(environment)) is not None:
+    developing = dev.wanted(environment)
+    if developing:
+        layers.append(dev.packages(lock.dev, system))
+        system = (*system, layers[-1])
+    layers.append(
+        shell.derivation(
+            environment.shell, environment.git, lock.python, system, skeleton=developing
+        )
+    )
+    started = dev.derivation(environment) if developing else services.derivation(environment)
+    if started is not None:
         layers.append(started)
     config = _config(environment, lock, supervised=started is not None)
     sources: dict[str, Path] = {}
+    home = dev.HOME if developing else "/root"
     for step in environment.steps:
         if isinstance(step, Copy):
             if step.image:
                 raise UsageError(f"{step.position}: io.copy(image=...) is not supported yet")
-            copy = files.derivation(step, directory)
+            copy = files.derivation(step, directory, home)
             sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
             layers.append(copy)
         elif isinstance(step, Run):
@@ -140,9 +152,13 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         path.append("/opt/conda/bin")
     variables["PATH"] = ":".join([*path, _PATH])
     variables.update(environment.environ)
+    if dev.wanted(environment):
+        variables.update(dev.variables(environment))
     ports = [f"{e.envd_port}/tcp" for e in environment.expose]
     if environment.jupyter is not None:
         ports.append(f"{environment.jupyter.port}/tcp")
+    if dev.wanted(environment):
+        ports.append(f"{dev.SSH_PORT}/tcp")
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
     if environment.entrypoint:
@@ -155,7 +171,7 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         env=tuple(sorted(variables.items())),
         entrypoint=entrypoint,
         cmd=command,
-        workdir="/root",
+        workdir=dev.HOME if dev.wanted(environment) else "/root",
         exposed_ports=tuple(sorted(set(ports))),
         labels=_labels(environment, lock),
     )
@@ -169,6 +185,8 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
         "io.envd.python": lock.python,
         "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
     }
+    if dev.wanted(environment):
+        labels[dev.LABEL] = dev.label(environment)
     if environment.commands:
         labels["io.envd.commands"] = json.dumps(dict(environment.commands), sort_keys=True)
     if environment.mounts:

@@ -36,9 +36,10 @@ def source_of(step: Copy, directory: Path) -> Path:
     return source
 
 
-def target_of(step: Copy, source: Path) -> str:
-    """Where it goes: into `target` when that ends in "/", else as it, as cp(1) and COPY do."""
-    target = step.target if step.target.startswith("/") else f"/root/{step.target}"
+def target_of(step: Copy, source: Path, home: str = "/root") -> str:
+    """Where it goes: into `target` when that ends in "/", else as it, as cp(1) and COPY do.
+    Relative targets are below `home`."""
+    target = step.target if step.target.startswith("/") else f"{home}/{step.target}"
     if target.endswith("/") and not source.is_dir():
         target += source.name
     target = os.path.normpath(target)
@@ -47,7 +48,7 @@ def target_of(step: Copy, source: Path) -> str:
     return target
 
 
-def derivation(step: Copy, directory: Path) -> Derivation:
+def derivation(step: Copy, directory: Path, home: str = "/root") -> Derivation:
     """The derivation of one copy. Raises UsageError."""
     source = source_of(step, directory)
     return Derivation(
@@ -55,7 +56,7 @@ def derivation(step: Copy, directory: Path) -> Derivation:
         f"copy-{source.name or 'files'}",
         VERSION,
         (),
-        {"target": target_of(step, source), "content": fingerprint(source)},
+        {"target": target_of(step, source, home), "content": fingerprint(source)},
     )
 
 

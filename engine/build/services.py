@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.build.context import BuildContext
@@ -18,7 +19,7 @@ KIND = "services"
 VERSION = 1
 
 ENTRY = "/usr/local/bin/envd-init"
-_SERVICES = "/etc/envd/services"
+SERVICES = "/etc/envd/services"
 
 # With a command, the container runs that; without one, the services, until it is stopped.
 _INIT = f"""\
@@ -29,7 +30,7 @@ for script in /etc/envd/init.d/*; do
     [ ! -e "$script" ] || sh "$script" || exit
 done
 # s6 writes beside its service definitions: they are used from a copy in /run.
-rm -rf /run/envd && mkdir -p /run/envd && cp -r {_SERVICES} /run/envd/services
+rm -rf /run/envd && mkdir -p /run/envd && cp -r {SERVICES} /run/envd/services
 exec s6-svscan /run/envd/services
 """
 
@@ -48,14 +49,21 @@ def jupyter_command(jupyter: Jupyter) -> list[str]:
     ]
 
 
+def daemons(environment: Environment) -> dict[str, list[str]]:
+    """The command line of each daemon, by the name of its service."""
+    found = {}
+    for number, daemon in enumerate(environment.daemons, start=1):
+        name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
+        found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = list(daemon.argv)
+    return found
+
+
 def derivation(environment: Environment) -> Derivation | None:
     """The derivation of the services, or None when nothing starts with the container."""
     services: dict[str, list[str]] = {}
     if environment.jupyter is not None:
         services["jupyter"] = jupyter_command(environment.jupyter)
-    for number, daemon in enumerate(environment.daemons, start=1):
-        name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
-        services[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = list(daemon.argv)
+    services.update(daemons(environment))
     if not services and not environment.init:
         return None
     return Derivation(
@@ -67,22 +75,26 @@ def derivation(environment: Environment) -> Derivation | None:
 def build(context: BuildContext) -> Path:
     """Write the service directories and the entry point."""
     upper = context.scratch / "upper"
-    _write(upper / ENTRY.lstrip("/"), _INIT, 0o755)
-    services = upper / _SERVICES.lstrip("/")
-    services.mkdir(parents=True)
+    write(upper / ENTRY.lstrip("/"), _INIT, 0o755)
     for name, argv in sorted(context.parameters["services"].items()):
         run = f"#!/bin/sh\nexec 2>&1\ncd /root\nexec {shlex.join(argv)}\n"
-        _write(services / name / "run", run, 0o755)
-    # Told to stop, s6-svscan brings every service down before it ends.
-    _write(services / ".s6-svscan/finish", "#!/bin/sh\nexit 0\n", 0o755)
-    for number, text in enumerate(context.parameters["init"]):
-        _write(upper / f"etc/envd/init.d/{number:03}", text + "\n", 0o644)
-    for directory in [upper, *(p for p in upper.rglob("*") if p.is_dir())]:
-        directory.chmod(0o755)
+        write(upper / SERVICES.lstrip("/") / name / "run", run, 0o755)
+    finish(upper, context.parameters["init"])
     return upper
 
 
-def _write(path: Path, text: str, mode: int) -> None:
+def finish(upper: Path, init: Sequence[str]) -> None:
+    """What every layer of services ends with: s6's own script, the init commands, modes."""
+    # Told to stop, s6-svscan brings every service down before it ends.
+    write(upper / SERVICES.lstrip("/") / ".s6-svscan/finish", "#!/bin/sh\nexit 0\n", 0o755)
+    for number, text in enumerate(init):
+        write(upper / f"etc/envd/init.d/{number:03}", text + "\n", 0o644)
+    for directory in [upper, *(p for p in upper.rglob("*") if p.is_dir())]:
+        directory.chmod(0o755)
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """A file of a layer, with the directories that it needs."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     path.chmod(mode)

@@ -48,11 +48,13 @@ def packages_for_shell(shell: str) -> tuple[str, ...]:
 
 
 def derivation(
-    shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation]
+    shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation], *,
+    skeleton: bool = False,
 ) -> Derivation:
     """The derivation of the shell layer over `below` (base and apt: it edits /etc/passwd).
 
-    `python` is the target's "X.Y", or "" for none.
+    `python` is the target's "X.Y", or "" for none; with `skeleton` new users get the start-up
+    files too.
     """
     settings = {} if git is None else {
         "user.name": git.name, "user.email": git.email, "core.editor": git.editor,
@@ -62,7 +64,8 @@ def derivation(
         f"shell-{shell}",
         VERSION,
         tuple(Input("layer", d) for d in below),
-        {"shell": shell, "git": {k: v for k, v in settings.items() if v}, "python": python},
+        {"shell": shell, "git": {k: v for k, v in settings.items() if v}, "python": python,
+         **({"skeleton": True} if skeleton else {})},
     )
 
 
@@ -74,6 +77,8 @@ def build(context: BuildContext) -> Path:
     upper.chmod(0o755)
     name, text = _START_FILES[shell]
     _write(upper, name, text)
+    if context.parameters.get("skeleton"):
+        _write(upper, f"etc/skel/{name.removeprefix('root/')}", text)
     if git := context.parameters["git"]:
         _write(upper, "etc/gitconfig", _git_settings(git))
     if context.parameters["python"]:

@@ -18,6 +18,7 @@ from engine.cli.options import build_options, image_options, project_options
     help="Where to, instead of into Docker; see below. Also several times.",
 )
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
+@click.option("--dev", is_flag=True, help="The variant that `envd up` runs: sshd, sudo, git, ….")
 @image_options
 @build_options
 def build(
@@ -26,6 +27,7 @@ def build(
     tags: tuple[str, ...],
     outputs: tuple[str, ...],
     no_load: bool,
+    dev: bool,
     progress: str,
     locked: bool,
     jobs: int | None,
@@ -54,7 +56,8 @@ def build(
     project = find(file, path)
     tag, *also = dict.fromkeys(image_tag(t) for t in tags or (f"{project.name}:dev",))
     request = fastpath.Request(
-        str(project.spec), project.function, str(project.directory), (tag, *also), not no_load
+        str(project.spec), project.function, str(project.directory), (tag, *also), not no_load,
+        dev,
     )
     if not force and not outputs and (done := fastpath.nothing_to_do(request)):
         click.echo(done.message, err=True)
@@ -72,5 +75,6 @@ def build(
         locked=locked,
         jobs=jobs,
         force=force,
+        dev=dev,
     )
     click.echo(result.image.config_digest)

@@ -10,12 +10,15 @@ from engine.cli.options import project_options
 @click.command()
 @project_options
 @click.option("--update", is_flag=True, help="Resolve everything anew, not only what changed.")
+@click.option("--dev", is_flag=True, help="Pin what `envd up` adds, too.")
 @click.option("--check", is_flag=True, help="Only tell whether the lock fits; exit 2 if not.")
 @click.option(
     "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
     help="How progress is shown.",
 )
-def lock(file: str | None, path: str | None, update: bool, check: bool, progress: str) -> None:
+def lock(
+    file: str | None, path: str | None, update: bool, dev: bool, check: bool, progress: str
+) -> None:
     """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes."""
     from engine import lock as locks
     from engine import pipeline
@@ -23,7 +26,7 @@ def lock(file: str | None, path: str | None, update: bool, check: bool, progress
     from engine.project import find
 
     project = find(file, path)
-    environment = pipeline.evaluate(project)
+    environment = pipeline.evaluate(project, dev=dev)
     with open_sink(progress) as emit:
         result = pipeline.ensure_lock(
             project, environment, emit, locked=check, update=update and not check

@@ -1,0 +1,252 @@
+"""The development variant of an image: what `envd up` needs in it, and nothing of who runs it.
+
+Two layers: Debian packages (sshd, sudo, git, …), and an entry point that makes the user `envd`
+with the uid and gid that the container is started with, then starts sshd, Jupyter, daemons and
+init commands under s6. So the image is the same for everybody, and files in a bound project
+belong to the caller all the same.
+
+What the entry point reads from its environment (`engine.docker.start` sets it):
+
+- ENVD_UID, ENVD_GID: the user's ids [1000];
+- ENVD_WORKDIR: where sessions and services start [the user's home];
+- ENVD_OWN: directories, one a line, that are to belong to the user;
+- ENVD_LISTEN, ENVD_SSH_PORT, ENVD_JUPYTER_PORT: where sshd and Jupyter listen;
+- JUPYTER_TOKEN: Jupyter's own variable; without one it makes up a token.
+
+Formats: sshd_config(5), sudoers(5), s6-svscan(1), servicedir.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.build import apt, debs, services
+from engine.build.context import BuildContext, Builder
+from engine.derivation import Derivation, Input
+from engine.lock import LockedPackage
+from grammar.environment import Environment
+
+KIND = "dev"
+SERVICES = "dev-services"
+VERSION = 1
+
+USER = "envd"
+HOME = f"/home/{USER}"
+SSH_PORT = 2222  # in a container that has a network of its own
+AUTHORIZED_KEYS = "/etc/envd/ssh/authorized_keys"
+HOST_KEY = "/etc/envd/ssh/host_ed25519"
+LABEL = "io.envd.runtime"  # JSON: what starting a container needs to know
+
+# Lean: a session (openssh-server with sftp), root's rights in it (sudo), a supervisor (s6), git
+# with a pager and an editor for its messages, and what VS Code's server is installed with (curl,
+# ps from procps).
+PACKAGES = ("curl", "git", "less", "openssh-server", "procps", "s6", "sudo", "vim-tiny")
+
+_ENTRY = f"""\
+#!/bin/sh
+# Made by envd: the user, then what starts with the container.
+[ "$(id -u)" = 0 ] || exec "$@"
+set -eu
+umask 022
+home={HOME}
+uid=${{ENVD_UID:-1000}}
+gid=${{ENVD_GID:-1000}}
+shell=$(getent passwd root | cut -d: -f7)
+if ! getent passwd {USER} >/dev/null; then
+    getent group "$gid" >/dev/null || groupadd -g "$gid" {USER}
+    # '*' is a password that nobody has; '!' would be a locked account, which sshd refuses
+    useradd -M -N -o -u "$uid" -g "$gid" -p '*' -d "$home" -s "$shell" {USER} 2>/dev/null
+    mkdir -p "$home"
+    chown "$uid:$gid" "$home"
+    tar -C /etc/skel --owner="+$uid" --group="+$gid" -cf - . |
+        tar -C "$home" -xpf - --skip-old-files --no-overwrite-dir
+    # files that the image has there: the user's, but nothing that is mounted
+    find "$home" -xdev -uid 0 ! -gid "$gid" -exec chown -h "$uid:$gid" {{}} +
+    for place in .vscode-server/extensions .local/share/code-server/extensions; do
+        [ -e /opt/envd/extensions/extensions.json ] || break
+        # links, so that more extensions can be installed beside them
+        s6-setuidgid {USER} sh -ec 'mkdir -p "$1" && cd "$1" && ln -sf /opt/envd/extensions/* . &&
+            rm extensions.json && cp /opt/envd/extensions/extensions.json .' sh "$home/$place"
+    done
+fi
+printf '%s\\n' "${{ENVD_OWN:-}}" | while IFS= read -r directory; do
+    [ -z "$directory" ] || chown "$uid:$gid" "$directory"
+done
+export HOME="$home" USER={USER} LOGNAME={USER} PATH="$home/.local/bin:$PATH"
+export ENVD_WORKDIR="${{ENVD_WORKDIR:-$home}}"
+[ $# -eq 0 ] || exec s6-setuidgid {USER} "$@"
+
+rm -rf /run/envd
+mkdir -p /run/envd /run/sshd
+[ -e {HOST_KEY} ] || ssh-keygen -q -t ed25519 -N '' -C {USER} -f {HOST_KEY}
+(
+    umask 077
+    unset HOME USER LOGNAME PWD OLDPWD SHLVL HOSTNAME ENVD_OWN
+    export -p >/run/envd/environment
+    printf 'PATH=%s\\n' "'$(printf %s "$PATH" | sed "s/'/'\\\\\\\\''/g")'" >/run/envd/path
+    chown "$uid:$gid" /run/envd/environment /run/envd/path
+)
+cd "$ENVD_WORKDIR"
+for script in /etc/envd/init.d/*; do
+    [ -e "$script" ] || continue
+    s6-setuidgid {USER} sh "$script" || {{
+        echo "envd: init command ${{script##*/}} failed: $(cat "$script")" >&2
+        exit 1
+    }}
+done
+# s6 writes beside its service definitions: they are used from a copy in /run.
+cp -r {services.SERVICES} /run/envd/services
+exec s6-svscan /run/envd/services
+"""
+
+_SESSION = """\
+#!/bin/sh
+# Made by envd. What sshd starts: in the project's directory, with the container's environment.
+[ ! -r /run/envd/environment ] || . /run/envd/environment
+cd "${ENVD_WORKDIR:-$HOME}" 2>/dev/null || cd
+if [ -n "${SSH_ORIGINAL_COMMAND-}" ]; then
+    command=$SSH_ORIGINAL_COMMAND
+    unset SSH_ORIGINAL_COMMAND
+    exec "$SHELL" -c "$command"
+fi
+exec "$SHELL" -l
+"""
+
+_SSHD_CONFIG = f"""\
+# Made by envd.
+HostKey {HOST_KEY}
+AuthorizedKeysFile {AUTHORIZED_KEYS}
+AllowUsers {USER}
+AuthenticationMethods publickey
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+UsePAM no
+PrintMotd no
+PrintLastLog no
+PidFile none
+AcceptEnv COLORTERM
+Subsystem sftp /usr/lib/openssh/sftp-server
+ForceCommand /etc/envd/session
+"""
+
+_SUDOERS = f"""\
+# Made by envd.
+Defaults:{USER} !secure_path
+{USER} ALL=(ALL:ALL) NOPASSWD:SETENV: ALL
+"""
+
+_PROFILE = """\
+# Made by envd: /etc/profile has set PATH anew.
+[ ! -r /run/envd/path ] || . /run/envd/path
+"""
+
+_SSHD = f"""\
+exec /usr/sbin/sshd -D -e -f /etc/envd/sshd_config -p "${{ENVD_SSH_PORT:-{SSH_PORT}}}" \\
+    -o ListenAddress="${{ENVD_LISTEN:-0.0.0.0}}"
+"""
+
+_JUPYTER = """\
+exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_LISTEN:-0.0.0.0}" \\
+    --port="${ENVD_JUPYTER_PORT:-%d}" --ServerApp.port_retries=0 --ServerApp.root_dir="$ENVD_WORKDIR"
+"""
+
+
+def wanted(environment: Environment) -> bool:
+    """Whether the image is a development one: asked for, or of language v0, which knew no other."""
+    return environment.base.dev or environment.syntax == "v0"
+
+
+def turned_on(environment: Environment) -> Environment:
+    """The same environment, as if its spec said `base(dev=True)`."""
+    return replace(environment, base=replace(environment.base, dev=True))
+
+
+def packages(lock: Sequence[LockedPackage], below: Sequence[Derivation]) -> Derivation:
+    """The derivation of the development packages over the layers `below`."""
+    return Derivation(
+        KIND, "dev", VERSION, tuple(Input("layer", d) for d in below) + debs.fetches(lock)
+    )
+
+
+def build_packages(context: BuildContext) -> Path:
+    """Install them. Raises BuildError with apt's log."""
+    upper = apt.build(context)
+    # The host keys that openssh-server made for itself: every image would have the same.
+    for key in upper.glob("etc/ssh/ssh_host_*"):
+        key.unlink()
+    return upper
+
+
+def derivation(environment: Environment) -> Derivation:
+    """The derivation of the entry point and of what it starts."""
+    commands = {"sshd": _SSHD}
+    if environment.jupyter is not None:
+        commands["jupyter"] = _JUPYTER % (USER, environment.jupyter.port)
+    for name, argv in services.daemons(environment).items():
+        commands[name] = f"exec s6-setuidgid {USER} {shlex.join(argv)}\n"
+    return Derivation(
+        SERVICES, "dev-services", VERSION, (),
+        {"services": commands, "init": list(environment.init), "entry": _ENTRY,
+         "session": _SESSION, "sshd": _SSHD_CONFIG, "sudoers": _SUDOERS, "profile": _PROFILE},
+    )
+
+
+def build_services(context: BuildContext) -> Path:
+    """Write the entry point, the service directories and the settings of sshd and sudo."""
+    upper = context.scratch / "upper"
+    parameters = context.parameters
+    for name, text, mode in (
+        (services.ENTRY, parameters["entry"], 0o755),
+        ("etc/envd/session", parameters["session"], 0o755),
+        ("etc/envd/sshd_config", parameters["sshd"], 0o644),
+        (AUTHORIZED_KEYS, "", 0o644),
+        ("etc/sudoers.d/envd", parameters["sudoers"], 0o440),
+        ("etc/profile.d/envd.sh", parameters["profile"], 0o644),
+    ):
+        services.write(upper / name.lstrip("/"), text, mode)
+    for name, text in sorted(parameters["services"].items()):
+        run = f'#!/bin/sh\nexec 2>&1\ncd "$ENVD_WORKDIR"\n{text}'
+        services.write(upper / services.SERVICES.lstrip("/") / name / "run", run, 0o755)
+    services.finish(upper, parameters["init"])
+    return upper
+
+
+def variables(environment: Environment) -> dict[str, str]:
+    """Environment variables that the image sets for its entry point."""
+    found = {}
+    if environment.owner is not None:
+        found = {"ENVD_UID": str(environment.owner.uid), "ENVD_GID": str(environment.owner.gid)}
+    if environment.jupyter is not None and environment.jupyter.token:
+        found["JUPYTER_TOKEN"] = environment.jupyter.token
+    return found
+
+
+def label(environment: Environment) -> str:
+    """What starting a container of the image needs to know: the value of LABEL."""
+    facts: dict[str, Any] = {
+        "shell": environment.shell,
+        "jupyter": environment.jupyter and [environment.jupyter.port, environment.jupyter.token],
+        "owner": environment.owner and [environment.owner.uid, environment.owner.gid],
+        "cuda": environment.cuda and environment.cuda.version,
+        "cudnn": environment.cuda and environment.cuda.cudnn,
+        "gpu": environment.gpu,
+        "shm_size": environment.shm_size,
+        "mounts": [[m.host_path, m.envd_path, m.managed] for m in environment.mounts],
+        "expose": [
+            [e.envd_port, e.host_port, e.service, e.listen_addr] for e in environment.expose
+        ],
+        "commands": dict(environment.commands),
+        "apt": sorted(r.text for r in environment.apt_packages),
+        "python": sorted(r.text for r in environment.python_packages),
+        "conda": sorted(r.text for r in environment.conda_packages),
+    }
+    return json.dumps({k: v for k, v in facts.items() if v not in (None, [], {})}, sort_keys=True)
+
+
+BUILDERS: dict[str, Builder] = {KIND: build_packages, SERVICES: build_services}
