@@ -57,6 +57,8 @@ home={HOME}
 uid=${{ENVD_UID:-1000}}
 gid=${{ENVD_GID:-1000}}
 shell=$(getent passwd root | cut -d: -f7)
+host=$(cat /proc/sys/kernel/hostname)
+grep -qwF "$host" /etc/hosts || echo "127.0.1.1 $host" >>/etc/hosts  # sudo asks for it
 if ! getent passwd {USER} >/dev/null; then
     getent group "$gid" >/dev/null || groupadd -g "$gid" {USER}
     # '*' is a password that nobody has; '!' would be a locked account, which sshd refuses
@@ -64,7 +66,7 @@ if ! getent passwd {USER} >/dev/null; then
     mkdir -p "$home"
     chown "$uid:$gid" "$home"
     tar -C /etc/skel --owner="+$uid" --group="+$gid" -cf - . |
-        tar -C "$home" -xpf - --skip-old-files --no-overwrite-dir
+        tar -C "$home" -xpf - --skip-old-files
     # files that the image has there: the user's, but nothing that is mounted
     find "$home" -xdev -uid 0 ! -gid "$gid" -exec chown -h "$uid:$gid" {{}} +
     for place in .vscode-server/extensions .local/share/code-server/extensions; do

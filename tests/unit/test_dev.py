@@ -1,0 +1,66 @@
+"""The development variant: what it adds to a lock and a plan, and what it shares with a plain build."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from engine import locking, planning
+from engine.build import dev
+from engine.image.model import ImageConfig
+from grammar.environment import Base, Copy, Environment, Jupyter, Owner, Run
+from tests.unit.test_plan import lock_of, package
+
+PLAIN = Environment(
+    base=Base(language="python3"), shell="zsh", jupyter=Jupyter("secret", 8889),
+    owner=Owner(1234, 50),
+)
+DEV = dev.turned_on(PLAIN)
+LOCK = replace(lock_of(), dev=(package("deb", "openssh-server"),))
+
+
+def config_of(environment: Environment, directory: Path) -> ImageConfig:
+    return planning.plan(environment, LOCK, directory).config
+
+
+def test_a_plain_build_ignores_what_up_added_to_the_lock() -> None:
+    plain, developing = locking.requests_of(PLAIN), locking.requests_of(DEV)
+    assert "dev" not in plain and developing["dev"] == dev.PACKAGES
+    assert {k: v for k, v in developing.items() if k != "dev"} == plain
+    lock = replace(LOCK, requests=developing)
+    assert locking.misfits(lock, plain) == {}
+    assert set(locking.misfits(replace(LOCK, requests=plain), developing)) == {"dev"}
+
+
+def test_language_v0_is_always_a_development_environment() -> None:
+    assert dev.wanted(replace(PLAIN, syntax="v0")) and dev.wanted(DEV) and not dev.wanted(PLAIN)
+
+
+def test_everything_but_shell_and_services_is_shared(tmp_path: Path) -> None:
+    plain = {x.drv_id for x in planning.plan(PLAIN, LOCK, tmp_path).layers}
+    added = [x.name for x in planning.plan(DEV, LOCK, tmp_path).layers if x.drv_id not in plain]
+    assert added == ["dev", "shell-zsh", "dev-services"]
+
+
+def test_run_is_over_the_development_packages(tmp_path: Path) -> None:
+    environment = replace(DEV, steps=(Run(("git --version",)),))
+    layer = planning.plan(environment, LOCK, tmp_path).layers[-1]
+    assert "dev" in {i.derivation.name for i in layer.inputs}
+
+
+def test_nothing_of_the_caller_is_in_the_image(tmp_path: Path) -> None:
+    variables = dict(config_of(dev.turned_on(replace(PLAIN, owner=None)), tmp_path).env)
+    assert "ENVD_UID" not in variables
+    fixed = dict(config_of(DEV, tmp_path).env)
+    assert (fixed["ENVD_UID"], fixed["ENVD_GID"], fixed["JUPYTER_TOKEN"]) == ("1234", "50", "secret")
+    assert dev.LABEL not in dict(config_of(PLAIN, tmp_path).labels)
+
+
+def test_relative_copies_go_to_the_users_home(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    copy = Copy("a", "b")
+    targets = [
+        planning.plan(replace(e, steps=(copy,)), LOCK, tmp_path).layers[-1].parameters["target"]
+        for e in (PLAIN, DEV)
+    ]
+    assert targets == ["/root/b", "/home/envd/b"]
