@@ -13,7 +13,7 @@ _VALUES = {
     "-t": "tag", "--tag": "tag", "-f": "file", "--from": "file", "-p": "path", "--path": "path",
     "--progress": "progress", "-j": "jobs", "--jobs": "jobs",
 }
-_FLAGS = frozenset({"--no-load", "--locked"})
+_FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
 
 def main() -> None:
@@ -74,6 +74,7 @@ def _idle(words: list[str]) -> bool:
             fastpath.Request(
                 spec, function, directory, [locate.full_tag(t) for t in tags],
                 "--no-load" not in options,
+                "--dev" in options,
             )
         )
         if done is None:
