@@ -23,6 +23,7 @@ from engine.command import raise_if_cancelled
 from engine.derivation import Fetch
 from engine.errors import FetchError
 from engine.events import Event, Sink, silent
+from engine.origins import UNCHECKED, configured_login
 from engine.version import VERSION
 from store import Store
 
@@ -87,7 +88,8 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
 def shown(url: str) -> str:
     """`url` without the user name and password that it may hold."""
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    scheme = "https" if parts.scheme == UNCHECKED else parts.scheme
+    return urlunsplit(parts._replace(scheme=scheme, netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _attempt(wanted: Fetch, partial: Path, emit: Sink) -> int:
@@ -156,7 +158,7 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
         with _open_file(wanted) as file:
             file.seek(offset)
             yield offset, iter(lambda: file.read(_CHUNK), b"")
-    elif scheme in ("http", "https"):
+    elif scheme in ("http", "https", UNCHECKED):
         with _open_http(wanted, offset) as opened:
             yield opened
     elif scheme == "oci":
@@ -201,6 +203,9 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
     response = None
     try:
         response = request(wanted.url, offset)
+        if response.status == 401 and (url := _with_login(wanted.url)):
+            response.close()
+            response = request(url, offset)
         start = _start(wanted, response, offset)
         yield start, response.stream(_CHUNK, decode_content=False)
         response.release_conn()
@@ -211,10 +216,20 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             response.close()
 
 
+def _with_login(url: str) -> str:
+    """`url` with the login that this machine is configured with for its server, or ""."""
+    parts = urlsplit(url)
+    if parts.username is not None or not (login := configured_login(url)):
+        return ""
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
+
+
 def request(url: str, offset: int = 0) -> BaseHTTPResponse:
     """GET `url` from byte `offset` on; the body is not read yet. Raises urllib3's errors."""
     import urllib3
 
+    unchecked = url.startswith(UNCHECKED)
+    url = url.replace(UNCHECKED, "https", 1) if unchecked else url
     parts = urlsplit(url)
     # Compression on the way would change the bytes that are hashed.
     headers = {"User-Agent": f"envd/{VERSION}", "Accept-Encoding": "identity"}
@@ -223,7 +238,7 @@ def request(url: str, offset: int = 0) -> BaseHTTPResponse:
         headers |= urllib3.make_headers(basic_auth=login)
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    return _pool(_proxy(url)).request(
+    return _pool(_proxy(url), not unchecked).request(
         "GET",
         shown(url),
         headers=headers,
@@ -272,10 +287,13 @@ def _proxy(url: str) -> str:
 
 
 @cache
-def _pool(proxy: str) -> PoolManager:
-    """The connections, per proxy ("" for none)."""
+def _pool(proxy: str, checked: bool = True) -> PoolManager:
+    """The connections, per proxy ("" for none), with or without checking certificates."""
     import urllib3
 
+    certificates = "CERT_REQUIRED" if checked else "CERT_NONE"
+    if not checked:  # the lock's hashes are checked; it was asked for with trust=True
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
     if proxy:
         login = urlsplit(proxy)
@@ -288,8 +306,9 @@ def _pool(proxy: str) -> PoolManager:
         )
         return urllib3.ProxyManager(
             shown(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
-            ca_certs=authorities,
+            ca_certs=authorities, cert_reqs=certificates,
         )
     return urllib3.PoolManager(
-        num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities
+        num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities,
+        cert_reqs=certificates,
     )

@@ -6,6 +6,7 @@ requests are the same is kept as it is, so that adding an extension never moves 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -19,6 +20,8 @@ from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.lock import Lock, LockedBase, LockedPackage
 from engine.resolve import apt, cuda, debian, pypi
+from engine.resolve.target import Target
+from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Request
 
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
@@ -57,20 +60,24 @@ def apt_requests(environment: Environment) -> tuple[Request, ...]:
     )
 
 
-def python_requests(environment: Environment) -> tuple[Request, ...]:
+def python_wanted(environment: Environment) -> Wanted:
     """The user's Python packages, with pip, and Jupyter when it is configured but not named."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
-    requests = environment.python_packages
-    if not environment.base.language.startswith("python") and not requests:
-        return ()
+    wanted = Wanted(
+        environment.python_packages, environment.python_inputs, environment.python_constraints,
+        environment.python_options, environment.pip_index,
+    )
+    if not environment.base.language.startswith("python") and not wanted:
+        return Wanted()
+    requests = wanted.requests
     names = {canonicalize_name(Requirement(r.text).name) for r in requests}
     if environment.jupyter and not names & {"jupyter", "jupyterlab", "notebook"}:
         requests += (Request("jupyterlab"),)
     if "pip" not in names:
         requests += (Request("pip"),)
-    return requests
+    return replace(wanted, requests=requests)
 
 
 def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
@@ -80,11 +87,6 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     base_requests.append(f"language={base.language}")
     if environment.apt_source:
         base_requests.append(f"apt_source={environment.apt_source}")
-    python = list(_texts(python_requests(environment)))
-    if environment.pip_index and python:
-        python.append(f"index={environment.pip_index.url}")
-        if environment.pip_index.extra_url:
-            python.append(f"extra_index={environment.pip_index.extra_url}")
     conda = list(_texts(environment.conda_packages))
     if conda:
         conda += [f"channel={c}" for c in environment.conda_channels]
@@ -98,7 +100,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     found = {
         "base": tuple(base_requests),
         "apt": _texts(apt_requests(environment)),
-        "python": tuple(python),
+        "python": python_wanted(environment).texts(),
         "conda": tuple(conda),
         "cuda": tuple(cuda),
         "vscode": _texts(environment.vscode_extensions),
@@ -156,9 +158,12 @@ class _Session:
             )
         return self._apt
 
-    @property
-    def target(self) -> pypi.Target:
-        return pypi.Target(self.release.python, self.release.glibc)
+    def target(self, lock: Lock) -> Target:
+        """What wheels are for; the interpreter's whole version is its package's in the base."""
+        name = f"python{self.release.python}"
+        version = next((p.version for p in lock.base.packages if p.name == name), "")
+        full = re.match(rf"{re.escape(self.release.python)}\.\d+", version)
+        return Target(self.release.python, self.release.glibc, full[0] if full else "")
 
     def base(self) -> LockedBase:
         if self.environment.base.image:
@@ -184,20 +189,19 @@ class _Session:
             status = apt.installed_status(self.apt, (*lock.base.packages, *lock.apt))
             return apt.resolve(self.apt, [Request(n) for n in dev.PACKAGES], status)
         if name == "python":
+            wanted = python_wanted(environment)
             if not lock.python:
-                where = next((r.position for r in environment.python_packages), None)
+                places = [r.position for r in wanted.requests] + [i.position for i in wanted.inputs]
+                where = next((p for p in places if p.line), environment.base.position)
                 raise ResolveError(
                     f"{where}: Python packages need a Python; write base(language=\"python3\")"
                 )
-            return pypi.resolve(
-                python_requests(environment), self.target, environment.pip_index, self.cache,
-                self.log,
-            )
+            return pypi.resolve(wanted, self.target(lock), self.cache, self.log)
         if name == "cuda" and environment.cuda is not None:
             if environment.cuda.source == "apt":
                 return []
             return cuda.resolve(
-                environment.cuda, self.target, environment.pip_index, self.cache, self.log
+                environment.cuda, self.target(lock), environment.pip_index, self.cache, self.log
             )
         if name == "conda":
             from engine.resolve import conda

@@ -43,7 +43,7 @@ def evaluate(project: Project, *, dev: bool = False) -> Environment:
     """
     from grammar import loader
 
-    environment = loader.load(project.spec, project.function)
+    environment = loader.load(project.spec, project.function, project.directory)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     planning.refuse_unsupported(environment)

@@ -7,7 +7,7 @@ Wheels, conda, CUDA and extensions are siblings above the base: none depends on 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from engine.build import (
@@ -74,6 +74,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
     Raises UsageError when a copied file is not there.
     """
+    lock = _located(environment, lock, directory)
     layers = [base.derivation(lock.base)]
     if lock.apt:
         layers.append(apt.derivation(lock.apt, layers))
@@ -115,7 +116,6 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 def refuse_unsupported(environment: Environment) -> None:
     """Raise UsageError for what the language has and this engine does not build yet."""
     found = [(t.position, f"install.{t.name}") for t in environment.toolchains]
-    found += [(i.position, f"python_packages with a {i.kind}") for i in environment.python_inputs]
     found += [(r.position, "install.r_packages") for r in environment.r_packages]
     found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
     found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
@@ -123,6 +123,15 @@ def refuse_unsupported(environment: Environment) -> None:
         found.append((environment.rstudio_server, "config.rstudio_server"))
     if found:
         raise UsageError("\n".join(f"{at}: {what} is not supported yet" for at, what in found))
+
+
+def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
+    """The lock with its files' URLs as they are on this machine: no part of any hash."""
+    from engine.locking import python_wanted
+    from engine.resolve.pypi import origins
+
+    found = origins(python_wanted(environment), directory)
+    return replace(lock, wheels=found.packages(lock.wheels), cuda=found.packages(lock.cuda))
 
 
 def _python(

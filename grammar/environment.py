@@ -26,10 +26,14 @@ NOWHERE = Position("<default>", 0, 0)
 
 @dataclass(frozen=True)
 class Request:
-    """One thing asked for by name (a package, an extension), with where it was asked."""
+    """One thing asked for by name (a package, an extension), with where it was asked.
+
+    `hashes` ("sha256:…", sorted): what is locked has one of them; none means any.
+    """
 
     text: str
     position: Position = field(default=NOWHERE, compare=False)
+    hashes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,13 +79,28 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class PythonInput:
-    """A file of the project's that says which Python packages: `path` is as it was written.
+    """A file of the project's that says which Python packages: `path` is as it was written,
+    relative to `directory` (absolute, and no part of what was asked for).
 
     `kind` is "pyproject" (pyproject.toml), "uv.lock", "pylock" (PEP 751) or "wheel" (a local one).
+    `extras` and `groups` are the optional dependencies and dependency groups (PEP 735) wanted.
     """
 
     kind: str
     path: str
+    position: Position = field(default=NOWHERE, compare=False)
+    directory: str = field(default="", compare=False)
+    extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PythonOption:
+    """An option of a requirements file: "index-url", "extra-index-url", "find-links" (a URL or an
+    absolute path), "trusted-host", "only-binary", "no-index", "pre" or "require-hashes"."""
+
+    name: str
+    value: str = ""
     position: Position = field(default=NOWHERE, compare=False)
 
 
@@ -216,6 +235,9 @@ class Environment:
     entrypoint: tuple[str, ...] = ()
     toolchains: tuple[Toolchain, ...] = ()
     python_inputs: tuple[PythonInput, ...] = ()
+    python_constraints: tuple[Request, ...] = ()  # PEP 508, of `-c` files
+    python_options: tuple[PythonOption, ...] = ()
+    conda_pip: tuple[Request, ...] = ()  # PEP 508: an env_file's `pip:`, for conda's own Python
     r_packages: tuple[Request, ...] = ()
     julia_packages: tuple[Request, ...] = ()
     cran_mirror: str | None = None

@@ -15,8 +15,9 @@ from grammar.parser import parse
 from grammar.values import Call, Function
 
 
-def load(path: Path, function: str = "build") -> Environment:
-    """The environment that `function` of the spec at `path` asks for. Raises SpecError."""
+def load(path: Path, function: str = "build", directory: Path | None = None) -> Environment:
+    """The environment that `function` of the spec at `path` asks for; `directory` is what relative
+    paths mean (the spec's own, unless another is given). Raises SpecError."""
     start = Position(str(path), 1, 1)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -25,7 +26,7 @@ def load(path: Path, function: str = "build") -> Environment:
             from None
     except OSError as error:
         raise SpecError(f"cannot read the file: {error.strerror}", start) from None
-    made = evaluate(text, str(path), function, path.parent)
+    made = evaluate(text, str(path), function, directory or path.parent)
     return replace(made, read_files=(str(path.resolve()), *made.read_files))
 
 

@@ -78,8 +78,8 @@ def resolve(
     log: Callable[[str], None],
 ) -> list[LockedPackage]:
     """The wheels of a CUDA toolkit. Raises ResolveError."""
-    requests = [Request(text, cuda.position) for text in requirements(cuda)]
-    found = pypi.resolve(requests, target, index, cache_directory, log)
+    requests = tuple(Request(text, cuda.position) for text in requirements(cuda))
+    found = pypi.resolve(pypi.Wanted(requests, index=index), target, cache_directory, log)
     for package in found:
         if package.kind != "wheel":
             raise ResolveError(f"{cuda.position}: {package.name} {package.version} has no wheel")

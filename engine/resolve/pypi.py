@@ -1,275 +1,230 @@
 """Resolving Python packages with uv, for the target's Python and libc, not the host's.
 
-uv writes pylock.toml (PEP 751): every file with URL, size and SHA-256. Of each package the one
-wheel is kept that fits the target best (PEP 425 order); a package without one keeps its sdist,
-and the wheels that PEP 517 says its build needs.
+uv solves for what is asked by name, by pyproject.toml and by local wheels; what a uv.lock or a
+pylock.toml pins is taken as it is, and constrains the rest. Every file comes with URL, size and
+SHA-256 (PEP 751).
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 import re
-import subprocess
-import sys
-import tempfile
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
-from grammar.environment import PipIndex, Request
+from engine.origins import Origins
+from engine.resolve import pylock, uv
+from engine.resolve.known import hint
+from engine.resolve.sdists import with_build_wheels
+from engine.resolve.target import Target
+from engine.resolve.uv import Log
+from engine.resolve.wanted import Wanted, beside, document, path_of, project_requests
+from grammar.environment import PythonInput, Request
 
-Log = Callable[[str], None]
+__all__ = ["Target", "Wanted", "origins", "resolve"]
 
 
-@dataclass(frozen=True)
-class Target:
-    """What wheels are for: `python` "3.11", `glibc` "2.36", on x86_64 Linux."""
-
-    python: str
-    glibc: str
-
-    @property
-    def platform(self) -> str:
-        """uv's name of the platform."""
-        return f"x86_64-manylinux_{self.glibc.replace('.', '_')}"
+def origins(wanted: Wanted, directory: Path | None = None) -> Origins:
+    """Where the files of a lock that was made for `wanted` are fetched from."""
+    sources = uv.sources(wanted.index, wanted.options)
+    own = next((Path(i.directory) for i in wanted.inputs), directory or Path())
+    return Origins(own, sources.urls, sources.trusted)
 
 
 def resolve(
-    requests: Sequence[Request],
-    target: Target,
-    index: PipIndex | None,
-    cache_directory: Path,
-    log: Log,
+    wanted: Wanted, target: Target, cache_directory: Path, log: Log
 ) -> list[LockedPackage]:
-    """Everything that `requests` (PEP 508) need. Raises ResolveError with uv's explanation."""
-    rows = _pylock([r.text for r in requests], target, index, cache_directory, log, requests)
-    found = [_choose(row, target) for row in rows]
-    return _with_build_wheels(found, target, index, cache_directory, log)
+    """Everything that is wanted, with what it needs. Raises ResolveError, UsageError."""
+    sources = uv.sources(wanted.index, wanted.options)
+    exact = _exact(wanted, target, sources, cache_directory, log)
+    pinned = [f"{p.name}=={p.version}" for p in exact.values() if p.version != "0"]
+    found = dict(exact)
+    local = {_wheel_name(i): i for i in wanted.inputs if i.kind == "wheel"}
+    projects = [i for i in wanted.inputs if i.kind == "pyproject"]
+    asked = [*wanted.requests, *(r for i in projects for r in project_requests(i))]
+    for name in exact.keys() & local.keys():
+        del found[name]  # a wheel that is given itself is the one that is meant
+    if wanted.requests or local or projects:
+        requirements = [*(r.text for r in wanted.requests), *map(_wheel_requirement, local.values())]
+        constraints = [*(r.text for r in wanted.constraints),
+                       *(p for p in pinned if _name(p) not in local)]
+        try:
+            made = uv.compile_requirements(
+                requirements, target, sources, cache_directory, log, constraints=constraints,
+                projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
+            )
+        except uv.UvError as error:
+            places = [*asked, *(Request(n, i.position) for n, i in local.items())]
+            raise ResolveError(explain(str(error), places)) from error
+        for package in _chosen(made, target, asked):
+            if package.name in local:
+                found[package.name] = _local_wheel(package, local[package.name])
+            else:
+                found.setdefault(package.name, package)
+    _check_hashes(found, [*asked, *wanted.constraints])
 
+    def plain(needed: Sequence[str]) -> list[LockedPackage]:
+        try:
+            made = uv.compile_requirements(needed, target, sources, cache_directory, log)
+        except uv.UvError as error:
+            raise ResolveError(explain(str(error), ())) from error
+        return pylock.choose(made, target)
 
-def _uv() -> str:
-    from uv import find_uv_bin
-
-    return os.fspath(find_uv_bin())
-
-
-@cache
-def _configured_index() -> str | None:
-    """pip's own index, which uv does not read: from pip.conf or PIP_INDEX_URL."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
-        capture_output=True, text=True, check=False,
+    located = origins(wanted)
+    return with_build_wheels(
+        list(found.values()), plain, lambda file: located.url(file.url), cache_directory.parent
     )
-    return os.environ.get("PIP_INDEX_URL") or done.stdout.strip() or None
 
 
-def _environment(cache_directory: Path) -> dict[str, str]:
-    environment = dict(os.environ)
-    environment["UV_CACHE_DIR"] = str(cache_directory / "uv")
-    environment.setdefault("UV_SYSTEM_CERTS", "1")
-    environment["NO_COLOR"] = "1"
-    environment.pop("VIRTUAL_ENV", None)
-    set_already = {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment)
-    if not set_already and (index := _configured_index()):
-        environment["UV_DEFAULT_INDEX"] = index
-    return environment
+def _chosen(
+    document: Mapping[str, object], target: Target, asked: Sequence[Request]
+) -> list[LockedPackage]:
+    allowed: dict[str, set[str]] = {}
+    for request in asked:
+        if request.hashes and (name := _name(request.text)):
+            allowed.setdefault(name, set()).update(h.removeprefix("sha256:") for h in request.hashes)
+    try:
+        return pylock.choose(document, target, allowed=allowed)
+    except ResolveError as error:
+        name = _name(str(error))
+        at = next((r.position for r in asked if _name(r.text) == name and r.position.line), None)
+        raise ResolveError(f"{at}: {error}" if at else str(error)) from error
 
 
-def _pylock(
-    requirements: Sequence[str],
-    target: Target,
-    index: PipIndex | None,
-    cache_directory: Path,
-    log: Log,
-    requests: Sequence[Request] = (),
-) -> list[dict[str, Any]]:
-    options = ["--python-version", target.python, "--python-platform", target.platform,
-               "--no-header", "--no-annotate", "--no-config", "--quiet"]
-    if index is not None and index.url:
-        options += ["--default-index", index.url]
-        if index.extra_url:
-            options += ["--index", index.extra_url, "--index-strategy", "unsafe-best-match"]
-        if index.trust:
-            from urllib.parse import urlsplit
-
-            options += ["--allow-insecure-host", urlsplit(index.url).netloc]
-    with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
-        directory = Path(name)
-        (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
-        output = directory / "pylock.toml"
-        done = subprocess.run(
-            [_uv(), "pip", "compile", "requirements.in", "--format", "pylock.toml",
-             "--output-file", str(output), *options],
-            cwd=directory, env=_environment(cache_directory), capture_output=True, text=True,
-            stdin=subprocess.DEVNULL, check=False,
-        )
-        for line in done.stderr.splitlines():
-            log(line)
-        if done.returncode != 0:
-            raise ResolveError(_explain(done.stderr, requests))
-        document = tomllib.loads(output.read_text("utf-8"))
-    return list(document.get("packages", []))
+# -- exact: uv.lock, pylock.toml --------------------------------------------------------------
 
 
-def _explain(text: str, requests: Sequence[Request]) -> str:
-    """uv's words, led by the position of the request that they name."""
-    words = re.sub(r"\n\s+", " ", re.sub(r"^\s*[×╰─▶]+\s*", "", text.strip(), flags=re.M))
-    lowered = re.sub(r"[-_.]+", "-", words.lower())
-    for request in requests:
-        match = re.match(r"[A-Za-z0-9._-]+", request.text)
-        if match is None:
+def _exact(
+    wanted: Wanted, target: Target, sources: uv.Sources, cache_directory: Path, log: Log
+) -> dict[str, LockedPackage]:
+    """What uv.lock and pylock.toml files pin, by name."""
+    found: dict[str, LockedPackage] = {}
+    owner: dict[str, PythonInput] = {}
+    for given in wanted.inputs:
+        if given.kind not in ("uv.lock", "pylock"):
             continue
-        name = re.sub(r"[-_.]+", "-", match[0].lower())
+        for package in _pinned_by(given, target, sources, cache_directory, log):
+            before = found.get(package.name)
+            if before is not None and before.file.sha256 != package.file.sha256:
+                raise ResolveError(
+                    f"{given.position}: {given.path} pins {package.name} {package.version}, and "
+                    f"{owner[package.name].path} pins {before.name} {before.version} "
+                    f"({before.file.name})"
+                )
+            found[package.name], owner[package.name] = package, given
+    return found
+
+
+def _pinned_by(
+    given: PythonInput, target: Target, sources: uv.Sources, cache_directory: Path, log: Log
+) -> list[LockedPackage]:
+    path = path_of(given)
+    groups: set[str] | None = None
+    extras: set[str] = set()
+    if given.kind == "uv.lock":
+        # names are checked first: uv's own words do not say where they were written
+        list(project_requests(beside(given)))
+        try:
+            content = uv.export(
+                path.parent.absolute(), given.extras, given.groups, sources, cache_directory, log
+            )
+        except uv.UvError as error:
+            words = _words(str(error))
+            raise ResolveError(f"{given.position}: {path}: {words}") from error
+    else:
+        content = document(given)
+        extras = set(given.extras)
+        groups = {*content.get("default-groups", ()), *given.groups} if given.groups else None
+        for kind, names in (("extras", given.extras), ("dependency-groups", given.groups)):
+            for name in names:
+                if name not in content.get(kind, ()):
+                    known = ", ".join(content.get(kind, ())) or "none"
+                    raise ResolveError(
+                        f"{given.position}: {path}: it has no {kind[:-1]} '{name}'; it has {known}"
+                    )
+    try:
+        return pylock.choose(
+            content, target, extras=extras, groups=groups, local=str(Path(given.path).parent)
+        )
+    except ResolveError as error:
+        raise ResolveError(f"{given.position}: {path}: {error}") from error
+
+
+# -- local wheels -----------------------------------------------------------------------------
+
+
+def _wheel_name(given: PythonInput) -> str:
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        return str(parse_wheel_filename(Path(given.path).name)[0])
+    except InvalidWheelFilename as error:
+        raise ResolveError(f"{given.position}: '{given.path}': {error}") from error
+
+
+def _wheel_requirement(given: PythonInput) -> str:
+    return f"{_wheel_name(given)} @ {path_of(given).resolve().as_uri()}"
+
+
+def _local_wheel(package: LockedPackage, given: PythonInput) -> LockedPackage:
+    """A wheel of the project's own: its URL is its path, so that any checkout has it."""
+    path = path_of(given)
+    content = path.read_bytes()
+    file = LockedFile(
+        path.name, quote(Path(given.path).as_posix()), hashlib.sha256(content).hexdigest(),
+        len(content),
+    )
+    return replace(package, file=file)
+
+
+# -- hashes and errors ------------------------------------------------------------------------
+
+
+def _check_hashes(found: Mapping[str, LockedPackage], requests: Sequence[Request]) -> None:
+    """Hold what is locked to the hashes that requirements give. Raises ResolveError."""
+    for request in requests:
+        package = found.get(_name(request.text))
+        if not request.hashes or package is None:
+            continue
+        if f"sha256:{package.file.sha256}" not in request.hashes:
+            raise ResolveError(
+                f"{request.position}: {package.name} {package.version}: {package.file.name} has "
+                f"sha256:{package.file.sha256}, which is none of the {len(request.hashes)} hashes "
+                "given for it"
+            )
+
+
+def _name(text: str) -> str:
+    """The normalised name at the start of a requirement."""
+    match = re.match(r"[A-Za-z0-9._-]+", text)
+    return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
+
+
+def _words(text: str) -> str:
+    """uv's error, in one line."""
+    bare = re.sub(r"^\s*(error:|cause:|[×╰─▶]+)\s*", "", text.strip(), flags=re.M)
+    return re.sub(r"\s*\n\s*", " ", bare)
+
+
+def explain(text: str, requests: Sequence[Request]) -> str:
+    """uv's words, led by the place of the request that they name, and what was probably meant."""
+    words = _words(text)
+    names = [_name(r.text) for r in requests]
+    lost = re.search(r"(?:Because )?(\S+) was not found in the package registry", words)
+    if lost:
+        missing = _name(lost[1])
+        words = f"there is no Python package '{missing}'; {hint(missing, names)}"
+        asked = [r for r, n in zip(requests, names, strict=True) if n == missing]
+        if asked:
+            return f"{asked[0].position}: {words}"
+        words = f"{words} ({_words(text)})"
+    lowered = re.sub(r"[_.]+", "-", words.lower())
+    for request, name in zip(requests, names, strict=True):
         if request.position.line and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", lowered):
             return f"{request.position}: cannot resolve '{request.text}': {words}"
     where = next((f"{r.position}: " for r in requests if r.position.line), "")
     return f"{where}cannot resolve the Python packages: {words}"
-
-
-# -- choosing files ---------------------------------------------------------------------------
-
-
-@cache
-def _tags(target: Target) -> Mapping[Any, int]:
-    """Every tag that the target takes, with its rank (0 is best)."""
-    from packaging import tags
-
-    major, minor = (int(part) for part in target.python.split("."))
-    _, glibc = (int(part) for part in target.glibc.split("."))
-    platforms = [f"manylinux_2_{n}_x86_64" for n in range(glibc, 4, -1)]
-    legacy = {17: "manylinux2014_x86_64", 12: "manylinux2010_x86_64", 5: "manylinux1_x86_64"}
-    for level, name in legacy.items():
-        platforms.insert(
-            platforms.index(f"manylinux_2_{level}_x86_64") + 1
-            if f"manylinux_2_{level}_x86_64" in platforms
-            else len(platforms),
-            name,
-        )
-    platforms.append("linux_x86_64")
-    ordered: list[Any] = [
-        *tags.cpython_tags((major, minor), abis=[f"cp{major}{minor}"], platforms=platforms),
-        *tags.compatible_tags((major, minor), f"cp{major}{minor}", platforms),
-    ]
-    return {tag: rank for rank, tag in reversed(list(enumerate(ordered)))}
-
-
-def _file_name(row: Mapping[str, Any]) -> str:
-    from urllib.parse import unquote, urlsplit
-
-    return str(row.get("name") or unquote(urlsplit(str(row["url"])).path.rpartition("/")[2]))
-
-
-def _locked_file(row: Mapping[str, Any], package: str) -> LockedFile:
-    sha256 = row.get("hashes", {}).get("sha256")
-    if not sha256 or "url" not in row:
-        raise ResolveError(f"{package}: its index gives no SHA-256 for {_file_name(row)}")
-    return LockedFile(_file_name(row), str(row["url"]), str(sha256), int(row.get("size", 0)))
-
-
-def _choose(row: Mapping[str, Any], target: Target) -> LockedPackage:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
-    name, version = str(row["name"]), str(row.get("version", ""))
-    if "wheels" not in row and "sdist" not in row:
-        raise ResolveError(
-            f"{name}: only packages from an index can be locked, not directories or repositories"
-        )
-    ranks = _tags(target)
-    best: tuple[tuple[int, Any], Mapping[str, Any]] | None = None
-    for wheel in row.get("wheels", ()):
-        try:
-            _, _, build, tags = parse_wheel_filename(_file_name(wheel))
-        except InvalidWheelFilename:
-            continue
-        fitting = [ranks[tag] for tag in tags if tag in ranks]
-        # A higher build number wins among equal tags (PEP 427).
-        key = (min(fitting), tuple(-b if isinstance(b, int) else b for b in build)) if fitting \
-            else None
-        if key is not None and (best is None or key < best[0]):
-            best = (key, wheel)
-    if best is not None:
-        return LockedPackage("wheel", name, version, _locked_file(best[1], name))
-    if "sdist" in row:
-        return LockedPackage("sdist", name, version, _locked_file(row["sdist"], name))
-    raise ResolveError(f"{name} {version} has no wheel for Python {target.python} on {target.platform}")
-
-
-# -- sdists -----------------------------------------------------------------------------------
-
-
-def _with_build_wheels(
-    packages: list[LockedPackage],
-    target: Target,
-    index: PipIndex | None,
-    cache_directory: Path,
-    log: Log,
-) -> list[LockedPackage]:
-    """`packages`, and for each sdist the wheels that building it needs (kind "build-wheel")."""
-    from dataclasses import replace
-
-    found: list[LockedPackage] = []
-    tools: dict[tuple[str, str], LockedPackage] = {}
-    for package in packages:
-        if package.kind != "sdist":
-            found.append(package)
-            continue
-        needed = [*_build_requires(package, cache_directory), "pip"]
-        rows = _pylock(needed, target, index, cache_directory, log)
-        chosen = [_choose(row, target) for row in rows]
-        for tool in chosen:
-            if tool.kind != "wheel":
-                raise ResolveError(
-                    f"{package.name}: building it needs {tool.name}, which has no wheel for Python "
-                    f"{target.python}"
-                )
-            tools[tool.name, tool.version] = replace(tool, kind="build-wheel")
-        names = " ".join(sorted(f"{t.name}=={t.version}" for t in chosen))
-        found.append(replace(package, extra={"build": names}))
-    return found + list(tools.values())
-
-
-def _build_requires(package: LockedPackage, cache_directory: Path) -> list[str]:
-    """What pyproject.toml of an sdist says that its build needs (PEP 518)."""
-    from engine.derivation import Fetch
-    from engine.fetch import fetch
-    from store import Store
-
-    file = package.file
-    # `cache_directory` is STORE/cache: the file is needed by the build anyway.
-    store = Store.open(cache_directory.parent)
-    try:
-        path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
-        text = next(_members(path, file.name, "pyproject.toml"), None)
-    finally:
-        store.close()
-    if text is None:
-        return ["setuptools", "wheel"]
-    try:
-        system = tomllib.loads(text).get("build-system", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ResolveError(f"{file.name}: its pyproject.toml is no TOML: {error}") from error
-    return list(system.get("requires", ["setuptools", "wheel"]))
-
-
-def _members(path: Path, name: str, wanted: str) -> Iterator[str]:
-    """Files called `wanted` directly below an sdist's one directory."""
-    import tarfile
-    import zipfile
-
-    if name.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.namelist():
-                if member.count("/") == 1 and member.endswith(f"/{wanted}"):
-                    yield archive.read(member).decode("utf-8")
-        return
-    with tarfile.open(path) as tar:
-        for entry in tar:
-            if entry.name.count("/") == 1 and entry.name.endswith(f"/{wanted}"):
-                file = tar.extractfile(entry)
-                if file is not None:
-                    yield file.read().decode("utf-8")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from grammar.api import requirements
+from grammar.api.requirements import requirement
 from grammar.api.signature import Api, Given, Parameter
 from grammar.api.state import State
 from grammar.environment import Cuda, Position, PythonInput, Request
@@ -23,75 +24,59 @@ def _apt(state: State, given: Given) -> None:
         state.apt.setdefault(str(text), Request(str(text), where))
 
 
-def requirement(text: str, position: Position) -> Request:
-    """A PEP 508 requirement. Raises SpecError."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    try:
-        Requirement(text)
-    except InvalidRequirement as error:
-        reason = str(error).split("\n")[0]
-        raise SpecError(f"'{text}' is no Python requirement: {reason}", position) from None
-    return Request(text, position)
-
-
 def _python(state: State, given: Given) -> None:
     for text in given["name"]:
         state.python.append(requirement(str(text), given.where("name", text)))
     if given["requirements"] is not None:
-        path = state.directory / given["requirements"]
-        _requirements(state, path, given.where("requirements", given["requirements"]), ())
+        text = given["requirements"]
+        found = requirements.read(
+            state.directory / text, given.where("requirements", text), state.directory
+        )
+        state.python += found.requests
+        state.python_constraints += found.constraints
+        state.python_options += found.options
+        state.python_inputs += found.inputs
+        state.read_files += found.read
     for text in given["local_wheels"]:
         _input(state, "wheel", text, given.where("local_wheels", text))
-    for name, kind in _PROJECT_FILES.items():
-        if given[name] is not None:
-            _input(state, kind, given[name], given.where(name, given[name]))
+    files = [name for name in _PROJECT_FILES if given[name] is not None]
+    for name in ("extras", "groups"):
+        if given[name] and not files:
+            raise SpecError(
+                f"{name} choose from a project's dependencies: write pyproject=, uv_lock= or pylock=",
+                given.at(name),
+            )
+    # uv.lock holds what pyproject.toml beside it asks for
+    if "uv_lock" in files and "pyproject" in files:
+        files.remove("pyproject")
+    extras, groups = (tuple(sorted({str(x) for x in given[n]})) for n in ("extras", "groups"))
+    for name in files:
+        where = given.where(name, given[name])
+        _input(state, _PROJECT_FILES[name], given[name], where, extras, groups)
 
 
 _PROJECT_FILES = {"pyproject": "pyproject", "uv_lock": "uv.lock", "pylock": "pylock"}
 
 
-def _input(state: State, kind: str, path: str, position: Position) -> None:
+def _input(
+    state: State, kind: str, path: str, position: Position, extras: tuple[str, ...] = (),
+    groups: tuple[str, ...] = (),
+) -> None:
     """A file that says which packages: read when it is locked, so it must be there."""
     found = state.directory / path
     if not found.is_file():
         raise SpecError(f"no such file: {found}", position)
+    if kind == "wheel" and found.suffix != ".whl":
+        raise SpecError(f"'{path}' is no wheel: its name ends in .whl", position)
     state.read_files.append(str(found.resolve()))
-    state.python_inputs.append(PythonInput(kind, str(path), position))
-
-
-def _requirements(
-    state: State, path: Path, asked: Position, parents: tuple[Path, ...]
-) -> None:
-    """A requirements file (pip's format), without options that a lock makes meaningless."""
-    if path in parents:
-        raise SpecError(f"{path} includes itself", asked)
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise SpecError(f"cannot read {path}: {reason}", asked) from None
-    state.read_files.append(str(path.resolve()))
-    joined = re.sub(r"\\\r?\n", lambda m: " " * len(m[0]), text)
-    for number, line in enumerate(joined.splitlines(), start=1):
-        content = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if not content:
-            continue
-        where = Position(str(path), number, line.index(content[0]) + 1)
-        if match := re.fullmatch(r"(?:-r|--requirement)[ =]?(\S+)", content):
-            _requirements(state, path.parent / match[1], where, (*parents, path))
-        elif content.startswith("-"):
-            option = content.split()[0]
-            raise SpecError(
-                f"option '{option}' is not supported in requirements files; write it in "
-                "build.envd (config.pip_index)", where,
-            ).with_source(text)
-        else:
-            content = re.sub(r"\s+--hash=\S+", "", content)
-            try:
-                state.python.append(requirement(content, where))
-            except SpecError as error:
-                raise error.with_source(text) from None
+    state.python_inputs.append(
+        PythonInput(kind, str(path), position, str(state.directory.absolute()), extras, groups)
+    )
+    if kind == "uv.lock":
+        project = found.parent / "pyproject.toml"
+        if found.name != "uv.lock" or not project.is_file():
+            raise SpecError(f"'{path}': uv reads it as uv.lock beside a pyproject.toml", position)
+        state.read_files.append(str(project.resolve()))
 
 
 def _conda_packages(state: State, given: Given) -> None:
@@ -135,8 +120,10 @@ APIS = (
         "install.python_packages",
         (Parameter("name", "list[str]", (), ("names",)), Parameter("requirements", "str", None),
          Parameter("local_wheels", "list[str]", ()), Parameter("pyproject", "str", None),
-         Parameter("uv_lock", "str", None), Parameter("pylock", "str", None)),
-        _python, "Python packages, as PEP 508 requirements or a requirements file",
+         Parameter("uv_lock", "str", None), Parameter("pylock", "str", None),
+         Parameter("extras", "list[str]", ()), Parameter("groups", "list[str]", ())),
+        _python, "Python packages: PEP 508 requirements, a requirements file, wheels of the "
+        "project's, or a project's dependencies",
     ),
     Api(
         "install.conda_packages",

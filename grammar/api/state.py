@@ -19,6 +19,7 @@ from grammar.environment import (
     PipIndex,
     Position,
     PythonInput,
+    PythonOption,
     Repo,
     Request,
     Step,
@@ -55,6 +56,9 @@ class State:
     entrypoint: tuple[str, ...] = ()
     toolchains: dict[str, Toolchain] = field(default_factory=dict)
     python_inputs: list[PythonInput] = field(default_factory=list)
+    python_constraints: list[Request] = field(default_factory=list)
+    python_options: list[PythonOption] = field(default_factory=list)
+    conda_pip: list[Request] = field(default_factory=list)
     r_packages: dict[str, Request] = field(default_factory=dict)
     julia_packages: dict[str, Request] = field(default_factory=dict)
     cran_mirror: str | None = None
@@ -102,7 +106,10 @@ class State:
             init=tuple(self.init),
             entrypoint=self.entrypoint,
             toolchains=tuple(self.toolchains.values()),
-            python_inputs=tuple(self.python_inputs),
+            python_inputs=tuple(dict.fromkeys(self.python_inputs)),
+            python_constraints=tuple(dict.fromkeys(self.python_constraints)),
+            python_options=tuple(dict.fromkeys(self.python_options)),
+            conda_pip=tuple(dict.fromkeys(self.conda_pip)),
             r_packages=tuple(self.r_packages.values()),
             julia_packages=tuple(self.julia_packages.values()),
             cran_mirror=self.cran_mirror,

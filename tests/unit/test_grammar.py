@@ -172,8 +172,8 @@ def test_requirements_files(tmp_path: Path) -> None:
     assert [r.text for r in made.python_packages] == ["numpy==2.0 ; python_version > '3'", "six"]
     assert made.python_packages[1].position.line == 1
     assert len(made.read_files) == 3
-    (tmp_path / "r.txt").write_text("numpy\n--pre\n")
-    with pytest.raises(SpecError, match="option '--pre'") as caught:
+    (tmp_path / "r.txt").write_text("numpy\n--egg\n")
+    with pytest.raises(SpecError, match="option '--egg'") as caught:
         load(tmp_path / "build.envd")
     assert caught.value.position.line == 2
 

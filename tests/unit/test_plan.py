@@ -16,7 +16,8 @@ from engine.errors import BuildError, UsageError
 from engine.image.assemble import assemble
 from engine.image.model import ImageConfig
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
-from engine.resolve import pypi
+from engine.resolve import pylock
+from engine.resolve.target import Target
 from grammar.environment import Base, Copy, Cuda, Environment, Jupyter, Position, Request, Run
 from store.model import GZIP_LAYER, Object
 
@@ -113,16 +114,15 @@ def test_locks_say_what_does_not_fit() -> None:
 
 
 def test_the_best_wheel_for_the_target() -> None:
-    target = pypi.Target("3.11", "2.28")
-
-    def row(*names: str) -> dict[str, object]:
-        return {
-            "name": "x", "version": "1.0",
-            "wheels": [{"url": f"http://e/{n}", "hashes": {"sha256": "ab" * 32}} for n in names],
-        }
+    target = Target("3.11", "2.28")
 
     def best(*names: str) -> str:
-        return pypi._choose(row(*names), target).file.name
+        wheels = [{"url": f"http://e/{n}", "hashes": {"sha256": "ab" * 32}} for n in names]
+        document = {
+            "lock-version": "1.0", "created-by": "test",
+            "packages": [{"name": "x", "version": "1.0", "wheels": wheels}],
+        }
+        return pylock.choose(document, target)[0].file.name
 
     modern = "x-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
     newer = "x-1.0-cp311-cp311-manylinux_2_34_x86_64.whl"
@@ -131,7 +131,7 @@ def test_the_best_wheel_for_the_target() -> None:
     assert best(pure, newer, old, modern) == modern
     assert best(newer, pure) == pure
     assert best("x-1.0-cp38-abi3-manylinux2014_x86_64.whl", pure).startswith("x-1.0-cp38-abi3")
-    with pytest.raises(Exception, match="no wheel"):
+    with pytest.raises(Exception, match="does not fit Python"):
         best(newer, "x-1.0-cp311-cp311-macosx_11_0_arm64.whl")
 
 

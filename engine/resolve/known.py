@@ -1,0 +1,63 @@
+"""Names of Python packages that people mistype, and what is imported under another name.
+
+Nothing depends on this list being complete: it only makes the answer to an unknown name better.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+# Imported as -> called on the Python index.
+IMPORTED_AS = {
+    "attr": "attrs", "bio": "biopython", "bs4": "beautifulsoup4", "crypto": "pycryptodome",
+    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx",
+    "dotenv": "python-dotenv", "faiss": "faiss-cpu", "fitz": "pymupdf", "git": "gitpython",
+    "jose": "python-jose", "jwt": "pyjwt", "magic": "python-magic", "mpl-toolkits": "matplotlib",
+    "mysqldb": "mysqlclient", "open-clip": "open-clip-torch", "openssl": "pyopenssl",
+    "pil": "pillow", "pkg-resources": "setuptools", "psycopg2": "psycopg2-binary",
+    "pytorch": "torch", "pytorch-lightning": "lightning", "serial": "pyserial",
+    "skimage": "scikit-image", "sklearn": "scikit-learn", "skopt": "scikit-optimize",
+    "tensorflow-gpu": "tensorflow", "umap": "umap-learn", "usb": "pyusb", "wx": "wxpython",
+    "yaml": "pyyaml", "zmq": "pyzmq",
+}
+
+_POPULAR = """
+    absl-py accelerate aiohttp albumentations altair annoy apache-airflow arrow attrs awkward
+    beautifulsoup4 bertopic biopython bitsandbytes black blis bokeh boto3 catboost celery certifi
+    cffi chainer charset-normalizer chromadb click cloudpickle cmake coloredlogs comet-ml coverage
+    cryptography cupy-cuda11x cupy-cuda12x cvxpy cython dagster dask datasets datashader deap
+    deepspeed diffusers dill django docker dvc einops elasticsearch evaluate fairscale
+    faiss-cpu fastai fastapi fasttext filelock flake8 flask flax fsspec gensim geopandas gitpython
+    gradio graphviz great-expectations grpcio gunicorn gym gymnasium h5py httpx huggingface-hub
+    hydra-core hyperopt hypothesis imageio imbalanced-learn ipykernel ipython ipywidgets isort jax
+    jaxlib jinja2 joblib jsonschema jupyter jupyterlab jupytext kaggle keras kornia langchain
+    lightgbm lightning line-profiler llama-index llvmlite loguru lxml markdown matplotlib
+    memory-profiler mkdocs mlflow mmcv monai more-itertools mypy mysqlclient nbconvert nbformat
+    networkx ninja nltk notebook numba numexpr numpy omegaconf onnx onnxruntime onnxruntime-gpu
+    openai opencv-contrib-python opencv-python opencv-python-headless openpyxl optax optuna
+    packaging pandas papermill pathlib2 patsy peft pettingzoo pillow pip plotly pluggy polars
+    pre-commit prefect prophet protobuf psutil psycopg2-binary pyarrow pybind11 pycocotools
+    pycryptodome pydantic pygments pyjwt pylint pymc pymongo pymupdf pyro-ppl pyspark pytest
+    pytest-cov python-dateutil python-docx python-dotenv pytz pywavelets pyyaml pyzmq ray redis
+    regex requests rich ruff s3fs safetensors scikit-image scikit-learn scikit-optimize scipy
+    seaborn sentence-transformers sentencepiece setuptools shap shapely sktime skorch spacy sphinx
+    sqlalchemy stable-baselines3 starlette statsmodels streamlit sympy tables tabulate tensorboard
+    tensorboardx tensorflow tensorflow-datasets tensorflow-hub tensorflow-probability termcolor
+    textblob tf-keras thinc tiktoken timm tokenizers toml torch torch-geometric torchaudio
+    torchmetrics torchtext torchvision tornado tox tqdm transformers triton trl typer
+    typing-extensions ultralytics umap-learn urllib3 uvicorn vaex virtualenv vllm wandb wheel
+    wordcloud xarray xformers xgboost yellowbrick zarr
+"""
+
+
+def hint(name: str, others: Iterable[str] = ()) -> str:
+    """What to say beside an unknown package name: what was probably meant. `others` are names that
+    are asked for too."""
+    normal = re.sub(r"[-_.]+", "-", name).lower()
+    if normal in IMPORTED_AS:
+        return f"it is called '{IMPORTED_AS[normal]}' there"
+    candidates = {*_POPULAR.split(), *others} - {normal}
+    close = get_close_matches(normal, sorted(candidates), n=1, cutoff=0.75)
+    return f"did you mean '{close[0]}'?" if close else "check its name and config.pip_index"

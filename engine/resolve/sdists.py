@@ -1,0 +1,81 @@
+"""Source distributions: which wheels their build needs (PEP 517, PEP 518)."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import ResolveError
+from engine.lock import LockedFile, LockedPackage
+
+# Resolves requirements into packages: what `engine.resolve.pypi` gives its caller's index for.
+Resolve = Callable[[Sequence[str]], list[LockedPackage]]
+
+
+def with_build_wheels(
+    packages: Sequence[LockedPackage], resolve: Resolve, located: Callable[[LockedFile], str],
+    store: Path,
+) -> list[LockedPackage]:
+    """`packages`, and for each sdist the wheels that building it needs (kind "build-wheel").
+
+    `located` gives the URL that a file of the lock is fetched from. Raises ResolveError.
+    """
+    found: list[LockedPackage] = []
+    tools: dict[tuple[str, str], LockedPackage] = {}
+    for package in packages:
+        if package.kind != "sdist":
+            found.append(package)
+            continue
+        chosen = resolve([*_build_requires(package.file, located(package.file), store), "pip"])
+        for tool in chosen:
+            if tool.kind != "wheel":
+                raise ResolveError(
+                    f"{package.name}: building it needs {tool.name} {tool.version}, which has no "
+                    "wheel for the target"
+                )
+            tools[tool.name, tool.version] = replace(tool, kind="build-wheel")
+        names = " ".join(sorted(f"{t.name}=={t.version}" for t in chosen))
+        found.append(replace(package, extra={"build": names}))
+    return found + list(tools.values())
+
+
+def _build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
+    """What pyproject.toml of an sdist says that its build needs."""
+    from engine.derivation import Fetch
+    from engine.fetch import fetch
+    from store import Store
+
+    store = Store.open(store_path)  # the build needs the file anyway
+    try:
+        path = fetch(Fetch(file.name, url, file.sha256, file.size), store)
+        text = next(_members(path, file.name, "pyproject.toml"), None)
+    finally:
+        store.close()
+    if text is None:
+        return ["setuptools", "wheel"]
+    try:
+        system = tomllib.loads(text).get("build-system", {})
+    except tomllib.TOMLDecodeError as error:
+        raise ResolveError(f"{file.name}: its pyproject.toml is no TOML: {error}") from error
+    return list(system.get("requires", ["setuptools", "wheel"]))
+
+
+def _members(path: Path, name: str, wanted: str) -> Iterator[str]:
+    """Files called `wanted` directly below an sdist's one directory."""
+    import tarfile
+    import zipfile
+
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.namelist():
+                if member.count("/") == 1 and member.endswith(f"/{wanted}"):
+                    yield archive.read(member).decode("utf-8")
+        return
+    with tarfile.open(path) as tar:
+        for entry in tar:
+            if entry.name.count("/") == 1 and entry.name.endswith(f"/{wanted}"):
+                file = tar.extractfile(entry)
+                if file is not None:
+                    yield file.read().decode("utf-8")

@@ -1,0 +1,197 @@
+"""Running uv: compiling requirements, exporting uv.lock; both give pylock.toml (PEP 751).
+
+Where packages come from is told to uv through its environment: a login in an index's URL must not
+be seen in the list of processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from engine.origins import configured_index
+from engine.resolve.target import Target
+from grammar.environment import PipIndex, PythonOption
+
+Log = Callable[[str], None]
+
+
+class UvError(Exception):
+    """uv refused; the text is its own words."""
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where packages come from. `index` "" is the one that this machine is configured for."""
+
+    index: str = ""
+    extra: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # URLs and directories, as pip's --find-links
+    trusted: tuple[str, ...] = ()  # hosts whose certificates are not checked
+    no_index: bool = False
+    prereleases: bool = False
+    only_binary: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """Every index, with the login that its URL may hold."""
+        return tuple(u for u in (self.index, *self.extra, *self.links) if u)
+
+
+def sources(index: PipIndex | None, options: Sequence[PythonOption] = ()) -> Sources:
+    """What config.pip_index and the options of requirements files say together: an index that
+    build.envd names wins over one of a requirements file."""
+
+    def values(name: str) -> tuple[str, ...]:
+        return tuple(os.path.expandvars(o.value) for o in options if o.name == name)
+
+    own = index or PipIndex("")
+    given = [os.path.expandvars(u) for u in (own.url, own.extra_url or "")]
+    urls = [u for u in (given[0], *values("index-url")[-1:]) if u]
+    trusted = [_host(u) for u in given if u] if own.trust else []
+    return Sources(
+        index=urls[0] if urls else "",
+        extra=tuple(dict.fromkeys(u for u in (given[1], *values("extra-index-url")) if u)),
+        links=tuple(dict.fromkeys(values("find-links"))),
+        trusted=(*trusted, *values("trusted-host")),
+        no_index=bool(values("no-index")),
+        prereleases=bool(values("pre")),
+        only_binary=tuple(n for v in values("only-binary") for n in v.split(",") if n),
+    )
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
+    environment = dict(os.environ)
+    environment["UV_CACHE_DIR"] = str(cache_directory / "uv")
+    environment.setdefault("UV_SYSTEM_CERTS", "1")
+    environment["NO_COLOR"] = "1"
+    environment["UV_PYTHON_DOWNLOADS"] = "never"
+    environment.pop("VIRTUAL_ENV", None)
+    if wanted.index:
+        environment["UV_DEFAULT_INDEX"] = wanted.index
+        environment.pop("UV_INDEX", None)
+    elif not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment) and (
+        found := configured_index()
+    ):
+        environment["UV_DEFAULT_INDEX"] = found
+    if wanted.extra:
+        environment["UV_INDEX"] = " ".join((environment.get("UV_INDEX", ""), *wanted.extra)).strip()
+        environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # pip's: the best of all indexes
+    if wanted.links:
+        environment["UV_FIND_LINKS"] = ",".join(wanted.links)
+    if wanted.trusted:
+        environment["UV_INSECURE_HOST"] = " ".join(wanted.trusted)
+    return environment
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    return os.fspath(find_uv_bin())
+
+
+def _run(
+    arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
+) -> None:
+    done = subprocess.run(
+        [_uv(), *arguments], cwd=directory, env=environment, capture_output=True, text=True,
+        stdin=subprocess.DEVNULL, check=False,
+    )
+    words = done.stderr
+    for url in environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split():
+        if password := urlsplit(url).password:
+            words = words.replace(password, "****")
+    for line in words.splitlines():
+        log(line)
+    if done.returncode != 0:
+        raise UvError(words)
+
+
+def compile_requirements(
+    requirements: Sequence[str],
+    target: Target,
+    wanted: Sources,
+    cache_directory: Path,
+    log: Log,
+    *,
+    constraints: Sequence[str] = (),
+    projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = (),
+) -> dict[str, Any]:
+    """A pylock document of everything that the requirements need on the target.
+
+    `projects` are pyproject.toml files with the extras and the groups wanted of each. Raises
+    UvError.
+    """
+    options = ["--python-version", target.full or target.python, "--python-platform",
+               target.platform, "--no-header", "--no-annotate", "--no-config", "--quiet"]
+    if wanted.no_index:
+        options.append("--no-index")
+    if wanted.prereleases:
+        options += ["--prerelease", "allow"]
+    for name in wanted.only_binary:
+        options += ["--only-binary", name]
+    files = ["requirements.in"]
+    for path, extras, groups in projects:
+        files.append(str(path))
+        options += [word for extra in extras for word in ("--extra", extra)]
+        options += [word for group in groups for word in ("--group", f"{path}:{group}")]
+    with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
+        directory = Path(name)
+        (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
+        if constraints:
+            (directory / "constraints.in").write_text("\n".join(constraints) + "\n", "utf-8")
+            options += ["--constraints", "constraints.in"]
+        output = directory / "pylock.toml"
+        _run(
+            ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output),
+             *options],
+            directory, _environment(cache_directory, wanted), log,
+        )
+        return tomllib.loads(output.read_text("utf-8"))
+
+
+def export(
+    project: Path, extras: Sequence[str], groups: Sequence[str], wanted: Sources,
+    cache_directory: Path, log: Log,
+) -> dict[str, Any]:
+    """The pylock document of the uv.lock in the directory `project`, without the project itself.
+
+    Its default groups are in it, as for `uv sync`; nothing is resolved anew. Raises UvError, also
+    when uv.lock does not fit pyproject.toml any more.
+    """
+    environment = _environment(cache_directory, wanted)
+    # Any interpreter will do: what does not fit the target is found by the caller.
+    python = ["--python", sys.executable]
+    with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
+        output = Path(name) / "pylock.toml"
+        _run(
+            ["export", "--frozen", "--quiet", "--no-header", "--no-emit-project", "--format",
+             "pylock.toml", "--output-file", str(output), *python,
+             *(word for extra in extras for word in ("--extra", extra)),
+             *(word for group in groups for word in ("--group", group))],
+            project, environment, log,
+        )
+        document = tomllib.loads(output.read_text("utf-8"))
+    try:
+        _run(["lock", "--check", "--quiet"], project, environment, _silent)
+    except UvError as error:
+        # Any other complaint is about this machine: it may have no Python that the project takes.
+        if "needs to be updated" in str(error):
+            raise
+    return document
+
+
+def _silent(_: str) -> None:
+    pass

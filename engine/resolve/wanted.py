@@ -1,0 +1,173 @@
+"""What Python packages an environment wants, and the strings by which a lock remembers that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from engine.errors import UsageError
+from engine.fetch import shown
+from grammar.environment import PipIndex, PythonInput, PythonOption, Request
+
+# What of a pyproject.toml says which packages: the rest of it may change freely.
+_PROJECT_KEYS = ("dependencies", "optional-dependencies", "requires-python", "dynamic")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Requirements, files of the project's, and where packages come from."""
+
+    requests: tuple[Request, ...] = ()
+    inputs: tuple[PythonInput, ...] = ()
+    constraints: tuple[Request, ...] = ()
+    options: tuple[PythonOption, ...] = ()
+    index: PipIndex | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.requests or self.inputs)
+
+    def texts(self) -> tuple[str, ...]:
+        """The request strings. Files are in them by their hash, indexes without their logins.
+
+        Raises UsageError when a file cannot be read.
+        """
+        if not self:
+            return ()
+        found = sorted({_text(r) for r in self.requests})
+        found += sorted({f"constraint={_text(r)}" for r in self.constraints})
+        for wanted in self.inputs:
+            found.append(_fingerprint(wanted))
+            found += [f"extra:{wanted.path}={name}" for name in wanted.extras]
+            found += [f"group:{wanted.path}={name}" for name in wanted.groups]
+        if self.index is not None:
+            if self.index.url:
+                found.append(f"index={shown(self.index.url)}")
+            if self.index.extra_url:
+                found.append(f"extra_index={shown(self.index.extra_url)}")
+        found += [f"option:{o.name}={_option(o)}" for o in self.options]
+        return tuple(found)
+
+
+def _text(request: Request) -> str:
+    return " ".join((request.text, *(f"--hash={h}" for h in request.hashes)))
+
+
+def _option(option: PythonOption) -> str:
+    if "://" in option.value:
+        return shown(option.value)
+    # A directory's own path differs from checkout to checkout.
+    return Path(option.value).name if option.name == "find-links" else option.value
+
+
+def path_of(wanted: PythonInput) -> Path:
+    """Where an input lies on this machine."""
+    return Path(wanted.directory) / wanted.path
+
+
+def _fingerprint(wanted: PythonInput) -> str:
+    if wanted.kind == "pyproject":
+        content = json.dumps(dependency_tables(wanted), sort_keys=True).encode()
+    else:
+        content = _read(wanted)
+        if wanted.kind == "uv.lock":
+            # Whether it still fits pyproject.toml is a part of what it means.
+            content += json.dumps(dependency_tables(beside(wanted)), sort_keys=True).encode()
+    return f"file:{wanted.path}=sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def beside(lock: PythonInput) -> PythonInput:
+    """The pyproject.toml that a uv.lock belongs to, with the same extras and groups."""
+    return replace(lock, kind="pyproject", path=str(Path(lock.path).parent / "pyproject.toml"))
+
+
+def _read(wanted: PythonInput) -> bytes:
+    path = path_of(wanted)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{wanted.position}: cannot read {path}: {error.strerror}") from error
+
+
+def document(wanted: PythonInput) -> dict[str, Any]:
+    """An input that is TOML, parsed. Raises UsageError."""
+    try:
+        return tomllib.loads(_read(wanted).decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{wanted.position}: {path_of(wanted)}: not valid TOML: {error}") from error
+
+
+def dependency_tables(wanted: PythonInput) -> dict[str, Any]:
+    """The parts of a pyproject.toml that say which packages it needs. Raises UsageError."""
+    content = document(wanted)
+    project = content.get("project", {})
+    uv = content.get("tool", {}).get("uv", {})
+    tables = {
+        "groups": content.get("dependency-groups", {}),
+        "uv": uv,
+        **{key: project[key] for key in _PROJECT_KEYS if key in project},
+    }
+    return json.loads(json.dumps(tables, default=str))  # type: ignore[no-any-return]
+
+
+def project_requests(wanted: PythonInput) -> Iterator[Request]:
+    """The dependencies of a pyproject.toml that are wanted, each with its place in that file.
+
+    Raises UsageError for a file that says none, or lacks an extra or a group.
+    """
+    from packaging.dependency_groups import resolve_dependency_groups
+
+    content, path = document(wanted), path_of(wanted)
+    project = content.get("project")
+    at = f"{wanted.position}: {path}"
+    if project is None and not wanted.groups:
+        poetry = "poetry" in content.get("tool", {})
+        advice = "; export Poetry's with `poetry export` and name that file in requirements" \
+            if poetry else ""
+        raise UsageError(f"{at}: it has no [project] table (PEP 621) with dependencies{advice}")
+    project = project or {}
+    if "dependencies" in project.get("dynamic", ()):
+        raise UsageError(
+            f"{at}: its dependencies are dynamic; name the file that they come from in requirements"
+        )
+    texts = list(project.get("dependencies", ()))
+    optional = {_normal(k): v for k, v in project.get("optional-dependencies", {}).items()}
+    for extra in wanted.extras:
+        if _normal(extra) not in optional:
+            raise UsageError(f"{at}: it has no extra '{extra}'{_known(optional)}")
+        texts += optional[_normal(extra)]
+    groups = content.get("dependency-groups", {})
+    for group in wanted.groups:
+        if _normal(group) not in {_normal(g) for g in groups}:
+            raise UsageError(f"{at}: it has no dependency group '{group}'{_known(groups)}")
+        try:
+            texts += resolve_dependency_groups(groups, group)
+        except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
+            raise UsageError(f"{at}: dependency group '{group}': {error}") from error
+    lines = path.read_text("utf-8").splitlines()
+    for text in texts:
+        yield Request(str(text), _place(lines, str(text), wanted))
+
+
+def _normal(name: str) -> str:
+    from packaging.utils import canonicalize_name
+
+    return canonicalize_name(name)
+
+
+def _known(names: Any) -> str:
+    return f"; it has {', '.join(sorted(names))}" if names else ""
+
+
+def _place(lines: list[str], text: str, wanted: PythonInput) -> Any:
+    from grammar.environment import Position
+
+    for number, line in enumerate(lines, start=1):
+        for quote in "\"'":
+            if (column := line.find(f"{quote}{text}{quote}")) >= 0:
+                return Position(str(path_of(wanted)), number, column + 2)
+    return wanted.position
