@@ -119,6 +119,10 @@ def refuse_unsupported(environment: Environment) -> None:
     found += [(r.position, "install.r_packages") for r in environment.r_packages]
     found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
     found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
+    found += [(s.position, "run(mount_host=True)") for s in environment.steps
+              if isinstance(s, Run) and s.mount_host]
+    if environment.base.language.startswith(("r", "julia")):
+        found.append((environment.base.position, f"language '{environment.base.language}'"))
     if environment.rstudio_server:
         found.append((environment.rstudio_server, "config.rstudio_server"))
     if found:

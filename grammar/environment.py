@@ -37,6 +37,17 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something suspicious that changes nothing: a deprecated name, say."""
+
+    text: str
+    position: Position
+
+    def __str__(self) -> str:
+        return f"{self.position}: warning: {self.text}"
+
+
+@dataclass(frozen=True)
 class Base:
     """The bottom layer: a distribution bootstrapped from its packages, or a registry image.
 
@@ -250,3 +261,4 @@ class Environment:
     includes: tuple[Include, ...] = ()
     syntax: str = "v1"
     read_files: tuple[str, ...] = ()  # absolute paths of what the evaluation read
+    notices: tuple[Notice, ...] = field(default=(), compare=False)

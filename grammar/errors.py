@@ -1,4 +1,4 @@
-"""`SpecError`: the one exception that bad input raises."""
+"""What bad input raises: `SpecError`, and `SpecErrors` when there are several at once."""
 
 from __future__ import annotations
 
@@ -7,31 +7,46 @@ from difflib import get_close_matches
 
 from grammar.environment import Position
 
+# Beyond this many, more errors help nobody.
+MAX_ERRORS = 20
+
 
 class SpecError(Exception):
-    """What is wrong with a spec: a message, where, and the source line with a caret."""
+    """What is wrong with a spec: a message, where, and the source line with a caret.
+
+    `once` names a mistake that may be met at several places (an unknown name, say), of which only
+    the first is worth an error.
+    """
 
     def __init__(
-        self, message: str, position: Position, source: str = "", stack: Iterable[str] = ()
+        self, message: str, position: Position, source: str = "", stack: Iterable[str] = (),
+        once: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
         self.position = position
         self.source = source
         self.stack = tuple(stack)
+        self.once = once
 
-    def with_source(self, source: str) -> SpecError:
-        """The same error, able to show the line it is about."""
-        if not self.source:
-            self.source = source
+    @property
+    def errors(self) -> tuple[SpecError, ...]:
+        """The single errors: this one, or those of a group."""
+        return (self,)
+
+    def with_source(self, source: str, file: str | None = None) -> SpecError:
+        """The same error, able to show the line it is about (of `file`: by default, its own)."""
+        for error in self.errors:
+            if not error.source and file in (None, error.position.file):
+                error.source = source
         return self
 
     def __str__(self) -> str:
         text = f"{self.position}: error: {self.message}"
-        lines = self.source.split("\n")
+        lines = self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if 0 < self.position.line <= len(lines):
-            line = lines[self.position.line - 1].rstrip("\r")
-            shown = line.replace("\t", " ")
+            line = lines[self.position.line - 1]
+            shown = line.replace("\t", " ").replace("\0", " ").replace("\f", " ")
             caret = " " * (self.position.column - 1) + "^"
             if len(shown) <= 400:
                 text += f"\n{self.position.line:>5} | {shown}\n      | {caret}"
@@ -40,7 +55,66 @@ class SpecError(Exception):
         return text
 
 
+class SpecErrors(SpecError):
+    """Several independent errors, in the order of the source. It stands for its first."""
+
+    def __init__(self, errors: tuple[SpecError, ...], left_out: int = 0) -> None:
+        first = errors[0]
+        super().__init__(first.message, first.position, first.source, first.stack)
+        self._errors = errors
+        self.left_out = left_out
+
+    @property
+    def errors(self) -> tuple[SpecError, ...]:
+        return self._errors
+
+    def __str__(self) -> str:
+        more = f"\nand {self.left_out} more errors" if self.left_out else ""
+        return "\n".join(str(error) for error in self._errors) + more
+
+
+def group(errors: Iterable[SpecError]) -> SpecError:
+    """One error for all of `errors`: sorted by place, each mistake once."""
+    single = sorted((e for error in errors for e in error.errors), key=lambda e: e.position)
+    found: list[SpecError] = []
+    seen: set[object] = set()
+    for error in single:
+        key = error.once or (error.position, error.message)
+        if key not in seen:
+            seen.add(key)
+            found.append(error)
+    if len(found) == 1:
+        return found[0]
+    return SpecErrors(tuple(found[:MAX_ERRORS]), len(found[MAX_ERRORS:]))
+
+
+class Problems:
+    """Collects errors, so that one mistake does not hide the next: `with problems: …`, then
+    `problems.check()`."""
+
+    def __init__(self) -> None:
+        self.errors: list[SpecError] = []
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, SpecError):
+            self.errors.extend(error.errors)
+            return True
+        return False
+
+    def check(self) -> None:
+        """Raise what was collected, if anything."""
+        if self.errors:
+            raise group(self.errors)
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" when something known is close to `name`, else ""."""
-    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    choices = sorted(set(known))
+    close = get_close_matches(name, choices, n=1, cutoff=0.6)
+    if not close:
+        folded = {choice.lower(): choice for choice in choices}
+        close = [folded[c] for c in get_close_matches(name.lower(), folded, n=1, cutoff=0.6)]
     return f"; did you mean '{close[0]}'?" if close else ""

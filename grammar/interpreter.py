@@ -7,7 +7,7 @@ failure is a SpecError with the position of the innermost expression and the cal
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,8 +91,18 @@ def assigned(body: tuple[syntax.Node, ...]) -> frozenset[str]:
 class Interpreter:
     """One evaluation."""
 
-    def __init__(self, universe: Mapping[str, Value], max_steps: int = MAX_STEPS) -> None:
+    def __init__(
+        self,
+        universe: Mapping[str, Value],
+        max_steps: int = MAX_STEPS,
+        requests: Set[str] = frozenset(),
+        report: Callable[[SpecError], None] | None = None,
+    ) -> None:
+        """`requests` are names of `universe` whose calls only ask for something: when one fails as
+        a statement, `report` gets the error and evaluation goes on, for nothing depends on it."""
         self._universe = universe
+        self._requests = requests
+        self._report = report
         self._steps = 0
         self._max_steps = max_steps
         self._calls: list[tuple[Function, Position]] = []
@@ -138,7 +148,28 @@ class Interpreter:
             getattr(self, f"_run_{type(node).__name__}")(node, scope)
 
     def _run_Expression(self, node: syntax.Expression, scope: _Scope) -> None:  # noqa: N802
-        self.evaluate(node.value, scope)
+        try:
+            self.evaluate(node.value, scope)
+        except SpecError as error:
+            if self._report is None or not self._is_request(node.value, scope):
+                raise
+            self._report(error)
+
+    def _is_request(self, node: syntax.Node, scope: _Scope) -> bool:
+        """Whether a statement calls one of `requests`, or what was meant as one."""
+        if not isinstance(node, syntax.Call):
+            return False
+        node = node.function
+        while isinstance(node, syntax.Attribute):
+            node = node.value
+        if not isinstance(node, syntax.Name):
+            return False
+        here: _Scope | None = scope
+        while here is not None:
+            if node.name in here.values or node.name in here.names:
+                return False
+            here = here.parent
+        return node.name in self._requests or node.name not in self._universe
 
     def _run_Assign(self, node: syntax.Assign, scope: _Scope) -> None:  # noqa: N802
         if not node.operator:
@@ -266,9 +297,13 @@ class Interpreter:
         except ValueProblem as problem:
             raise self._error(str(problem), position) from None
 
-    def _error(self, message: str, position: Position) -> SpecError:
-        stack = [f"{at} in {function.name}()" for function, at in reversed(self._calls)]
-        return SpecError(message, position, stack=stack[:-1] if stack else ())
+    def _error(self, message: str, position: Position, once: str = "") -> SpecError:
+        return SpecError(message, position, stack=self._stack(), once=once)
+
+    def _stack(self) -> tuple[str, ...]:
+        """The calls that led here, but for the outermost, which the user did not write."""
+        calls = [f"{at} in {function.name}()" for function, at in reversed(self._calls)]
+        return tuple(calls[:-1])
 
     def evaluate(self, node: syntax.Node, scope: _Scope) -> Value:
         """The value of an expression. Raises SpecError."""
@@ -285,12 +320,26 @@ class Interpreter:
             if node.name in here.values:
                 return here.values[node.name]
             if node.name in here.names:
-                raise self._error(f"'{node.name}' is used before it has a value", node.position)
+                raise self._error(
+                    f"'{node.name}' is used before it has a value", node.position,
+                    once=f"name {node.name}",
+                )
             known |= here.names
             here = here.parent
         if node.name in self._universe:
             return self._universe[node.name]
-        raise self._error(f"unknown name '{node.name}'{suggest(node.name, known)}", node.position)
+        hint = self._elsewhere(node.name) or suggest(node.name, known)
+        raise self._error(
+            f"unknown name '{node.name}'{hint}", node.position, once=f"name {node.name}"
+        )
+
+    def _elsewhere(self, name: str) -> str:
+        """A hint at the module that has `name`, when just one has."""
+        found = [
+            f"{value.name}.{name}" for value in self._universe.values()
+            if isinstance(value, Module) and name in value.members
+        ]
+        return f"; did you mean '{found[0]}'?" if len(found) == 1 else ""
 
     def _eval_Sequence(self, node: syntax.Sequence, scope: _Scope) -> Value:  # noqa: N802
         items = [self.evaluate(x, scope) for x in node.items]
@@ -334,7 +383,9 @@ class Interpreter:
         if isinstance(value, Module):
             if name in value.members:
                 return value.members[name]
-            hint = suggest(name, value.members)
+            hint = suggest(name, value.members) or self._elsewhere(name)
+            if not hint and value.members:
+                hint = f"; it has {', '.join(sorted(value.members))}"
             raise self._error(f"{value.name} has no function '{name}'{hint}", position)
         methods = methods_of(value)
         if name not in methods:
@@ -422,13 +473,19 @@ class Interpreter:
                             raise ValueProblem(f"the argument '{key}' is given twice")
                         named[str(key)] = item
                         places[str(key)] = argument.value.position
+                        places[f"{key}="] = argument.position
         return self.call(function, Call(node.position, tuple(arguments), named, places))
 
     def call(self, function: Value, call: Call) -> Value:
         """Call a value. Raises SpecError."""
         if isinstance(function, Builtin):
             with self._at(call.position):
-                return function.run(self, call)
+                try:
+                    return function.run(self, call)
+                except SpecError as error:
+                    for one in error.errors:
+                        one.stack = one.stack or self._stack()
+                    raise
         if not isinstance(function, Function):
             raise self._error(f"{type_name(function)} cannot be called", call.position)
         if any(active.body is function.body for active, _ in self._calls):

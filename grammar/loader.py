@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,10 @@ from grammar.api.state import State
 from grammar.api.vocabulary import vocabulary
 from grammar.builtins import UNIVERSE
 from grammar.environment import Environment, Position
-from grammar.errors import SpecError, suggest
+from grammar.errors import MAX_ERRORS, SpecError, group, suggest
 from grammar.interpreter import Interpreter
-from grammar.parser import parse
-from grammar.values import Call, Function
+from grammar.recovery import parse_all
+from grammar.values import Call, Function, type_name
 
 
 def load(path: Path, function: str = "build", directory: Path | None = None) -> Environment:
@@ -33,25 +34,63 @@ def load(path: Path, function: str = "build", directory: Path | None = None) -> 
 def evaluate(
     text: str, filename: str, function: str = "build", directory: Path | None = None
 ) -> Environment:
-    """The environment that `function` asks for. Raises SpecError for any fault of the text."""
-    state = State(directory or Path())
+    """The environment that `function` asks for.
+
+    Raises SpecError for any fault of the text, SpecErrors for several that are independent.
+    """
+    found: list[SpecError] = []
     try:
-        statements = parse(text, filename)
-        interpreter = Interpreter({**UNIVERSE, **vocabulary(state)})
-        names = interpreter.run(statements)
-        found = names.get(function)
-        if not isinstance(found, Function):
-            functions = [n for n, value in names.items() if isinstance(value, Function)]
-            hint = suggest(function, functions) or f"; write `def {function}():`"
-            raise SpecError(f"no function '{function}'{hint}", Position(filename, 1, 1))
-        interpreter.call(found, Call(Position(filename, 1, 1), (), {}))
+        state = State(directory or Path(), syntax=syntax_of(text, filename))
+        _run(text, filename, function, state, found)
     except SpecError as error:
-        if error.position.file == filename:
-            error.with_source(text)
-        raise
+        found.append(error)
     except RecursionError:
-        raise SpecError("nested too deeply", Position(filename, 1, 1), text) from None
+        found.append(SpecError("nested too deeply", Position(filename, 1, 1)))
     except MemoryError:
-        raise SpecError("the evaluation needs too much memory", Position(filename, 1, 1), text) \
-            from None
+        found.append(SpecError("the evaluation needs too much memory", Position(filename, 1, 1)))
+    if found:
+        raise group(found).with_source(text, filename)
     return state.freeze()
+
+
+def _run(
+    text: str, filename: str, function: str, state: State, found: list[SpecError]
+) -> None:
+    """Evaluate and call `function`; what only one request of it got wrong goes into `found`."""
+
+    def report(error: SpecError) -> None:
+        found.append(error)
+        if len(found) > 5 * MAX_ERRORS:  # of a loop, surely
+            raise found.pop()
+
+    names = vocabulary(state)
+    interpreter = Interpreter({**UNIVERSE, **names}, requests=names.keys(), report=report)
+    defined = interpreter.run(parse_all(text, filename))
+    start = Position(filename, 1, 1)
+    if function not in defined:
+        functions = [n for n, value in defined.items() if isinstance(value, Function)]
+        hint = suggest(function, functions) or f"; write `def {function}():`"
+        raise SpecError(f"no function '{function}'{hint}", start)
+    called = defined[function]
+    if not isinstance(called, Function):
+        raise SpecError(f"'{function}' is no function but a {type_name(called)}", start)
+    for parameter in called.parameters:
+        if not parameter.kind and parameter.default is None:
+            raise SpecError(
+                f"{function}() is called without arguments: give '{parameter.name}' a default",
+                parameter.position,
+            )
+    interpreter.call(called, Call(start, (), {}))
+
+
+def syntax_of(text: str, filename: str) -> str:
+    """The version of the vocabulary that the first line asks for (`# syntax=v0`): "v1" unless it
+    says "v0". Raises SpecError for another one."""
+    first = text.removeprefix("\ufeff").lstrip("\r\n").split("\n", 1)[0]
+    match = re.match(r"\s*#\s*syntax\s*=\s*(\S*)", first)
+    version = match[1] if match else "v1"
+    if version not in ("v0", "v1"):
+        line = text[: text.index(first)].count("\n") + 1
+        raise SpecError(f"no syntax '{version}'; known: v0, v1", Position(
+            filename, line, first.index("=") + 2))
+    return version

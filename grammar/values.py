@@ -36,7 +36,8 @@ class Function:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """How a builtin was called: by position, by name, and where each argument stands."""
+    """How a builtin was called: by position, by name, and where each argument stands (and, under
+    "NAME=", where its name does)."""
 
     position: Position
     arguments: tuple[Value, ...]

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from grammar.api.signature import Api, Given, Parameter
-from grammar.api.state import State
+from grammar.api.state import DataSource, State
 from grammar.errors import SpecError
 
 # Where well-known libraries keep what they download (tensorchord/envd, data.path).
 PATHS: Mapping[str, str] = {"huggingface": "~/.cache/huggingface", "dgl": "~/.dgl"}
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """A volume that envd keeps under a name, for `runtime.mount`."""
-
-    name: str
 
 
 def _envd(state: State, given: Given) -> DataSource:
@@ -29,4 +21,9 @@ def _envd(state: State, given: Given) -> DataSource:
     return DataSource(name)
 
 
-APIS = (Api("data.envd", (Parameter("name"),), _envd, "a named volume, kept between environments"),)
+APIS = (
+    Api(
+        "data.envd", (Parameter("name", about="the volume's name"),), _envd,
+        "A named volume that is kept between environments, for `runtime.mount`.",
+    ),
+)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from grammar.environment import Position, PythonInput, PythonOption, Request
-from grammar.errors import SpecError
+from grammar.errors import Problems, SpecError
 
 # Options that are kept, by every spelling that pip takes: with a value, and without.
 _VALUED = {
@@ -49,7 +49,7 @@ def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> 
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:
-        reason = str(error).split("\n")[0]
+        reason = _reason(text) or str(error).split("\n")[0]
         raise SpecError(f"'{text}' is no Python requirement: {reason}", position) from None
     scheme = (parsed.url or "").partition(":")[0]
     if parsed.url and scheme not in ("http", "https"):
@@ -59,6 +59,35 @@ def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> 
             "local_wheels, or give an https URL of an archive", position,
         )
     return Request(text, position, hashes)
+
+
+def _reason(text: str) -> str:
+    """What is wrong with a requirement that is none, where that can be said in plainer words."""
+    if match := re.search(r"(===|[=<>!~]=|[<>])\s*($|,|;)", text):
+        return f"a version is missing after '{match[1]}'"
+    if re.match(r"[\w.-]+(\[[^]]*\])?\s*=[^=]", text):
+        return f"a version is written '{text.replace('=', '==', 1)}'"
+    return ""
+
+
+def entry(text: str, position: Position, directory: Path) -> Collected:
+    """One name of install.python_packages: a requirement, options of pip's, or both.
+
+    An index that is named beside a requirement is asked besides the others. Raises SpecError.
+    """
+    found = Collected()
+    reader = _Reader(found, directory)
+    wanted, *options = re.split(r"(?:^|\s+)(?=--?[A-Za-z])", text.strip())
+    hashes = [o for o in options if o.startswith("--hash")]
+    for part in (" ".join([wanted, *hashes]), *options):
+        if part and not part.startswith("--hash"):
+            reader._line(part, position, directory / "build.envd", "requests", (), [])
+    if wanted:
+        found.options = [
+            replace(o, name="extra-index-url") if o.name == "index-url" else o
+            for o in found.options
+        ]
+    return found
 
 
 def read(path: Path, asked: Position, directory: Path) -> Collected:
@@ -99,14 +128,14 @@ class _Reader:
             raise SpecError(f"cannot read {path}: {reason}", asked) from None
         self.found.read.append(str(path.resolve()))
         hashed: list[tuple[Request, bool]] = []
+        problems = Problems()
         for line, column, content in logical_lines(text):
             where = Position(str(path), line, column)
-            try:
+            with problems:
                 self._line(content, where, path, kind, (*parents, path), hashed)
-            except SpecError as error:
-                if error.position.file == str(path):
-                    error.with_source(text)
-                raise
+        for problem in problems.errors:
+            problem.with_source(text, str(path))
+        problems.check()
         if any(o.name == "require-hashes" for o in self.found.options):
             for request, has in hashed:
                 if not has:

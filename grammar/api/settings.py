@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
-from grammar.api.data import DataSource
-from grammar.api.signature import Api, Given, Parameter, later
-from grammar.api.state import State
+from grammar.api.signature import Api, Given, Parameter, each, later
+from grammar.api.state import DataSource, State
 from grammar.environment import (
     Base,
     Copy,
@@ -18,29 +18,49 @@ from grammar.environment import (
     Mount,
     Owner,
     PipIndex,
+    Position,
     Repo,
     Run,
 )
-from grammar.errors import SpecError, suggest
-from grammar.values import type_name
+from grammar.errors import Problems, SpecError, suggest
 
 SYSTEMS = ("debian11", "debian12", "debian13", "ubuntu20.04", "ubuntu22.04", "ubuntu24.04")
 SHELLS = ("bash", "zsh", "fish")
+LANGUAGES = ("python", "python3", "r", "julia")
+_LANGUAGE = re.compile(r"(python|r|julia)(\d+(\.\d+)*)?")
+# An OCI reference, roughly: its registry, repository, tag and digest.
+_IMAGE = re.compile(r"[a-z0-9][\w.:/-]*(@sha256:[0-9a-f]{64})?")
 
 
 def _base(state: State, given: Given) -> None:
-    state.only_once("base", given.position)
     language, system = str(given["language"]), str(given["os"])
-    if given["image"] is None and system not in SYSTEMS:
-        hint = suggest(system, SYSTEMS) or f"; known: {', '.join(SYSTEMS)}"
-        raise SpecError(f"base has no os '{system}'{hint}", given.at("os"))
-    if not re.fullmatch(r"(python(3(\.\d+)?)?)?", language):
-        raise SpecError(
-            f"language '{language}' is not supported yet; write \"python3\" or leave it out",
-            given.at("language"),
-        )
-    image = None if given["image"] is None else str(given["image"])
-    state.base = Base(system, language, image, given["dev"], given.position)
+    image = str(given["image"]) if given["image"] else None
+    problems = Problems()
+    with problems:
+        if image is None and system not in SYSTEMS:
+            hint = suggest(system, SYSTEMS) or f"; known: {', '.join(SYSTEMS)}"
+            if "/" in system or ":" in system:
+                hint = f"; an image is written base(image=\"{system}\")"
+            raise SpecError(f"base has no os '{system}'{hint}", given.at("os"))
+    with problems:
+        if image is not None and not _IMAGE.fullmatch(image):
+            raise SpecError(f"'{image}' is no image reference", given.at("image"))
+    with problems:
+        _language(language, given.at("language"))
+    problems.check()
+    dev = given["dev"] if "dev" in given.places else state.syntax == "v0"
+    state.only_once("base", given.position, (system, language, image, dev))
+    state.base = Base(system, language, image, dev, given.position)
+
+
+def _language(language: str, position: Position) -> None:
+    match = _LANGUAGE.fullmatch(language)
+    if language and match is None:
+        name = re.sub(r"[\d.]+$", "", language)
+        hint = suggest(name, LANGUAGES) or f"; known: {', '.join(LANGUAGES)}"
+        raise SpecError(f"base has no language '{language}'{hint}", position)
+    if match and match[1] == "python" and match[2] and match[2].split(".")[0] != "3":
+        raise SpecError(f"'{language}': Python is 3, such as \"python3.11\"", position)
 
 
 def _shell(state: State, given: Given) -> None:
@@ -52,19 +72,30 @@ def _shell(state: State, given: Given) -> None:
 
 
 def _run(state: State, given: Given) -> None:
-    if given["mount_host"]:
-        raise SpecError("mount_host is not supported: use io.copy", given.at("mount_host"))
     commands = tuple(str(c) for c in given["commands"])
     if commands:
-        state.steps.append(Run(commands, False, given.position))
+        state.steps.append(Run(commands, given["mount_host"], given.position))
 
 
 def _git(state: State, given: Given) -> None:
+    for name in ("name", "email", "editor"):
+        if "\n" in given[name]:
+            raise SpecError(f"git_config(): a line break in '{name}'", given.at(name))
     state.git = GitConfig(str(given["name"]), str(given["email"]), str(given["editor"]))
 
 
 def _apt_source(state: State, given: Given) -> None:
-    state.apt_source = None if given["source"] is None else str(given["source"])
+    text = str(given["source"] or "").strip()
+    if given["source"] is not None and not text:
+        raise SpecError("config.apt_source(): 'source' is empty", given.at("source"))
+    for line in text.splitlines():
+        entry = line.strip()
+        if entry and not re.match(r"(#|(deb|deb-src)\s|(https?|file)://\S+$|[A-Za-z-]+:)", entry):
+            raise SpecError(
+                f"'{entry}' is no line of sources.list: write 'deb URL SUITE COMPONENT…'",
+                given.at("source"),
+            )
+    state.apt_source = str(given["source"]) if text else None
 
 
 def _pip_index(state: State, given: Given) -> None:
@@ -75,63 +106,82 @@ def _pip_index(state: State, given: Given) -> None:
     state.pip_index = PipIndex(str(given["url"]), extra, given["trust"])
 
 
-def _channel(state: State, given: Given) -> None:
-    state.conda_channels.extend(str(c) for c in given["channel"])
-
-
 def _jupyter(state: State, given: Given) -> None:
     _port(given, "port")
-    state.jupyter = Jupyter(str(given["token"]), given["port"])
+    state.jupyter = Jupyter(str(given["token"]), given["port"] or 8888)
 
 
 def _entrypoint(state: State, given: Given) -> None:
-    state.entrypoint = tuple(str(a) for a in given["args"])
+    state.entrypoint += tuple(str(a) for a in given["args"])
 
 
-def _port(given: Given, name: str) -> None:
-    if given[name] is not None and not 1 <= given[name] <= 65535:
+def _port(given: Given, name: str, least: int = 0) -> None:
+    if given[name] is not None and not least <= given[name] <= 65535:
         raise SpecError(f"{name} is from 1 to 65535", given.at(name))
 
 
 def _environ(state: State, given: Given) -> None:
+    problems = Problems()
     for name, value in given["env"].items():
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise SpecError(f"'{name}' is no variable name", given.at("env"))
-        state.environ[str(name)] = str(value)
-    state.extra_path.extend(str(p) for p in given["extra_path"])
+        with problems:
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                raise SpecError(f"'{name}' is no variable name", given.where("env", name))
+            state.environ[str(name)] = str(value)
+    problems.check()
+
+    def path(text: str, where: Position) -> None:
+        if not text or ":" in text:
+            raise SpecError(f"'{text}' is not one directory of PATH", where)
+        state.extra_path.append(text)
+
+    each(given, "extra_path", path)
 
 
 def _expose(state: State, given: Given) -> None:
-    for name in ("envd_port", "host_port"):
-        _port(given, name)
+    problems = Problems()
+    with problems:
+        _port(given, "envd_port", 1)
+    with problems:
+        _port(given, "host_port")
+    address = str(given["listen_addr"])
+    with problems:
+        if address:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                raise SpecError(
+                    f"'{address}' is no IP address, such as \"127.0.0.1\"", given.at("listen_addr")
+                ) from None
+    problems.check()
     state.expose.append(
-        Expose(given["envd_port"], given["host_port"], str(given["service"]),
-               str(given["listen_addr"]))
+        Expose(given["envd_port"], given["host_port"] or None, str(given["service"]), address)
     )
 
 
 def _mount(state: State, given: Given) -> None:
-    source = given["host_path"]
-    if isinstance(source, DataSource):
-        state.mounts.append(Mount(source.name, str(given["envd_path"]), True))
-    elif isinstance(source, str):
-        state.mounts.append(Mount(str(source), str(given["envd_path"])))
-    else:
+    source, target = given["host_path"], str(given["envd_path"])
+    if not target.startswith(("/", "~")):
         raise SpecError(
-            f"runtime.mount(): 'host_path' is a string or data.envd(...), not {type_name(source)}",
-            given.at("host_path"),
+            f"'{target}' is no path in the container: begin it with '/' or '~'",
+            given.at("envd_path"),
         )
+    if isinstance(source, DataSource):
+        state.mounts.append(Mount(source.name, target, True))
+    elif source:
+        state.mounts.append(Mount(str(source), target))
+    else:
+        raise SpecError("runtime.mount(): 'host_path' is empty", given.at("host_path"))
 
 
 def _gpu(state: State, given: Given) -> None:
     if not 0 <= given["count"] <= 1024:
-        raise SpecError("count is how many GPUs: 0 or more", given.at("count"))
+        raise SpecError("count is how many GPUs: from 0 to 1024", given.at("count"))
     state.gpu = given["count"]
 
 
 def _shm_size(state: State, given: Given) -> None:
     if not 1 <= given["size"] <= 1 << 24:
-        raise SpecError("size is in megabytes: 1 or more", given.at("size"))
+        raise SpecError("size is in megabytes: from 1 to 16777216", given.at("size"))
     state.shm_size = given["size"]
 
 
@@ -140,9 +190,12 @@ def _repo(state: State, given: Given) -> None:
 
 
 def _owner(state: State, given: Given) -> None:
+    problems = Problems()
     for name in ("uid", "gid"):
-        if not 0 <= given[name] <= 65535:
-            raise SpecError(f"{name} is from 0 to 65535", given.at(name))
+        with problems:
+            if not 0 <= given[name] <= 65535:
+                raise SpecError(f"{name} is from 0 to 65535", given.at(name))
+    problems.check()
     state.owner = Owner(given["uid"], given["gid"])
 
 
@@ -175,52 +228,94 @@ def _init(state: State, given: Given) -> None:
 def _copy(state: State, given: Given) -> None:
     if not given["source"]:
         raise SpecError("io.copy(): 'source' is empty", given.at("source"))
-    image = None if given["image"] is None else str(given["image"])
+    image = str(given["image"]) if given["image"] else None
     state.steps.append(Copy(str(given["source"]), str(given["target"]), image, given.position))
 
 
-_COMMANDS = Parameter("commands", "str|list[str]")
+_COMMANDS = Parameter("commands", "str|list[str]", about="shell commands, in order")
+_MOUNT = (
+    Parameter("host_path", "str|data", about="of the host (\"~\" is the caller's home), or "
+              "data.envd(...)", deprecated=("src",)),
+    Parameter("envd_path", about="in the container (\"~\" is its user's home)",
+              deprecated=("dest",)),
+)
 
 APIS = (
-    Api("base", (Parameter("os", "str", "debian12"), Parameter("language", "str", ""),
-                 Parameter("image", "str", None), Parameter("dev", "bool", False)),
-        _base, "the bottom layer"),
-    Api("shell", (Parameter("name", "str", "bash"),), _shell, "the login shell"),
-    Api("run", (_COMMANDS, Parameter("mount_host", "bool", False)), _run,
-        "shell commands at build time, without network"),
-    Api("git_config", (Parameter("name", "str", ""), Parameter("email", "str", ""),
-                       Parameter("editor", "str", "")), _git, "git's settings"),
+    Api("base",
+        (Parameter("os", "str", "debian12", about="the distribution", choices=SYSTEMS),
+         Parameter("language", "str", "", about="\"python\", \"r\" or \"julia\", with a version "
+                   "(\"python3.11\") or without", choices=LANGUAGES),
+         Parameter("image", "str", None, about="an OCI image, instead of os"),
+         Parameter("dev", "bool", False, about="what a development environment needs: sshd, git, "
+                   "sudo, an editor")),
+        _base, "The bottom layer: a Debian or Ubuntu, or an image of a registry.",
+        differs="Without arguments it is debian12, not an Ubuntu image; the parameters are those of "
+                "v0 and v1 together, so an image is always given by name."),
+    Api("shell", (Parameter("name", "str", "bash", about="the shell", choices=SHELLS),), _shell,
+        "The login shell."),
+    Api("run",
+        (_COMMANDS, Parameter("mount_host", "bool", False,
+                              about="mount the project at build time")),
+        _run, "Shell commands at build time, in one layer, without network.",
+        differs="There is no network; fetch with io.http. Takes one string too."),
+    Api("git_config",
+        (Parameter("name", "str", "", about="user.name"),
+         Parameter("email", "str", "", about="user.email"),
+         Parameter("editor", "str", "", about="core.editor")), _git, "git's settings."),
     later("include"),
-    Api("config.apt_source", (Parameter("source", "str", None),), _apt_source,
-        "sources.list lines, or one archive's URL"),
-    Api("config.pip_index", (Parameter("url", "str", ""), Parameter("extra_url", "str", ""),
-                             Parameter("trust", "bool", False)), _pip_index, "the Python index"),
-    Api("config.conda_channel", (Parameter("channel", "str|list[str]"),), _channel,
-        "conda channels"),
-    Api("config.jupyter", (Parameter("token", "str", ""), Parameter("port", "int", 8888)),
-        _jupyter, "a Jupyter server in the container"),
-    Api("config.entrypoint", (Parameter("args", "list[str]"),), _entrypoint, "the entry point"),
-    Api("config.gpu", (Parameter("count", "int", 1),), _gpu, "how many GPUs it wants"),
-    Api("config.shm_size", (Parameter("size", "int"),), _shm_size, "shared memory, in megabytes"),
-    Api("config.repo", (Parameter("url"), Parameter("description", "str", "")), _repo,
-        "where its sources live, for the image's labels"),
-    Api("config.owner", (Parameter("uid", "int"), Parameter("gid", "int")), _owner,
-        "a fixed uid and gid of the environment's user"),
-    Api("runtime.environ", (Parameter("env", "dict[str]", {}),
-                            Parameter("extra_path", "list[str]", ())), _environ,
-        "environment variables"),
-    Api("runtime.expose", (Parameter("envd_port", "int"), Parameter("host_port", "int", None),
-                           Parameter("service", "str", ""), Parameter("listen_addr", "str", "")),
-        _expose, "a port"),
-    Api("runtime.mount", (Parameter("host_path", "any"), Parameter("envd_path")), _mount,
-        "a host directory, mounted when it runs"),
-    Api("runtime.command", (Parameter("commands", "dict[str]"),), _command, "named commands"),
-    Api("runtime.daemon", (Parameter("commands", "list[list[str]]"),), _daemon,
-        "long-running commands"),
-    Api("runtime.init", (_COMMANDS,), _init, "commands at each start"),
-    Api("io.copy", (Parameter("source", "str", aliases=("src", "host_path")),
-                    Parameter("target", "str", "./", ("dest", "envd_path")),
-                    Parameter("image", "str", None)), _copy, "files of the project"),
-    Api("io.http", (Parameter("url"), Parameter("checksum", "str", None),
-                    Parameter("filename", "str", None)), _http, "a file from the web"),
+    Api("config.apt_source",
+        (Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),),
+        _apt_source, "Where Debian packages are."),
+    Api("config.pip_index",
+        (Parameter("url", about="the index"),
+         Parameter("extra_url", "str", "", about="one more, treated equally"),
+         Parameter("trust", "bool", False, about="do not verify its certificate")),
+        _pip_index, "Where Python packages are."),
+    Api("config.jupyter",
+        (Parameter("token", "str", "", about="what a browser must show [none]",
+                   deprecated=("password",)),
+         Parameter("port", "int", 8888, about="its port in the container")),
+        _jupyter, "A Jupyter server that starts with the container."),
+    Api("config.entrypoint", (Parameter("args", "list[str]", about="program and arguments"),),
+        _entrypoint, "The image's entry point."),
+    Api("config.gpu", (Parameter("count", "int", 1, about="how many"),), _gpu,
+        "How many GPUs the environment wants."),
+    Api("config.shm_size", (Parameter("size", "int", about="in megabytes"),), _shm_size,
+        "The size of shared memory."),
+    Api("config.repo",
+        (Parameter("url", about="the repository"),
+         Parameter("description", "str", "", about="what it holds")), _repo,
+        "Where the environment's sources are, for the image's labels."),
+    Api("config.owner", (Parameter("uid", "int", about="0 to 65535"),
+                         Parameter("gid", "int", about="0 to 65535")), _owner,
+        "A fixed uid and gid of the environment's user."),
+    Api("runtime.environ",
+        (Parameter("env", "dict[str]", {}, about="names and values"),
+         Parameter("extra_path", "list[str]", (), about="directories before PATH")), _environ,
+        "Environment variables of the container."),
+    Api("runtime.expose",
+        (Parameter("envd_port", "int", about="in the container"),
+         Parameter("host_port", "int", None, about="on the host [0: a free one]"),
+         Parameter("service", "str", "", about="its name"),
+         Parameter("listen_addr", "str", "", about="an IP address of the host [127.0.0.1]")),
+        _expose, "A port that the host forwards."),
+    Api("runtime.mount", _MOUNT, _mount, "A directory of the host, mounted when it runs."),
+    Api("runtime.command", (Parameter("commands", "dict[str]", {}, about="names and commands"),),
+        _command, "Named commands, for `envd run NAME`."),
+    Api("runtime.daemon", (Parameter("commands", "list[list[str]]", about="argument vectors"),),
+        _daemon, "Commands that start with the container and are kept running."),
+    Api("runtime.init", (_COMMANDS,), _init, "Commands that run at each start, before daemons."),
+    Api("io.copy",
+        (Parameter("source", "str", aliases=("host_path",),
+                   about="in the project, or in the image", deprecated=("src",)),
+         Parameter("target", "str", "./", ("envd_path",), "in the container", (), ("dest",)),
+         Parameter("image", "str", None, about="an OCI image to copy from")), _copy,
+        "Files of the project, or of an image."),
+    Api("io.http",
+        (Parameter("url", about="http or https"),
+         Parameter("checksum", "str", None, about="\"sha256:…\" [pinned by the lock]"),
+         Parameter("filename", "str", None, about="its name [the URL's]")), _http,
+        "A file from the web, at ~/extra_source.",
+        differs="Of digests only sha256."),
+    Api("io.mount", _MOUNT, _mount, "The old name of `runtime.mount`.", instead="runtime.mount"),
 )

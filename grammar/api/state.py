@@ -15,6 +15,7 @@ from grammar.environment import (
     Include,
     Jupyter,
     Mount,
+    Notice,
     Owner,
     PipIndex,
     Position,
@@ -26,6 +27,41 @@ from grammar.environment import (
     Toolchain,
 )
 from grammar.errors import SpecError
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A volume that envd keeps under a name, for `runtime.mount`."""
+
+    name: str
+
+
+@dataclass
+class CondaChannels:
+    """Where conda looks: what `config.conda_channel` and `install.conda_packages` named, and what
+    those names mean (conda's documentation, "Using the .condarc configuration file")."""
+
+    names: list[str] = field(default_factory=list)
+    defaults: tuple[str, ...] = ()  # default_channels: what "defaults" stands for
+    custom: dict[str, str] = field(default_factory=dict)  # custom_channels: name -> URL above it
+    alias: str = ""  # channel_alias: the URL above all others
+
+    def resolved(self) -> tuple[str, ...]:
+        """The channels in order, as URLs where their names say which."""
+        found: list[str] = []
+        for name in self.names:
+            if name == "defaults" and self.defaults:
+                found += [self._url(x) for x in self.defaults]
+            else:
+                found.append(self._url(name))
+        return tuple(dict.fromkeys(found))
+
+    def _url(self, name: str) -> str:
+        if "://" in name:
+            return name
+        first = name.split("/")[0]
+        above = self.custom.get(name) or self.custom.get(first) or self.alias
+        return f"{above.rstrip('/')}/{name}" if above else name
 
 
 @dataclass
@@ -45,7 +81,7 @@ class State:
     steps: list[Step] = field(default_factory=list)
     apt_source: str | None = None
     pip_index: PipIndex | None = None
-    conda_channels: list[str] = field(default_factory=list)
+    conda_channels: CondaChannels = field(default_factory=CondaChannels)
     environ: dict[str, str] = field(default_factory=dict)
     extra_path: list[str] = field(default_factory=list)
     expose: list[Expose] = field(default_factory=list)
@@ -71,15 +107,27 @@ class State:
     includes: list[Include] = field(default_factory=list)
     syntax: str = "v1"
     read_files: list[str] = field(default_factory=list)
-    once: dict[str, Position] = field(default_factory=dict)
+    once: dict[str, tuple[Position, object]] = field(default_factory=dict)
+    notices: list[Notice] = field(default_factory=list)
 
-    def only_once(self, name: str, position: Position) -> None:
-        """Raise SpecError when `name` was called before."""
-        if name in self.once:
+    def only_once(self, name: str, position: Position, values: object = None) -> None:
+        """Raise SpecError when `name` was called before, and not with the same `values`: functions
+        that a spec shares may each ask for what they need."""
+        if name not in self.once:
+            self.once[name] = (position, values)
+            return
+        before, had = self.once[name]
+        if values is None or values != had:
+            where = f"line {before.line}" if before.file == position.file else str(before)
             raise SpecError(
-                f"{name}() was called before, at line {self.once[name].line}", position
+                f"{name}() was called before, at {where}, with other arguments", position
             )
-        self.once[name] = position
+
+    def warn(self, text: str, position: Position) -> None:
+        """Note something suspicious, once for each place."""
+        notice = Notice(text, position)
+        if notice not in self.notices:
+            self.notices.append(notice)
 
     def freeze(self) -> Environment:
         """The Environment."""
@@ -96,7 +144,7 @@ class State:
             steps=tuple(self.steps),
             apt_source=self.apt_source,
             pip_index=self.pip_index,
-            conda_channels=tuple(dict.fromkeys(self.conda_channels)),
+            conda_channels=self.conda_channels.resolved(),
             environ=tuple(sorted(self.environ.items())),
             extra_path=tuple(self.extra_path),
             expose=tuple(self.expose),
@@ -122,4 +170,5 @@ class State:
             includes=tuple(self.includes),
             syntax=self.syntax,
             read_files=tuple(self.read_files),
+            notices=tuple(self.notices),
         )

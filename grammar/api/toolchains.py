@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from grammar.api.signature import Api, Given, Parameter, Run
+from grammar.api.signature import Api, Given, Parameter, Run, each
 from grammar.api.state import State
-from grammar.environment import Request, Toolchain
+from grammar.environment import Position, Request, Toolchain
 from grammar.errors import SpecError
 
 _VERSION = re.compile(r"\d+(\.\d+)*([.+-]?[A-Za-z0-9]+)*")
@@ -16,19 +16,25 @@ _JULIA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(@\d+(\.\d+)*)?")
 
 def _toolchain(name: str, *options: str) -> Run:
     """A call that asks for the toolchain `name`; `options` are the parameters besides version."""
+    function = "r_lang" if name == "r" else name
 
     def run(state: State, given: Given) -> None:
-        state.only_once(f"install.{name}", given.position)
-        version = str(given.values.get("version") or "")
-        if version and not _VERSION.fullmatch(version):
-            raise SpecError(f"'{version}' is no version such as '1.2.3'", given.at("version"))
+        for field in ("version", "python_version"):
+            value = str(given.values.get(field) or "")
+            if value and not _VERSION.fullmatch(value):
+                raise SpecError(f"'{value}' is no version such as '1.2.3'", given.at(field))
+            if value.startswith("2") and (name, field) in (("python", "version"),
+                                                           ("uv", "python_version")):
+                raise SpecError("Python is 3, such as \"3.11\"", given.at(field))
         chosen = {option: given[option] for option in options if given[option]}
-        state.toolchains[name] = Toolchain(
+        made = Toolchain(
             name,
-            version,
+            str(given.values.get("version") or ""),
             tuple(sorted((k, "true" if v is True else str(v)) for k, v in chosen.items())),
             given.position,
         )
+        state.only_once(f"install.{function}", given.position, (made.version, made.options))
+        state.toolchains[name] = made
 
     return run
 
@@ -37,11 +43,12 @@ def _named(pattern: re.Pattern[str], what: str, field: str) -> Run:
     """A call that adds package names to `field` of the state."""
 
     def run(state: State, given: Given) -> None:
-        for text in given["name"]:
-            where = given.where("name", text)
+        def one(text: str, where: Position) -> None:
             if not pattern.fullmatch(text):
                 raise SpecError(f"'{text}' is no name of {what}", where)
-            getattr(state, field).setdefault(str(text), Request(str(text), where))
+            getattr(state, field).setdefault(text, Request(text, where))
+
+        each(given, "name", one)
 
     return run
 
@@ -58,34 +65,38 @@ def _url(field: str) -> Run:
 
 
 def _rstudio(state: State, given: Given) -> None:
-    state.only_once("config.rstudio_server", given.position)
     state.rstudio_server = given.position
 
 
-_VERSIONED = Parameter("version", "str", "")
-_NAMES = Parameter("name", "list[str]", aliases=("names",))
+_VERSIONED = Parameter("version", "str", "", about="such as \"1.2.3\" [the current one]")
+_NAMES = Parameter("name", "list[str]", aliases=("names",), about="names")
 
 APIS = (
-    Api("install.python", (_VERSIONED,), _toolchain("python"), "a Python of its own version"),
-    Api("install.conda", (Parameter("use_mamba", "bool", False),), _toolchain("conda", "use_mamba"),
-        "conda, or micromamba"),
-    Api("install.uv", (Parameter("python_version", "str", ""), _VERSIONED),
-        _toolchain("uv", "python_version"), "uv"),
-    Api("install.pixi", (Parameter("use_pixi_mirror", "bool", False),
-                         Parameter("pypi_index", "str", None), _VERSIONED),
-        _toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi"),
-    Api("install.r_lang", (_VERSIONED,), _toolchain("r"), "R"),
-    Api("install.julia", (_VERSIONED,), _toolchain("julia"), "Julia"),
-    Api("install.rust", (_VERSIONED,), _toolchain("rust"), "Rust"),
-    Api("install.go", (_VERSIONED,), _toolchain("go"), "Go"),
-    Api("install.nodejs", (_VERSIONED,), _toolchain("nodejs"), "Node.js and npm"),
-    Api("install.codex", (_VERSIONED,), _toolchain("codex"), "the Codex command line"),
+    Api("install.python", (_VERSIONED,), _toolchain("python"), "A Python of its own version.",
+        differs="Without a version it is the distribution's, not 3.11."),
+    Api("install.conda", (Parameter("use_mamba", "bool", False, about="micromamba instead"),),
+        _toolchain("conda", "use_mamba"), "conda, or micromamba."),
+    Api("install.uv",
+        (Parameter("python_version", "str", "", about="a Python for it [the distribution's]"),
+         _VERSIONED), _toolchain("uv", "python_version"), "uv."),
+    Api("install.pixi",
+        (Parameter("use_pixi_mirror", "bool", False, about="take packages from pixi's mirror"),
+         Parameter("pypi_index", "str", None, about="a Python index for it"), _VERSIONED),
+        _toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi."),
+    Api("install.r_lang", (_VERSIONED,), _toolchain("r"), "R."),
+    Api("install.julia", (_VERSIONED,), _toolchain("julia"), "Julia."),
+    Api("install.rust", (_VERSIONED,), _toolchain("rust"), "Rust."),
+    Api("install.go", (_VERSIONED,), _toolchain("go"), "Go."),
+    Api("install.nodejs", (_VERSIONED,), _toolchain("nodejs"), "Node.js and npm."),
+    Api("install.codex", (_VERSIONED,), _toolchain("codex"), "The Codex command line."),
     Api("install.r_packages", (_NAMES,), _named(_R_NAME, "an R package", "r_packages"),
-        "R packages, from CRAN"),
+        "R packages, from CRAN."),
     Api("install.julia_packages", (_NAMES,),
-        _named(_JULIA_NAME, "a Julia package", "julia_packages"), "Julia packages"),
-    Api("config.cran_mirror", (Parameter("url"),), _url("cran_mirror"), "the CRAN mirror"),
-    Api("config.julia_pkg_server", (Parameter("url"),), _url("julia_pkg_server"),
-        "the Julia package server"),
-    Api("config.rstudio_server", (), _rstudio, "an RStudio server in the container"),
+        _named(_JULIA_NAME, "a Julia package", "julia_packages"), "Julia packages."),
+    Api("config.cran_mirror", (Parameter("url", about="a mirror of CRAN"),), _url("cran_mirror"),
+        "Where R packages are."),
+    Api("config.julia_pkg_server", (Parameter("url", about="a package server"),),
+        _url("julia_pkg_server"), "Where Julia packages are."),
+    Api("config.rstudio_server", (), _rstudio,
+        "An RStudio server that starts with the container."),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from grammar.api import data, install, settings, toolchains
+from grammar.api import conda, data, install, python, settings, toolchains
 from grammar.api.state import State
 from grammar.values import Module, Value
 
-APIS = (*settings.APIS, *install.APIS, *toolchains.APIS, *data.APIS)
+APIS = (
+    *settings.APIS, *install.APIS, *python.APIS, *conda.APIS, *toolchains.APIS, *data.APIS,
+)
 
 
 def vocabulary(state: State) -> dict[str, Value]:
