@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,17 +37,21 @@ class Result:
     image: Image
 
 
-def evaluate(project: Project, *, dev: bool = False) -> Environment:
+def evaluate(project: Project, *, dev: bool = False, build: bool = True) -> Environment:
     """What the project's spec asks for; with `dev` in the variant that `envd up` runs.
 
-    Raises SpecError, UsageError.
+    What is suspicious is said on standard error. Unless it is to `build`, the environment may ask
+    for what this engine does not build yet. Raises SpecError, UsageError.
     """
     from grammar import loader
 
     environment = loader.load(project.spec, project.function, project.directory)
+    for notice in environment.notices:
+        print(notice, file=sys.stderr)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
-    planning.refuse_unsupported(environment)
+    if build:
+        planning.refuse_unsupported(environment)
     return turned_on(environment) if dev else environment
 
 

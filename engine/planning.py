@@ -33,6 +33,7 @@ from engine.image.model import ImageConfig
 from engine.lock import Lock
 from engine.resolve import cuda as cuda_names
 from grammar.environment import Copy, Environment, Http, Run
+from grammar.errors import SpecError, together
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
 MAX_SINGLE_WHEELS = 60
@@ -114,7 +115,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
 
 def refuse_unsupported(environment: Environment) -> None:
-    """Raise UsageError for what the language has and this engine does not build yet."""
+    """Raise SpecErrors for what the language has and this engine does not build yet."""
     found = [(t.position, f"install.{t.name}") for t in environment.toolchains]
     found += [(r.position, "install.r_packages") for r in environment.r_packages]
     found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
@@ -126,7 +127,7 @@ def refuse_unsupported(environment: Environment) -> None:
     if environment.rstudio_server:
         found.append((environment.rstudio_server, "config.rstudio_server"))
     if found:
-        raise UsageError("\n".join(f"{at}: {what} is not supported yet" for at, what in found))
+        raise together(SpecError(f"{what} is not supported yet", at) for at, what in found)
 
 
 def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 
 from grammar.environment import Position
 
@@ -41,6 +43,14 @@ class SpecError(Exception):
                 error.source = source
         return self
 
+    def with_files(self) -> SpecError:
+        """The same error, with the lines of the files that it names, where they can be read."""
+        for error in self.errors:
+            if not error.source and error.position.line:
+                with suppress(OSError, ValueError):
+                    error.source = Path(error.position.file).read_text("utf-8-sig")
+        return self
+
     def __str__(self) -> str:
         text = f"{self.position}: error: {self.message}"
         lines = self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
@@ -73,7 +83,7 @@ class SpecErrors(SpecError):
         return "\n".join(str(error) for error in self._errors) + more
 
 
-def group(errors: Iterable[SpecError]) -> SpecError:
+def together(errors: Iterable[SpecError]) -> SpecError:
     """One error for all of `errors`: sorted by place, each mistake once."""
     single = sorted((e for error in errors for e in error.errors), key=lambda e: e.position)
     found: list[SpecError] = []
@@ -107,7 +117,7 @@ class Problems:
     def check(self) -> None:
         """Raise what was collected, if anything."""
         if self.errors:
-            raise group(self.errors)
+            raise together(self.errors)
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from grammar.api.state import State
 from grammar.api.vocabulary import vocabulary
 from grammar.builtins import UNIVERSE
 from grammar.environment import Environment, Position
-from grammar.errors import MAX_ERRORS, SpecError, group, suggest
+from grammar.errors import MAX_ERRORS, SpecError, suggest, together
 from grammar.interpreter import Interpreter
 from grammar.recovery import parse_all
 from grammar.values import Call, Function, type_name
@@ -49,7 +49,7 @@ def evaluate(
     except MemoryError:
         found.append(SpecError("the evaluation needs too much memory", Position(filename, 1, 1)))
     if found:
-        raise group(found).with_source(text, filename)
+        raise together(found).with_source(text, filename)
     return state.freeze()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from grammar import syntax
 from grammar.environment import Position
-from grammar.errors import MAX_ERRORS, SpecError, group
+from grammar.errors import MAX_ERRORS, SpecError, together
 from grammar.parser import parse
 
 _OPEN, _CLOSE = "([{", ")]}"
@@ -41,7 +41,7 @@ def parse_all(text: str, filename: str) -> tuple[syntax.Node, ...]:
         return parse(text, filename)
     except SpecError as error:
         first = error
-    raise group(_further(text, filename, first)).with_source(text)
+    raise together(_further(text, filename, first)).with_source(text)
 
 
 def _further(text: str, filename: str, error: SpecError) -> list[SpecError]:

@@ -52,7 +52,7 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     from store.errors import StoreError
 
     if isinstance(error, SpecError):
-        return str(error), 2
+        return str(error.with_files()), 2
     if isinstance(error, BuildError):
         return (f"{error.log.rstrip()}\n" if error.log else "") + f"error: {error}", 1
     if isinstance(error, EnvdError):

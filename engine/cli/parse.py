@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from engine.cli.options import project_options
 
+if TYPE_CHECKING:
+    from grammar.environment import Environment
+
 
 @click.command()
 @project_options
-def parse(file: str | None, path: str | None) -> None:
-    """Print the environment that a build.envd asks for, as JSON."""
+@click.option(
+    "-o", "--output", "form", type=click.Choice(["json", "text"]), default="json",
+    help="JSON of everything, or text of what differs from the defaults.",
+)
+def parse(file: str | None, path: str | None, form: str) -> None:
+    """Print the environment that a build.envd asks for."""
     import json
     from dataclasses import asdict
 
     from engine import pipeline
     from engine.project import find
 
-    environment = pipeline.evaluate(find(file, path))
-    click.echo(json.dumps(asdict(environment), indent=2, ensure_ascii=False))
+    environment = pipeline.evaluate(find(file, path), build=False)
+    if form == "json":
+        click.echo(json.dumps(asdict(environment), indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(environment):
+            click.echo(line)
+
+
+def _lines(environment: Environment) -> Iterator[str]:
+    """One line for each thing that was asked for: what, and where."""
+    from dataclasses import fields
+
+    for field in fields(environment):
+        value = getattr(environment, field.name)
+        if field.name in ("read_files", "notices") or value == field.default:
+            continue
+        for item in value if isinstance(value, tuple) and field.name != "entrypoint" else (value,):
+            yield f"{field.name:<18} {_shown(item)}"
+
+
+def _shown(value: Any) -> str:
+    from dataclasses import fields, is_dataclass
+
+    from grammar.environment import NOWHERE, Position
+
+    if isinstance(value, Position):
+        return f"at {value}"
+    if isinstance(value, tuple):
+        return " ".join(_shown(x) for x in value)
+    if not is_dataclass(value) or isinstance(value, type):
+        return str(value)
+    parts = []
+    for field in fields(value):
+        item = getattr(value, field.name)
+        if field.name in ("position", "directory") or item == field.default:
+            continue
+        parts.append(_shown(item) if field.name == "text" else f"{field.name}={_shown(item)}")
+    where = getattr(value, "position", NOWHERE)
+    return " ".join(parts) + (f"  # line {where.line}" if where != NOWHERE else "")
