@@ -132,7 +132,7 @@ class State:
     def freeze(self) -> Environment:
         """The Environment."""
         return Environment(
-            base=self.base or Base(),
+            base=self.base or Base(dev=self.syntax == "v0"),
             apt_packages=tuple(self.apt.values()),
             python_packages=tuple(dict.fromkeys(self.python)),
             conda_packages=tuple(dict.fromkeys(self.conda)),
