@@ -33,7 +33,8 @@ class LockedFile:
 class LockedPackage:
     """A named, versioned package and its file; `kind` tells what reads it.
 
-    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config".
+    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config" |
+    "tool" (a release archive of a toolchain).
     `extra` holds kind-specific facts as strings (architecture, build, subdir, channel…).
     """
 
@@ -61,8 +62,8 @@ class LockedBase:
 @dataclass(frozen=True)
 class Lock:
     """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "cuda",
-    "vscode", "dev") to the request strings that it was resolved from; comparing them tells which
-    section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
+    "vscode", "dev", "tools") to the request strings that it was resolved from; comparing them tells
+    which section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
 
     base: LockedBase
     system: str = "x86_64-linux"
@@ -74,10 +75,11 @@ class Lock:
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
     dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
+    tools: tuple[LockedPackage, ...] = ()
     version: int = LOCK_VERSION
 
 
-SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode", "dev")
+SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode", "dev", "tools")
 
 
 def _package_row(package: LockedPackage) -> dict[str, Any]:

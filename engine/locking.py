@@ -19,7 +19,7 @@ from engine.build.shell import packages_for_shell
 from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda, debian, pypi
+from engine.resolve import apt, cuda, debian, pypi, tools
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Request
@@ -27,12 +27,12 @@ from grammar.environment import Environment, Request
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
 _FOLLOWS = {
     "apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": (),
-    "dev": ("base", "apt"),
+    "dev": ("base", "apt"), "tools": (),
 }
 # Section name in `requests` -> field of Lock.
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
-    "dev": "dev",
+    "dev": "dev", "tools": "tools",
 }
 
 
@@ -48,7 +48,7 @@ def wants_services(environment: Environment) -> bool:
 def apt_requests(environment: Environment) -> tuple[Request, ...]:
     """The user's apt packages, and those that the shell, services and CUDA from apt need."""
     names = {r.text for r in environment.apt_packages}
-    implied = list(packages_for_shell(environment.shell))
+    implied = [*packages_for_shell(environment.shell), *tools.apt_packages(environment)]
     if wants_services(environment):
         implied += packages_for_services()
     if environment.cuda is not None and environment.cuda.source == "apt":
@@ -69,13 +69,13 @@ def python_wanted(environment: Environment) -> Wanted:
         environment.python_packages, environment.python_inputs, environment.python_constraints,
         environment.python_options, environment.pip_index,
     )
-    if not environment.base.language.startswith("python") and not wanted:
+    if not tools.wants_python(environment) and not wanted:
         return Wanted()
     requests = wanted.requests
     names = {canonicalize_name(Requirement(r.text).name) for r in requests}
     if environment.jupyter and not names & {"jupyter", "jupyterlab", "notebook"}:
         requests += (Request("jupyterlab"),)
-    if "pip" not in names:
+    if "pip" not in names and not tools.brings_pip(environment):
         requests += (Request("pip"),)
     return replace(wanted, requests=requests)
 
@@ -87,7 +87,10 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     base_requests.append(f"language={base.language}")
     if environment.apt_source:
         base_requests.append(f"apt_source={environment.apt_source}")
-    conda = list(_texts(environment.conda_packages))
+    python = python_wanted(environment).texts()
+    if python:
+        python += tuple(tools.python_facts(environment))
+    conda = list(_texts(tools.conda_requests(environment)))
     if conda:
         conda += [f"channel={c}" for c in environment.conda_channels]
     cuda: list[str] = []
@@ -100,11 +103,12 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     found = {
         "base": tuple(base_requests),
         "apt": _texts(apt_requests(environment)),
-        "python": python_wanted(environment).texts(),
+        "python": python,
         "conda": tuple(conda),
         "cuda": tuple(cuda),
         "vscode": _texts(environment.vscode_extensions),
         "dev": dev.PACKAGES if dev.wanted(environment) else (),
+        "tools": tools.requests(environment),
     }
     return {name: texts for name, texts in found.items() if texts}
 
@@ -159,11 +163,11 @@ class _Session:
         return self._apt
 
     def target(self, lock: Lock) -> Target:
-        """What wheels are for; the interpreter's whole version is its package's in the base."""
-        name = f"python{self.release.python}"
-        version = next((p.version for p in lock.base.packages if p.name == name), "")
-        full = re.match(rf"{re.escape(self.release.python)}\.\d+", version)
-        return Target(self.release.python, self.release.glibc, full[0] if full else "")
+        """What wheels are for; the interpreter's whole version is its package's."""
+        python = lock.python or self.release.python
+        version = tools.python_version(lock, python)
+        full = re.match(rf"{re.escape(python)}\.\d+", version)
+        return Target(python, self.release.glibc, full[0] if full else "")
 
     def base(self) -> LockedBase:
         if self.environment.base.image:
@@ -184,7 +188,9 @@ class _Session:
         environment = self.environment
         if name == "apt":
             status = apt.installed_status(self.apt, lock.base.packages)
-            return apt.resolve(self.apt, apt_requests(environment), status)
+            packages = apt.resolve(self.apt, apt_requests(environment), status)
+            tools.check_distributed(environment, packages)
+            return packages
         if name == "dev":
             status = apt.installed_status(self.apt, (*lock.base.packages, *lock.apt))
             return apt.resolve(self.apt, [Request(n) for n in dev.PACKAGES], status)
@@ -207,8 +213,12 @@ class _Session:
             from engine.resolve import conda
 
             return conda.resolve(
-                environment.conda_packages, environment.conda_channels, self.release.glibc,
+                tools.conda_requests(environment), environment.conda_channels, self.release.glibc,
                 self.cache, self.log,
+            )
+        if name == "tools":
+            return tools.resolve(
+                environment, lock.tools, self.target(lock), self.cache, self.log
             )
         from engine.resolve import vscode
 
@@ -243,16 +253,18 @@ def resolve(
 
     with _Session(environment, cache, log) as session:
         if old is not None and "base" not in stale:
-            base, python = old.base, old.python
+            base = old.base
         else:
             said("base")
-            base, python = session.base(), debian.python_of(environment.base)
+            base = session.base()
+        python = tools.python_of(environment)
         kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
         }
-        lock = Lock(base=base, python=python, requests=requests, **kept)
-        for section in ("apt", "python", "cuda", "conda", "vscode", "dev"):
+        lock = Lock(base=base, python=python.series if python else "", requests=requests, **kept)
+        # The Python comes before its packages: its whole version is known then.
+        for section in ("apt", "tools", "conda", "python", "cuda", "vscode", "dev"):
             if section in stale and section in requests:
                 said(section)
                 packages = tuple(session.section(section, lock))

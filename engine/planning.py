@@ -22,6 +22,8 @@ from engine.build import (
     sdist,
     services,
     shell,
+    tool,
+    toolchains,
     vscode,
     wheel,
 )
@@ -32,6 +34,7 @@ from engine.errors import UsageError
 from engine.image.model import ImageConfig
 from engine.lock import Lock
 from engine.resolve import cuda as cuda_names
+from engine.resolve import tools
 from grammar.environment import Copy, Environment, Http, Run
 from grammar.errors import SpecError, together
 
@@ -63,6 +66,7 @@ class Plan:
             shell.KIND: shell.build,
             services.KIND: services.build,
             conda.KIND: conda.build,
+            tool.KIND: tool.build,
             files.KIND: files.BuilderOfFiles(dict(self.sources)),
             **cuda.BUILDERS,
             **dev.BUILDERS,
@@ -82,19 +86,21 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     system = tuple(layers)
     if environment.cuda is not None and lock.cuda:
         layers += cuda.derivations(lock.cuda, cuda_names.short(environment.cuda.version))
-    layers += _python(lock, Interpreter(lock.python), system)
-    if lock.conda:
-        layers.append(conda.derivation(lock.conda))
+    python = toolchains.interpreter(environment, lock)
+    layers += toolchains.derivations(environment, lock)
+    condas = [conda.derivation(lock.conda)] if lock.conda else []
+    holding = toolchains.holding(python, [*layers, *condas])
+    layers += _python(lock, python, (*system, *holding))
+    layers += condas
     if lock.vscode:
         layers += vscode.derivations(lock.vscode)
+    own = "" if python.prefix else lock.python
     developing = dev.wanted(environment)
     if developing:
         layers.append(dev.packages(lock.dev, system))
         system = (*system, layers[-1])
     layers.append(
-        shell.derivation(
-            environment.shell, environment.git, lock.python, system, skeleton=developing
-        )
+        shell.derivation(environment.shell, environment.git, own, system, skeleton=developing)
     )
     started = dev.derivation(environment) if developing else services.derivation(environment)
     if started is not None:
@@ -116,7 +122,11 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
 def refuse_unsupported(environment: Environment) -> None:
     """Raise SpecErrors for what the language has and this engine does not build yet."""
-    found = [(t.position, f"install.{t.name}") for t in environment.toolchains]
+    found = [
+        (t.position, f"install.{t.name}")
+        for t in environment.toolchains
+        if t.name not in tools.NAMES
+    ]
     found += [(r.position, "install.r_packages") for r in environment.r_packages]
     found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
     found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
@@ -136,16 +146,19 @@ def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
     from engine.resolve.pypi import origins
 
     found = origins(python_wanted(environment), directory)
-    return replace(lock, wheels=found.packages(lock.wheels), cuda=found.packages(lock.cuda))
+    return replace(
+        lock, wheels=found.packages(lock.wheels), cuda=found.packages(lock.cuda),
+        tools=found.packages(lock.tools),
+    )
 
 
 def _python(
     lock: Lock, python: Interpreter, system: Sequence[Derivation]
 ) -> list[Derivation]:
-    tools = [p for p in lock.wheels if p.kind == "build-wheel"]
+    builders = [p for p in lock.wheels if p.kind == "build-wheel"]
     single = [
         wheel.derivation(p, python) if p.kind == "wheel"
-        else sdist.derivation(p, tools, python, system)
+        else sdist.derivation(p, builders, python, system)
         for p in sorted(lock.wheels, key=lambda p: (p.name, p.version))
         if p.kind in ("wheel", "sdist")
     ]
@@ -162,6 +175,9 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
     if environment.cuda is not None:
         variables.update(cuda.environment(environment.cuda.version))
         path.append("/usr/local/cuda/bin")
+    tool_variables, tool_path = toolchains.variables(environment, lock)
+    variables.update(tool_variables)
+    path += tool_path
     if lock.conda:
         path.append("/opt/conda/bin")
     variables["PATH"] = ":".join([*path, _PATH])

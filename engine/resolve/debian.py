@@ -56,21 +56,12 @@ def release_of(base: Base) -> Release:
 
 
 def python_of(base: Base) -> str:
-    """The target's Python ("3.11"), or "" when no Python was asked for.
-
-    Raises ResolveError when the release carries another than the one asked for.
-    """
+    """The release's own Python ("3.11") where `base` asks for that, else ""."""
     if not base.language.startswith("python"):
         return ""
-    release = release_of(base)
-    wanted = base.language.removeprefix("python").removeprefix("3").removeprefix(".")
-    if wanted and release.python != f"3.{wanted}":
-        having = [r.os for r in RELEASES.values() if r.python == f"3.{wanted}"]
-        hint = f"; {having[0]} does" if having else ""
-        raise ResolveError(
-            f"{base.position}: {base.os} carries Python {release.python}, not 3.{wanted}{hint}"
-        )
-    return release.python
+    own = release_of(base).python
+    named = base.language.removeprefix("python")
+    return own if "." not in named or named == own else ""
 
 
 # -- sources ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 from engine.errors import ResolveError
 from engine.fetch import request, shown
@@ -13,9 +14,10 @@ from grammar.environment import Position
 
 @dataclass(frozen=True)
 class Answer:
-    """The body of a successful answer."""
+    """The body of a successful answer, and the `url` that it came from after redirects."""
 
     body: bytes
+    url: str = ""
 
     def json(self) -> Any:
         """The body as JSON. Raises ValueError."""
@@ -40,4 +42,4 @@ def get(url: str, position: Position) -> Answer | None:
         return None
     if response.status != 200:
         raise ResolveError(f"{position}: {shown(url)}: HTTP status {response.status}")
-    return Answer(body)
+    return Answer(body, urljoin(url, response.geturl() or ""))

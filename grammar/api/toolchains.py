@@ -9,20 +9,22 @@ from grammar.api.state import State
 from grammar.environment import Position, Request, Toolchain
 from grammar.errors import SpecError
 
-_VERSION = re.compile(r"\d+(\.\d+)*([.+-]?[A-Za-z0-9]+)*")
+_VERSION = re.compile(r"\d[A-Za-z0-9]*([.+-][A-Za-z0-9]+)*")
 _R_NAME = re.compile(r"[A-Za-z][A-Za-z0-9.]*")
 _JULIA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(@\d+(\.\d+)*)?")
 
 
-def _toolchain(name: str, *options: str) -> Run:
-    """A call that asks for the toolchain `name`; `options` are the parameters besides version."""
+def _toolchain(name: str, *options: str, words: tuple[str, ...] = ()) -> Run:
+    """A call that asks for the toolchain `name`; `options` are the parameters besides version,
+    `words` the versions that are no numbers."""
     function = "r_lang" if name == "r" else name
 
     def run(state: State, given: Given) -> None:
         for field in ("version", "python_version"):
             value = str(given.values.get(field) or "")
-            if value and not _VERSION.fullmatch(value):
-                raise SpecError(f"'{value}' is no version such as '1.2.3'", given.at(field))
+            if value and value not in words and not _VERSION.fullmatch(value):
+                also = "".join(f" or '{word}'" for word in words)
+                raise SpecError(f"'{value}' is no version such as '1.2.3'{also}", given.at(field))
             if value.startswith("2") and (name, field) in (("python", "version"),
                                                            ("uv", "python_version")):
                 raise SpecError("Python is 3, such as \"3.11\"", given.at(field))
@@ -85,9 +87,11 @@ APIS = (
         _toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi."),
     Api("install.r_lang", (_VERSIONED,), _toolchain("r"), "R."),
     Api("install.julia", (_VERSIONED,), _toolchain("julia"), "Julia."),
-    Api("install.rust", (_VERSIONED,), _toolchain("rust"), "Rust."),
-    Api("install.go", (_VERSIONED,), _toolchain("go"), "Go."),
-    Api("install.nodejs", (_VERSIONED,), _toolchain("nodejs"), "Node.js and npm."),
+    Api("install.rust", (_VERSIONED,), _toolchain("rust", words=("stable", "beta", "nightly")),
+        "Rust."),
+    Api("install.go", (_VERSIONED,), _toolchain("go", words=("latest",)), "Go."),
+    Api("install.nodejs", (_VERSIONED,), _toolchain("nodejs", words=("latest", "lts")),
+        "Node.js and npm."),
     Api("install.codex", (_VERSIONED,), _toolchain("codex"), "The Codex command line."),
     Api("install.r_packages", (_NAMES,), _named(_R_NAME, "an R package", "r_packages"),
         "R packages, from CRAN."),

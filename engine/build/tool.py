@@ -1,0 +1,209 @@
+"""A tool's release archives, unpacked as they are into a layer of their own: no code runs.
+
+Archives are tars (gzip, xz, bzip2) and zips (wheels). Nothing leaves the directory that an
+archive is unpacked into, and nothing is written through a symbolic link.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from engine.build import zips
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.lock import LockedFile
+
+KIND = "tool"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Unpack:
+    """How one archive is unpacked: what `only` (a pattern of member names) and not `without` take
+    goes `into` a directory (absolute) without its first `strip` path components. `executable`
+    marks all files so, for archives that do not say."""
+
+    file: LockedFile
+    into: str
+    strip: int = 0
+    only: str = "*"
+    without: tuple[str, ...] = ()
+    executable: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "file": self.file.name, "into": self.into, "strip": self.strip, "only": self.only,
+            "without": list(self.without), "executable": self.executable,
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a tool's layer holds. `links` maps paths to what they point at, `files` paths to their
+    text; a text that begins with "#!" is a program. `moved` is where the archives' own prefix
+    /install (python-build-standalone's) now lies, "" for those that have none."""
+
+    name: str
+    unpack: tuple[Unpack, ...] = ()
+    links: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    moved: str = ""
+
+
+def derivation(layout: Layout) -> Derivation:
+    """The derivation of a tool: it needs nothing below it."""
+    fetches = [Fetch(u.file.name, u.file.url, u.file.sha256, u.file.size) for u in layout.unpack]
+    return Derivation(
+        KIND, layout.name, VERSION, tuple(Input("file", f) for f in fetches),
+        {
+            "unpack": [u.parameters for u in layout.unpack], "links": dict(layout.links),
+            "files": dict(layout.files), "moved": layout.moved,
+        },
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Unpack. Raises BuildError for an archive that is malformed or holds none of the files."""
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
+    for (name, path), how in zip(context.files, context.parameters["unpack"], strict=True):
+        into = upper / str(how["into"]).lstrip("/")
+        zips.directories(into, upper)
+        try:
+            if zipfile.is_zipfile(path):
+                count = _unzip(path, into, upper, how)
+            else:
+                count = _untar(path, into, upper, how)
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+            raise BuildError(f"{name}: cannot unpack it: {error}") from error
+        if not count:
+            raise BuildError(f"{name}: it holds nothing of {context.name}")
+    if moved := str(context.parameters["moved"]):
+        _move(upper / moved.lstrip("/"), moved)
+    for place, target in sorted(context.parameters["links"].items()):
+        link = upper / place.lstrip("/")
+        zips.directories(link.parent, upper)
+        link.symlink_to(target)
+    for place, text in sorted(context.parameters["files"].items()):
+        file = upper / place.lstrip("/")
+        zips.directories(file.parent, upper)
+        file.write_text(text, "utf-8")
+        file.chmod(0o755 if text.startswith("#!") else 0o644)
+    return upper
+
+
+def _place(name: str, into: Path, how: dict[str, Any]) -> Path | None:
+    """Where a member goes, None when it is not taken. Raises BuildError for one that leads out."""
+    if not fnmatchcase(name, str(how["only"])) or \
+            any(fnmatchcase(name, pattern) for pattern in how["without"]):
+        return None
+    parts = PurePosixPath(name).parts
+    if parts[:1] == (".",):
+        parts = parts[1:]
+    if ".." in parts or name.startswith("/"):
+        raise BuildError(f"'{name}' leads outside of the archive")
+    kept = parts[int(how["strip"]) :]
+    return into.joinpath(*kept) if kept else None
+
+
+def _unzip(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
+    count = 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            target = _place(member.filename, into, how)
+            if target is not None and not member.is_dir():
+                zips.extract(archive, member, target, upper, executable=how["executable"])
+                count += 1
+    return count
+
+
+def _untar(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
+    count = 0
+    made: set[Path] = set()
+    with tarfile.open(path) as archive:
+        for member in archive:
+            target = _place(member.name, into, how)
+            if target is None:
+                continue
+            _parents(target, upper, made)
+            if member.isdir():
+                zips.directories(target, upper)
+                continue
+            count += 1
+            if target.is_symlink() or target.is_file():
+                target.unlink()  # the last of a name is the one that counts, as for tar(1)
+            if member.issym():
+                _check_link(member, target, into)
+                target.symlink_to(member.linkname)
+            elif member.islnk():
+                source = _place(member.linkname, into, how)
+                if source is None or not source.is_file() or source.is_symlink():
+                    raise BuildError(f"'{member.name}' is a hard link to nothing that is there")
+                target.hardlink_to(source)
+            elif (content := archive.extractfile(member)) is not None:
+                with content, target.open("xb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+                executable = how["executable"] or member.mode & 0o111
+                target.chmod(0o755 if executable else 0o644)
+            else:
+                raise BuildError(f"'{member.name}' is neither a file, a directory nor a link")
+    return count
+
+
+def _parents(target: Path, upper: Path, made: set[Path]) -> None:
+    """Make the directories above `target`; none of them may be a symbolic link."""
+    parent = target.parent
+    if parent in made:
+        return
+    for directory in [parent, *parent.parents]:
+        if directory == upper:
+            break
+        if directory.is_symlink():
+            raise BuildError(f"'{target.name}' would be written through a symbolic link")
+    zips.directories(parent, upper)
+    made.add(parent)
+
+
+def _check_link(member: tarfile.TarInfo, target: Path, into: Path) -> None:
+    reached = Path(os.path.normpath(target.parent / member.linkname))
+    if member.linkname.startswith("/") or not reached.is_relative_to(into):
+        raise BuildError(f"'{member.name}' links to '{member.linkname}', outside of the archive")
+
+
+# -- python-build-standalone ------------------------------------------------------------------
+
+# It is built below this prefix, with a toolchain that an image does not have.
+_BUILT = re.compile(r"(?<![\w/.-])/install(?![\w.-])")
+_TOOLCHAIN = tuple(
+    (re.compile(rf"(?<![\w./+-])(?:[\w./+-]*/)?{re.escape(theirs)}(?![\w+-])"), plain)
+    for theirs, plain in (("clang++", "c++"), ("clang", "cc"), ("llvm-ar", "ar"))
+)
+
+
+def _move(directory: Path, prefix: str) -> None:
+    """Say in a Python's build settings where it lies, as uv does for the Pythons it installs."""
+    for path in _settings(directory):
+        text = _BUILT.sub(prefix, path.read_text("utf-8"))
+        if path.suffix == ".py":
+            for pattern, plain in _TOOLCHAIN:
+                text = pattern.sub(plain, text)
+        path.write_text(text, "utf-8")
+
+
+def _settings(directory: Path) -> Iterator[Path]:
+    for pattern in ("lib/python3*/_sysconfigdata_*.py", "lib/pkgconfig/*.pc"):
+        for path in sorted(directory.glob(pattern)):
+            if path.is_file() and not path.is_symlink():
+                yield path

@@ -1,0 +1,31 @@
+"""uv itself: its wheel from the Python index, which carries the program."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import ResolveError
+from engine.lock import LockedPackage
+from engine.resolve import pypi
+from engine.resolve.target import Target
+from engine.resolve.wanted import Wanted
+from grammar.environment import PipIndex, Request, Toolchain
+
+
+def resolve(
+    toolchain: Toolchain, target: Target, index: PipIndex | None, cache: Path,
+    log: Callable[[str], None],
+) -> list[LockedPackage]:
+    """The wheel of the version asked for, or of the newest. Raises ResolveError."""
+    wanted = toolchain.version
+    # "0.8" is any 0.8.x, as for the other tools (PEP 440's "compatible" prefix match)
+    text = "uv" if not wanted else f"uv=={wanted}" + (".*" if wanted.count(".") < 2 else "")
+    found = pypi.resolve(
+        Wanted((Request(text, toolchain.position),), index=index), target, cache, log
+    )
+    (package,) = found
+    if package.kind != "wheel":
+        raise ResolveError(f"{toolchain.position}: uv {package.version} has no wheel for the target")
+    return [replace(package, kind="tool")]
