@@ -125,7 +125,8 @@ def _one(lines: list[str], first: int) -> _Statement:
             line, at = line + 1, 0
     if not brackets:
         return _Statement(first, min(line, len(lines) - 1))
-    last = _guessed_end(lines, first)
+    # at least to the first bracket: a joined line before it is part of the statement
+    last = max(_guessed_end(lines, first), brackets[0][1])
     return _Statement(first, last, [b for b in brackets if b[1] <= last][-1])
 
 
