@@ -15,7 +15,7 @@ from engine.build.dev import turned_on
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
-from engine.image import layout
+from engine.image import kept, layout
 from engine.image import outputs as image_outputs
 from engine.image.assemble import assemble
 from engine.image.model import Image
@@ -125,7 +125,7 @@ def build(
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
-        image, store, inputs = _image(project, environment, lock, tag, emit, jobs, force)
+        image, store, inputs = _image(project, environment, lock, tag, emit, jobs, force, also)
         try:
             tags = [tag or f"{project.name}:dev", *also]
             _deliver(image, store, targets, tags, load, emit)
@@ -146,7 +146,7 @@ def build(
 
 def _image(
     project: Project, environment: Environment, lock: Lock, tag: str | None, emit: Sink,
-    jobs: int | None, force: bool,
+    jobs: int | None, force: bool, also: Sequence[str] = (),
 ) -> tuple[Image, Store, list[Path]]:
     plan = plan_of(project, environment, lock)
     store = Store.open(store_path())
@@ -158,7 +158,8 @@ def _image(
         layers = [found for i in ids if (found := store.get(i)) is not None]
         image = assemble(layers, plan.config)
         files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(lock)]
-        store.add_root(f"image:{tag or project.name}", ids)
+        for name in [tag or f"{project.name}:dev", *also]:
+            kept.keep(store, name, image)
         store.add_root(f"lock:{project.lock.absolute()}", [], files)
     emit(
         Event("image", tag or project.name, text=image.config_digest,

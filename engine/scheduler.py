@@ -252,7 +252,7 @@ class _Run:
             found = substituter(key)
             if found is None:
                 continue
-            self._store.realise(key, found.id, derivation.name)
+            self._store.realise(key, found.id, derivation.kind)
             self._emit(
                 Event(
                     "substitute", derivation.name, id=derivation.drv_id, bytes=found.size,
@@ -299,7 +299,7 @@ class _Run:
                 else:
                     made = store.capture(result, derivation.name, references)
             self._compare(derivation, key, made)
-            store.realise(key, made.id, derivation.name)
+            store.realise(key, made.id, derivation.kind)
         self._emit(
             Event(
                 "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,

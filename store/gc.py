@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from store import locking
@@ -20,17 +21,19 @@ class Report:
     bytes: int
 
 
-def collect(store: Store, *, dry_run: bool = False) -> Report:
+def collect(store: Store, *, dry_run: bool = False, without: Collection[str] = ()) -> Report:
     """Remove objects, blobs, trees and abandoned work that no root reaches.
+
+    Roots named in `without` do not count: a dry run asks what would be if they were gone.
 
     Takes the store's gc lock exclusively: it waits for running builds, and they for it.
     """
     with locking.locked(store.path / "locks" / "gc"):
-        return _collect(store, dry_run=dry_run)
+        return _collect(store, dry_run=dry_run, without=without)
 
 
-def _collect(store: Store, *, dry_run: bool) -> Report:
-    roots = store.roots()
+def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report:
+    roots = [root for root in store.roots() if root.name not in without]
     keep: set[str] = set()
     todo = [target for root in roots for target in root.objects]
     kept_blobs = {digest for root in roots for digest in root.blobs}

@@ -32,7 +32,8 @@ class Object:
 
 @dataclass(frozen=True)
 class Realisation:
-    """A build key (hash of a resolved derivation) and the object id that it gave."""
+    """A build key (hash of a resolved derivation) and the object id that it gave. `name` is what
+    the builder calls it: the engine puts the derivation's kind there."""
 
     key: str
     output: str

@@ -258,6 +258,11 @@ class Store:
             [("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name))]
         )
 
+    def realisations(self) -> list[Realisation]:
+        """Every realisation."""
+        rows = self.db.connection.execute("SELECT key, output, name FROM realisation ORDER BY key")
+        return [Realisation(*row) for row in rows]
+
     # Roots
 
     def add_root(self, name: str, object_ids: Sequence[str], blobs: Sequence[str] = ()) -> None:

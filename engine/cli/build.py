@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from engine.cli import complete
 from engine.cli.options import build_options, image_options, project_options
 
 
 @click.command()
 @project_options
 @click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
+    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", shell_complete=complete.image_name,
     help="The image's name, also several times [default: PROJECT:dev].",
 )
 @click.option(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli import listing
+from engine.cli import complete, listing
 from engine.cli.group import Group
 
 
@@ -24,8 +24,11 @@ def context() -> None:
 
 def _name(function: click.decorators.FC) -> click.decorators.FC:
     """NAME, which tensorchord/envd takes as --name."""
-    function = click.option("--name", "option", metavar="NAME", help="The same as NAME.")(function)
-    return click.argument("name", required=False)(function)
+    function = click.option(
+        "--name", "option", metavar="NAME", shell_complete=complete.context_name,
+        help="The same as NAME.",
+    )(function)
+    return click.argument("name", required=False, shell_complete=complete.context_name)(function)
 
 
 def _one(name: str | None, option: str | None) -> str:
@@ -99,7 +102,7 @@ def remove(name: str | None, option: str | None, force: bool) -> None:
 
 
 @context.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.context_name)
 @listing.format_option
 def inspect(name: str | None, form: str) -> None:
     """Show a context (the one in force), and whether its engine answers.

@@ -32,7 +32,8 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group whose commands are imported when they are looked up.
 
-    `table` maps a command to its module, its attribute there, and its line in the group's help.
+    `table` maps a command to its module, its attribute there, and its line in the group's help
+    ("" hides it).
     """
 
     def __init__(self, *args: object, table: dict[str, tuple[str, str, str]], **kwargs: object):
@@ -52,7 +53,9 @@ class LazyGroup(Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # From the table, so that help imports nothing.
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in self._table.items()])
+            formatter.write_dl(
+                [(name, text) for name, (_, _, text) in self._table.items() if text]
+            )
 
 
 def usage_message(error: click.ClickException) -> str:

@@ -1,19 +1,150 @@
-"""`envd image …`."""
+"""`envd images …`, also called `envd image …`."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from engine.cli import complete, listing
 from engine.cli.group import Group
 from engine.cli.options import build_options, project_options
 
 
-@click.group(cls=Group)
-def image() -> None:
-    """Look into a built image."""
+@click.group(cls=Group, invoke_without_command=True)
+@listing.format_option
+@click.pass_context
+def images(ctx: click.Context, form: str) -> None:
+    """List, describe and remove built images, in the store and in Docker.
+
+    Without a command it lists them.
+
+    \b
+    JSON keys of the listing: name ("" for an image that lost its name), id, size
+    (bytes, unpacked), compressed (bytes that a push sends; null where only Docker
+    has it), layers, python, store, docker.
+
+    \b
+    Examples:
+      envd images
+      envd images describe project:dev
+      envd images remove project:dev
+    """
+    if ctx.invoked_subcommand is None:
+        _list(form)
 
 
-@image.command()
+def _list(form: str) -> None:
+    from dataclasses import asdict
+
+    from engine.images import listed
+
+    rows: list[dict[str, Any]] = [asdict(row) for row in listed()]
+    for row in rows:
+        row["where"] = _where(row["store"], row["docker"])
+    columns = (
+        listing.Column("name", "NAME", lambda name: name or "<none>"),
+        listing.Column("id", "IMAGE ID", listing.short),
+        listing.Column("python", "PYTHON", lambda version: version or "-"),
+        listing.Column("layers", "LAYERS", right=True),
+        listing.Column("size", "SIZE", listing.size, right=True),
+        listing.Column("compressed", "COMPRESSED", listing.size, right=True),
+        listing.Column("where", "IN"),
+    )
+    if form == "json":
+        for row in rows:
+            del row["where"]
+    listing.show(rows, columns, form, nothing="no images; `envd build` makes one")
+
+
+def _where(store: bool, docker: bool) -> str:
+    return ", ".join(name for name, there in (("store", store), ("docker", docker)) if there)
+
+
+@images.command("ls")
+@listing.format_option
+def list_images(form: str) -> None:
+    """List the images. The same as `envd images`."""
+    _list(form)
+
+
+@images.command()
+@click.argument("name", shell_complete=complete.image_name)
+@listing.format_option
+def describe(name: str, form: str) -> None:
+    """Show all about the image NAME (or an ID).
+
+    JSON keys: names, id, manifest, size, python, packages, entrypoint, command, workdir, user,
+    ports, env, labels, layers (name, size and diff_id each), store, docker.
+    """
+    import json
+    import shlex
+
+    from engine.images import describe as find
+
+    found = find(name)
+    if form == "json":
+        click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
+        return
+    row = found.as_dict() | {
+        "names": list(found.names) or None,
+        "size": listing.size(found.size),
+        "python": found.python or None,
+        "packages": list(found.packages) or None,
+        "start": shlex.join([*found.entrypoint, *found.command]) or None,
+        "user": found.user or "root",
+        "ports": " ".join(found.ports) or None,
+        "env": [f"{k}={v}" for k, v in found.env.items()],
+        "layers": [f"{listing.size(x.size):>8}  {x.name}" for x in found.layers],
+        "where": _where(found.store, found.docker),
+    }
+    titles = {
+        "names": "names", "id": "image ID", "manifest": "manifest", "where": "in", "size": "size",
+        "python": "Python", "packages": "packages", "start": "starts", "workdir": "directory",
+        "user": "user", "ports": "ports", "env": "environment", "layers": "layers",
+    }
+    listing.show_one(row, titles, form)
+
+
+_REMOVED = (listing.Column("kind", "WHAT"), listing.Column("name", "NAME"))
+
+
+@images.command()
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.image_name)
+@click.option("--force", is_flag=True, help="Even when a container uses it.")
+@listing.format_option
+def remove(names: tuple[str, ...], force: bool, form: str) -> None:
+    """Remove images, by name or ID, from Docker and from the store's roots.
+
+    The files that they alone kept go with `envd prune`. JSON keys: kind (untagged, deleted, root),
+    name.
+    """
+    from dataclasses import asdict
+
+    from engine.images import remove as remove_images
+
+    gone = remove_images(names, force=force)
+    listing.show([asdict(item) for item in gone], _REMOVED, form)
+
+
+@images.command()
+@click.option("--all", "everything", is_flag=True, help="Also images that no container uses.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@listing.format_option
+def prune(everything: bool, dry_run: bool, form: str) -> None:
+    """Remove images that envd built and that lost their names, from Docker.
+
+    JSON keys: kind (untagged, deleted), name.
+    """
+    from dataclasses import asdict
+
+    from engine.images import prune as prune_images
+
+    gone = prune_images(everything=everything, dry_run=dry_run)
+    listing.show([asdict(x) for x in gone], _REMOVED, form, nothing="nothing to remove")
+
+
+@images.command()
 @project_options
 @build_options
 @click.option("--config", "what", flag_value="config", help="Print the OCI config.")
@@ -27,7 +158,7 @@ def inspect(
     jobs: int | None,
     force: bool,
 ) -> None:
-    """Build the image if need be, then print its layers (or its config or manifest)."""
+    """Build the project's image if need be, then print its layers (or its config or manifest)."""
     from engine import pipeline
     from engine.project import find
 

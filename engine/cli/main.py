@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import click
 
+from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -23,17 +24,23 @@ COMMANDS = {
     "parse": ("engine.cli.parse", "parse", "Print the environment that a build.envd asks for."),
     "graph": ("engine.cli.graph", "graph", "Print the plan: its derivations and their inputs."),
     "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
+    "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
     "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
-    "image": ("engine.cli.image", "image", "Look into a built image."),
+    "images": ("engine.cli.image", "images", "List, describe and remove built images."),
+    "image": ("engine.cli.image", "images", ""),  # another name
     "context": ("engine.cli.context", "context", "Choose the Docker engine."),
-    "version": ("engine.cli.version", "version", "Print envd's version."),
+    "completion": ("engine.cli.completion", "completion", "Print a shell's completion script."),
+    "version": ("engine.cli.version", "version", "Print envd's version, and what it works with."),
 }
 
 
 @click.group(cls=LazyGroup, table=COMMANDS, context_settings=SETTINGS)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--store", "store_path", metavar="DIR", help="The store (also ENVD_STORE).")
-@click.option("--context", metavar="NAME", help="The Docker engine, over DOCKER_HOST.")
+@click.option(
+    "--context", metavar="NAME", shell_complete=complete.context_name,
+    help="The Docker engine, over DOCKER_HOST.",
+)
 def cli(debug: bool, store_path: str | None, context: str | None) -> None:
     """Content-addressed build engine for machine-learning development environments."""
     if debug:
@@ -68,6 +75,8 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 fine, 1 the build or a remote failed, 2 bad input or usage."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if "_ENVD_COMPLETE" in os.environ:
+        import engine.cli.shells  # noqa: F401 (registers our way with bash)
     try:
         cli.main(args=argv, prog_name="envd", standalone_mode=False)
     except click.exceptions.Exit as stop:

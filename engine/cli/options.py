@@ -8,16 +8,20 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.cli import complete
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def project_options(function: F) -> F:
     """-f FILE[:FUNC] and -p PATH: which project."""
     function = click.option(
-        "-p", "--path", metavar="DIR", help="The project's directory [default: the spec's]."
+        "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+        help="The project's directory [default: the spec's].",
     )(function)
     return click.option(
-        "-f", "--from", "file", metavar="FILE[:FUNC]", help="The spec [default: build.envd:build]."
+        "-f", "--from", "file", metavar="FILE[:FUNC]", shell_complete=complete.file,
+        help="The spec [default: build.envd:build].",
     )(function)
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import click
 
+from engine.cli import listing
 from engine.cli.group import Group
 from store import Store
 
@@ -28,20 +29,40 @@ def store() -> None:
 
 
 @store.command("ls")
-@click.option("-f", "--format", "form", type=click.Choice(["table", "json"]), default="table")
-def list_objects(form: str) -> None:
-    """List the objects (layers) in the store."""
-    with _opened() as opened:
-        objects = sorted(opened.objects(), key=lambda o: o.name)
-    if form == "json":
-        import json
-        from dataclasses import asdict
+@click.option("--garbage", is_flag=True, help="Only what the next `gc` would remove.")
+@listing.format_option
+def list_objects(garbage: bool, form: str) -> None:
+    """List the objects (layers) in the store, and which roots reach them.
 
-        click.echo(json.dumps([asdict(o) for o in objects], indent=2))
-        return
-    for item in objects:
-        click.echo(f"{item.id[:16]}  {item.size / 1e6:9.2f} MB  {item.name}")
-    click.echo(f"{len(objects)} objects, {sum(o.size for o in objects) / 1e6:.1f} MB")
+    \b
+    JSON keys: id, name, kind, diff_id, digest, size (bytes, compressed), tar_size
+    (bytes, unpacked), media_type, references (ids), roots (names).
+    """
+    from dataclasses import asdict
+
+    from engine.inventory import inventory
+
+    with _opened() as opened:
+        entries = [e for e in inventory(opened) if not (garbage and e.roots)]
+    rows = [asdict(e.object) | {"kind": e.kind, "roots": list(e.roots)} for e in entries]
+    columns = (
+        listing.Column("id", "ID", lambda identity: str(identity)[:12]),
+        listing.Column("kind", "KIND", lambda kind: kind or "-"),
+        listing.Column("name", "NAME"),
+        listing.Column("size", "SIZE", listing.size, right=True),
+        listing.Column("tar_size", "UNPACKED", listing.size, right=True),
+        listing.Column("roots", "REACHED BY", _shown_roots),
+    )
+    total = listing.size(sum(row["size"] for row in rows))
+    listing.show(
+        rows, columns, form, nothing="no objects", footer=f"{len(rows)} objects, {total}"
+    )
+
+
+def _shown_roots(roots: list[str]) -> str:
+    names = [name.removeprefix("image:") for name in roots]
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return ", ".join(names[:2]) + more or "-"
 
 
 @store.command()
@@ -83,15 +104,28 @@ def gc(dry_run: bool) -> None:
 
 @store.command()
 @click.option("--remove", metavar="NAME", help="Remove the root NAME.")
-def roots(remove: str | None) -> None:
-    """List the GC roots: what `gc` keeps."""
-    with _opened() as opened:
-        if remove is not None:
-            if remove not in {root.name for root in opened.roots()}:
-                from engine.errors import UsageError
+@listing.format_option
+def roots(remove: str | None, form: str) -> None:
+    """List the GC roots: what `gc` keeps.
 
-                raise UsageError(f"no root '{remove}'; `envd store roots` lists them")
+    JSON keys: name, objects (ids), blobs (digests).
+    """
+    from dataclasses import asdict
+
+    with _opened() as opened:
+        found = opened.roots()
+        if remove is not None:
+            if remove not in {root.name for root in found}:
+                from engine.errors import UsageError
+                from grammar.errors import suggest
+
+                hint = suggest(remove, [root.name for root in found])
+                raise UsageError(f"no root '{remove}'{hint or '; `envd store roots` lists them'}")
             opened.remove_root(remove)
             return
-        for root in opened.roots():
-            click.echo(f"{root.name}  {len(root.objects)} objects")
+    columns = (
+        listing.Column("name", "NAME"),
+        listing.Column("objects", "OBJECTS", lambda ids: str(len(ids)), right=True),
+        listing.Column("blobs", "FILES", lambda ids: str(len(ids)), right=True),
+    )
+    listing.show([asdict(root) for root in found], columns, form, nothing="no roots")

@@ -1,0 +1,62 @@
+"""What the shell completes: names of images, contexts and environments, files and directories.
+
+A completion never fails: what cannot be asked completes to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from engine.errors import EnvdError
+from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+
+
+def _names(find: Callable[[], Iterable[str]]) -> Completion:
+    def complete(
+        ctx: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        try:
+            return [CompletionItem(n) for n in sorted(set(find())) if n.startswith(incomplete)]
+        except (EnvdError, StoreError, OSError):
+            return []
+
+    return complete
+
+
+def _of_kind(kind: str) -> Completion:
+    def complete(
+        ctx: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type=kind)]
+
+    return complete
+
+
+def _images() -> Iterable[str]:
+    from engine.images import listed
+
+    return (row.name for row in listed() if row.name)
+
+
+def _contexts() -> Iterable[str]:
+    from engine.docker.contexts import listed
+
+    return (row.name for row in listed())
+
+
+image_name = _names(_images)
+context_name = _names(_contexts)
+file = _of_kind("file")
+directory = _of_kind("dir")

@@ -1,0 +1,70 @@
+"""Images in the store: config and manifest kept as blobs, under a root with the image's name.
+
+So an image can be listed, described, loaded and pushed again without its spec. A root
+"image:NAME:TAG" names the layers' objects, and the two blobs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from engine.image.model import Image
+from store import Store
+from store.model import Root
+
+PREFIX = "image:"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An image under a name."""
+
+    name: str
+    image: Image
+
+
+def keep(store: Store, name: str, image: Image) -> None:
+    """Keep `image` under `name`, in place of what was there."""
+    for body, digest in (
+        (image.config, image.config_digest), (image.manifest, image.manifest_digest)
+    ):
+        if store.blob(digest) is None:
+            with store.blob_writer() as writer:
+                writer.write(body)
+                writer.commit(digest)
+    store.add_root(
+        PREFIX + name, [layer.id for layer in image.layers],
+        [image.config_digest, image.manifest_digest],
+    )
+
+
+def listed(store: Store) -> Iterator[Kept]:
+    """Every kept image, by name."""
+    for root in store.roots():
+        if root.name.startswith(PREFIX) and (image := _image(store, root)) is not None:
+            yield Kept(root.name.removeprefix(PREFIX), image)
+
+
+def find(store: Store, name: str) -> Image | None:
+    """The image kept under `name`."""
+    return next((kept.image for kept in listed(store) if kept.name == name), None)
+
+
+def _image(store: Store, root: Root) -> Image | None:
+    """The image that a root names, None when something of it is gone."""
+    bodies = {digest: path.read_bytes() for digest in root.blobs if (path := store.blob(digest))}
+    objects = [found for i in root.objects if (found := store.get(i)) is not None]
+    by_diff_id = {item.diff_id: item for item in objects}
+    for digest, body in bodies.items():
+        try:
+            document = json.loads(body)
+            config_digest = str(document["config"]["digest"])
+            config = bodies[config_digest]
+            diff_ids = json.loads(config)["rootfs"]["diff_ids"]
+            layers = tuple(by_diff_id[diff_id] for diff_id in diff_ids)
+        except (ValueError, LookupError, TypeError):
+            continue  # the config, or one whose layers were collected
+        return Image(config, body, config_digest, digest, layers)
+    return None
