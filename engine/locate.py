@@ -44,7 +44,8 @@ def absolute(path: str) -> str:
 
 def image_name(directory: str) -> str:
     """The project's name: its directory's, as a valid image repository name."""
-    cleaned = "".join(c if c.isalnum() else "-" for c in os.path.basename(directory).lower())
+    name = os.path.basename(directory).lower()
+    cleaned = "".join(c if c.isascii() and c.isalnum() else "-" for c in name)
     return cleaned.strip("-") or "envd"
 
 

@@ -10,7 +10,7 @@ What the entry point reads from its environment (`engine.docker.start` sets it):
 - ENVD_UID, ENVD_GID: the user's ids [1000];
 - ENVD_WORKDIR: where sessions and services start [the user's home];
 - ENVD_OWN: directories, one a line, that are to belong to the user;
-- ENVD_LISTEN, ENVD_SSH_PORT, ENVD_JUPYTER_PORT: where sshd and Jupyter listen;
+- ENVD_LISTEN, ENVD_SSH_PORT: where sshd listens; ENVD_JUPYTER_LISTEN, ENVD_JUPYTER_PORT: Jupyter;
 - JUPYTER_TOKEN: Jupyter's own variable; without one it makes up a token.
 
 Formats: sshd_config(5), sudoers(5), s6-svscan(1), servicedir.
@@ -154,7 +154,7 @@ exec /usr/sbin/sshd -D -e -f /etc/envd/sshd_config -p "${{ENVD_SSH_PORT:-{SSH_PO
 """
 
 _JUPYTER = """\
-exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_LISTEN:-0.0.0.0}" \\
+exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_JUPYTER_LISTEN:-0.0.0.0}" \\
     --port="${ENVD_JUPYTER_PORT:-%d}" --ServerApp.port_retries=0 --ServerApp.root_dir="$ENVD_WORKDIR"
 """
 

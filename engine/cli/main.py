@@ -20,6 +20,13 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 # command -> (module, attribute, one-line help shown by `envd --help`)
 COMMANDS = {
     "build": ("engine.cli.build", "build", "Build the image of a build.envd."),
+    "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
+    "run": ("engine.cli.run", "run", "Run a development image that is there."),
+    "exec": ("engine.cli.exec", "execute", "Run a command in a development environment."),
+    "destroy": ("engine.cli.destroy", "destroy", "Remove a development environment."),
+    "pause": ("engine.cli.pause", "pause", "Freeze a development environment."),
+    "resume": ("engine.cli.pause", "resume", "Let a paused or stopped environment run again."),
+    "envs": ("engine.cli.envs", "envs", "List development environments."),
     "lock": ("engine.cli.lock", "lock", "Resolve a build.envd into envd.lock."),
     "parse": ("engine.cli.parse", "parse", "Print the environment that a build.envd asks for."),
     "graph": ("engine.cli.graph", "graph", "Print the plan: its derivations and their inputs."),
@@ -78,7 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "_ENVD_COMPLETE" in os.environ:
         import engine.cli.shells  # noqa: F401 (registers our way with bash)
     try:
-        cli.main(args=argv, prog_name="envd", standalone_mode=False)
+        # click.exceptions.Exit comes back as its status
+        if isinstance(code := cli.main(args=argv, prog_name="envd", standalone_mode=False), int):
+            sys.exit(code)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,0 +1,174 @@
+"""What `envd up` and `envd run` have in common: options of a development environment, what is
+said of a started one, and attaching to it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from engine.errors import DockerError
+
+if TYPE_CHECKING:
+    from engine.docker.start import Started
+    from engine.docker.wanted import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]
+    """A time: seconds, or as Go writes it ("30s", "1m30s", "500ms"). Gives seconds."""
+
+    name = "duration"
+    _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # noqa: RUF012
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        text = f"{value}s" if re.fullmatch(r"[\d.]+", value) else value
+        try:
+            parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)
+            if not parts or "".join(n + u for n, u in parts) != text:
+                raise ValueError
+            return sum(float(n) * self._UNITS[u] for n, u in parts)
+        except ValueError:
+            self.fail(f"'{value}' is no time such as 30s or 1m30s", param, ctx)
+
+
+def environment_options(function: F) -> F:
+    """What the container is to be, beyond what the spec says."""
+    options = (
+        click.option("--name", "-n", metavar="NAME", help="The environment's name [default: PROJECT]."),
+        click.option(
+            "-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
+            help="Mount a directory of the host, also several times.",
+        ),
+        click.option(
+            "-e", "--env", "environ", multiple=True, metavar="NAME[=VALUE]",
+            help="Set an environment variable, also several times.",
+        ),
+        click.option("--detach", is_flag=True, help="Do not attach to it."),
+        click.option(
+            "--gpus", "--gpu", "--gpu-set", "gpus", metavar="COUNT|all|device=0,1", default="",
+            help="GPUs [default: what the spec asks for].",
+        ),
+        click.option("--no-gpu", is_flag=True, help="Without GPUs, whatever the spec says."),
+        click.option(
+            "--shm-size", type=click.IntRange(1, 1 << 24), metavar="MB",
+            help="Shared memory in megabytes [default: config.shm_size, else 2048].",
+        ),
+        click.option(
+            "--cpus", "--cpu", "cpus", type=click.FloatRange(0.01, 4096), metavar="COUNT",
+            help="How many cores it may use, such as 0.5.",
+        ),
+        click.option("--cpu-set", default="", metavar="LIST", help="Which cores: 0-3 or 1,3."),
+        click.option("--memory", default="", metavar="SIZE", help="Memory, such as 512m or 2g."),
+        click.option(
+            "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+            help="Where its ssh server listens.",
+        ),
+        click.option(
+            "--timeout", type=Duration(), default="30s", show_default=True,
+            help="How long it may take until the ssh server answers.",
+        ),
+        click.option(
+            "-k", "--private-key", metavar="FILE", help="Enter with this key [default: envd's own]."
+        ),
+        click.option(
+            "--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def which_options(function: F) -> F:
+    """-e NAME or -p DIR: which environment."""
+    function = click.option(
+        "-p", "--path", metavar="DIR", help="The project's directory [default: this one]."
+    )(function)
+    return click.option(
+        "-e", "--env", "--name", "-n", "name", metavar="NAME",
+        help="The environment [default: PROJECT].",
+    )(function)
+
+
+def start(
+    image: str, options: Options, *, detach: bool, timeout: float, force: bool, progress: str,
+    private_key: str | None, public_key: str | None,
+) -> None:
+    """Start an environment, say where it is, and attach to it unless `detach`."""
+    from engine.docker import start as starting
+    from engine.docker.keys import keys
+    from engine.progress import open_sink
+
+    pair = keys(private_key, public_key)
+    client = starting.local_engine()
+    with open_sink(progress) as emit:
+        started = starting.start(
+            client, image, options, pair, emit, force=force, timeout=timeout
+        )
+    _tell(started)
+    if not detach:
+        attach(started.found.name)
+
+
+def _tell(started: Started) -> None:
+    from engine.docker import environments, ssh_config
+
+    found = started.found
+    how = "is up already" if started.reused else "is up"
+    rows = [("ssh", f"ssh {ssh_config.host(found.name)}")]
+    if found.jupyter:
+        rows.append(("jupyter", found.jupyter))
+    rows += [
+        (p.service, f"{p.address}:{p.host}") for p in found.ports if p.service not in ("ssh", "jupyter")
+    ]
+    rows.append(("project", found.labels[environments.WORKDIR]))
+    width = max(len(name) for name, _ in rows)
+    click.echo(f"{found.name} {how}")
+    for name, text in rows:
+        click.echo(f"  {name:<{width}}  {text}")
+
+
+def attach(name: str) -> NoReturn:
+    """Become an ssh client in the environment."""
+    import pwd
+    import sys
+    from pathlib import Path
+
+    from engine.docker import ssh_config
+
+    command = ["ssh", "-t" if sys.stdin.isatty() else "-T"]
+    if Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir):
+        # ssh does not look at HOME
+        command += ["-F", str(ssh_config.path())]
+    sys.stdout.flush()
+    try:
+        os.execvp("ssh", [*command, ssh_config.host(name)])
+    except FileNotFoundError:
+        raise DockerError(
+            f"{name} is up, but there is no ssh to attach with; install openssh-client, or run "
+            f"commands with `envd exec --name {name}`"
+        ) from None
+
+
+def name_of(path: str | None, name: str | None) -> str:
+    """The environment that `--name` or `-p` mean. Raises UsageError when both are given."""
+    from engine import locate
+    from engine.errors import UsageError
+
+    if name and path:
+        raise UsageError("--name and --path exclude each other")
+    return name or environment_name(locate.image_name(os.path.realpath(path or ".")))
+
+
+def environment_name(project: str) -> str:
+    """The name of a project's environment: Docker wants two characters or more."""
+    return project if len(project) > 1 else f"{project}-envd"

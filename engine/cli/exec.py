@@ -1,0 +1,51 @@
+"""`envd exec`."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.environment import name_of
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-n", "--name", metavar="NAME", help="The environment [default: PROJECT].")
+@click.option("-p", "--path", metavar="DIR", help="The project's directory [default: this one].")
+@click.option("-f", "--from", "file", metavar="FILE[:FUNC]", hidden=True)
+@click.option("-c", "--command", metavar="NAME", help="A command that runtime.command names.")
+@click.option("-r", "--raw", metavar="TEXT", help="A command line for the environment's shell.")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED)
+def execute(
+    name: str | None,
+    path: str | None,
+    file: str | None,
+    command: str | None,
+    raw: str | None,
+    argv: tuple[str, ...],
+) -> None:
+    """Run a command in an environment: one that the spec names, a command line, or ARGV.
+
+    It runs as the environment's user in the project's directory; its exit status is ours.
+    """
+    from difflib import get_close_matches
+
+    from engine.docker import environments
+    from engine.docker import execute as executing
+    from engine.docker.client import connect
+    from engine.errors import UsageError
+
+    if sum((command is not None, raw is not None, bool(argv))) != 1:
+        raise UsageError("give one of --command NAME, --raw TEXT, or a command after the options")
+    client = connect()
+    found = environments.get(client, name_of(path, name))
+    if command is not None:
+        commands = found.runtime.get("commands", {})
+        if command not in commands:
+            close = get_close_matches(command, commands, n=1)
+            known = f"known: {', '.join(commands)}" if commands else "the spec names none"
+            hint = f"did you mean '{close[0]}'?" if close else known
+            raise UsageError(f"no command '{command}' in {found.name}; {hint}")
+        raw = commands[command]
+    if raw is not None:
+        argv = (executing.shell_of(found), "-c", raw)
+    code = executing.execute(client, found, argv)
+    raise click.exceptions.Exit(code)

@@ -1,0 +1,33 @@
+"""`envd pause` and `envd resume`."""
+
+from __future__ import annotations
+
+import click
+
+from engine.cli.environment import name_of, which_options
+
+
+@click.command()
+@which_options
+def pause(name: str | None, path: str | None) -> None:
+    """Freeze an environment: it keeps its memory and uses no CPU."""
+    from engine.docker import environments
+    from engine.docker.client import connect
+
+    client = connect()
+    found = environments.get(client, name_of(path, name))
+    done = environments.pause(client, found)
+    click.echo(f"{found.name} is paused" + ("" if done else " already"))
+
+
+@click.command()
+@which_options
+def resume(name: str | None, path: str | None) -> None:
+    """Let a paused or stopped environment run again."""
+    from engine.docker import environments
+    from engine.docker.client import connect
+
+    client = connect()
+    found = environments.get(client, name_of(path, name))
+    done = environments.resume(client, found)
+    click.echo(f"{found.name} runs" + ("" if done else " already"))

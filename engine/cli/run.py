@@ -1,0 +1,46 @@
+"""`envd run`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from engine.cli.environment import environment_name, environment_options
+from engine.cli.environment import start as start_environment
+
+
+@click.command()
+@click.option("--image", metavar="IMAGE", help="A development image in Docker [default: PROJECT:dev].")
+@click.option("-p", "--path", metavar="DIR", help="The directory to bind [default: this one].")
+@environment_options
+@click.option("--force", is_flag=True, help="Replace an environment that differs.")
+def run(
+    image: str | None,
+    path: str | None,
+    name: str | None,
+    detach: bool,
+    timeout: float,
+    private_key: str | None,
+    public_key: str | None,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Run a development image that is there, without building, and attach to it."""
+    from pathlib import Path
+
+    from engine import locate
+    from engine.docker.wanted import Options
+    from engine.errors import UsageError
+
+    directory = Path(path or ".")
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: not a directory; give the project's with -p")
+    directory = directory.resolve()
+    project = locate.image_name(str(directory))
+    start_environment(
+        image or f"{project}:dev",
+        Options(project=directory, name=name or environment_name(project), **options),
+        detach=detach, timeout=timeout, force=force, progress="auto", private_key=private_key,
+        public_key=public_key,
+    )

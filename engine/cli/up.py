@@ -1,0 +1,75 @@
+"""`envd up`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import click
+
+from engine.cli.environment import environment_name, environment_options
+from engine.cli.environment import start as start_environment
+from engine.cli.options import image_options, project_options
+
+
+@click.command()
+@project_options
+@click.option("-t", "--tag", metavar="NAME[:TAG]", help="The image's name [default: PROJECT:dev].")
+@environment_options
+@click.option("--force", is_flag=True, help="Replace an environment that differs.")
+@image_options
+@click.option(
+    "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
+    help="How progress is shown.",
+)
+@click.option("--locked", is_flag=True, help="Refuse to make or change the lock.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Builders at once [default: cores].")
+def up(
+    file: str | None,
+    path: str | None,
+    tag: str | None,
+    name: str | None,
+    detach: bool,
+    timeout: float,
+    private_key: str | None,
+    public_key: str | None,
+    force: bool,
+    progress: str,
+    locked: bool,
+    jobs: int | None,
+    **options: Any,
+) -> None:
+    """Build the development image of a build.envd, run it, and attach to it.
+
+    The project is bound to /home/envd/PROJECT, files in it stay yours, and `ssh NAME.envd` leads
+    there. Ends with ssh's exit status; the environment goes on until `envd destroy`.
+    """
+    from engine.docker.reference import image_tag
+    from engine.docker.start import local_engine
+    from engine.docker.wanted import Options
+    from engine.project import find
+
+    project = find(file, path)
+    tag = image_tag(tag or f"{project.name}:dev")
+    wanted = Options(
+        project=project.directory, name=name or environment_name(project.name), **options
+    )
+    local_engine()  # before the work of building
+    # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
+    command = [sys.executable, "-P", "-m", "engine.cli.entry", "build", "--dev", "--tag", tag,
+               "--progress", progress]
+    command += ["--from", file] if file else []
+    command += ["--path", path] if path else []
+    command += ["--locked"] if locked else []
+    command += ["--jobs", str(jobs)] if jobs else []
+    try:
+        built = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    except KeyboardInterrupt:
+        raise click.Abort from None  # it was interrupted too
+    if built.returncode != 0:
+        raise click.exceptions.Exit(built.returncode)
+    start_environment(
+        tag, wanted, detach=detach, timeout=timeout, force=force, progress=progress,
+        private_key=private_key, public_key=public_key,
+    )

@@ -1,0 +1,156 @@
+"""Development environments as the engine has them. All that is known of one is on its container:
+there are no state files that could disagree with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from engine.build.dev import LABEL
+from engine.docker.ports import Port
+from engine.errors import DockerError
+
+if TYPE_CHECKING:
+    import docker
+
+# Labels of a container.
+NAME = "io.envd.name"
+PROJECT = "io.envd.project"
+TAG = "io.envd.tag"
+PORTS = "io.envd.ports"
+TOKEN = "io.envd.token"
+FACTS = "io.envd.facts"
+WORKDIR = "io.envd.workdir"
+
+
+@dataclass(frozen=True)
+class Found:
+    """An environment. `status` is Docker's: "running", "paused", "exited", "created", …"""
+
+    id: str
+    name: str
+    status: str
+    labels: Mapping[str, str]
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        return tuple(Port(*row) for row in json.loads(self.labels.get(PORTS, "[]")))
+
+    @property
+    def ssh(self) -> Port:
+        """Where its sshd is."""
+        return self.ports[0]
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts that it was made from."""
+        found = json.loads(self.labels.get(FACTS, "{}"))
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def runtime(self) -> dict[str, Any]:
+        """What its image says of it."""
+        found = json.loads(self.labels.get(LABEL, "{}"))
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def jupyter(self) -> str:
+        """The address of its Jupyter with the token, or "" when it has none."""
+        port = next((p for p in self.ports if p.service == "jupyter"), None)
+        if port is None:
+            return ""
+        return f"http://{port.address}:{port.host}/lab?token={self.labels.get(TOKEN, '')}"
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Errors of the engine and of the way to it as DockerError."""
+    import requests
+    from docker.errors import APIError, DockerException
+
+    try:
+        yield
+    except APIError as error:
+        raise DockerError(f"{what}: {error.explanation or error}") from error
+    except (DockerException, requests.RequestException) as error:
+        raise DockerError(f"{what}: {error}") from error
+
+
+def every(client: docker.APIClient) -> list[Found]:
+    """All environments, by name."""
+    with explained("cannot list the environments"):
+        rows = client.containers(all=True, filters={"label": NAME})
+    found = [Found(r["Id"], r["Labels"][NAME], r["State"], r["Labels"]) for r in rows]
+    return sorted(found, key=lambda f: f.name)
+
+
+def find(client: docker.APIClient, name: str) -> Found | None:
+    """The environment of that name, or None. Raises DockerError when the name is another
+    container's."""
+    from docker.errors import NotFound
+
+    with explained(f"cannot look for '{name}'"):
+        try:
+            row = client.inspect_container(name)
+        except NotFound:
+            return None
+    labels = row["Config"].get("Labels") or {}
+    if labels.get(NAME) != row["Name"].lstrip("/"):
+        raise DockerError(
+            f"a container named '{name}' is there that envd did not make; remove it, or give "
+            "another name with --name"
+        )
+    return Found(row["Id"], labels[NAME], row["State"]["Status"], labels)
+
+
+def get(client: docker.APIClient, name: str) -> Found:
+    """The environment of that name. Raises DockerError when there is none."""
+    found = find(client, name)
+    if found is None:
+        close = get_close_matches(name, [f.name for f in every(client)], n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "`envd envs list` shows what there is"
+        raise DockerError(f"no environment '{name}'; {hint}")
+    return found
+
+
+def remove(client: docker.APIClient, found: Found) -> None:
+    """Remove its container and the volumes without a name that were made for it."""
+    from docker.errors import NotFound
+
+    with explained(f"cannot remove {found.name}"):
+        try:
+            client.remove_container(found.id, v=True, force=True)
+        except NotFound:
+            return
+
+
+def pause(client: docker.APIClient, found: Found) -> bool:
+    """Freeze its processes; False when they are frozen already."""
+    if found.status == "paused":
+        return False
+    with explained(f"cannot pause {found.name}"):
+        client.pause(found.id)
+    return True
+
+
+def resume(client: docker.APIClient, found: Found) -> bool:
+    """Let it run again, whether it was paused or stopped; False when it runs already."""
+    if found.status == "running":
+        return False
+    with explained(f"cannot resume {found.name}"):
+        if found.status == "paused":
+            client.unpause(found.id)
+        else:
+            client.start(found.id)
+    return True
+
+
+def log_tail(client: docker.APIClient, identity: str, lines: int = 20) -> str:
+    """The last lines that its services wrote."""
+    with explained("cannot read the log"):
+        text: bytes = client.logs(identity, tail=lines)
+    return text.decode("utf-8", "replace").rstrip()

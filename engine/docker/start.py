@@ -1,0 +1,292 @@
+"""Starting a development environment: its container is made, waited for, and entered in the ssh
+config; or nothing is left of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+import socket
+import tarfile
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from engine.build.dev import AUTHORIZED_KEYS, HOST_KEY
+from engine.build.services import ENTRY
+from engine.docker import environments, ports, ssh_config
+from engine.docker.client import connect
+from engine.docker.environments import Found, explained
+from engine.docker.keys import Keys
+from engine.docker.wanted import (
+    LOOPBACK,
+    Options,
+    Wanted,
+    device_requests,
+    differences,
+    make_sources,
+    runtime_of,
+    wanted,
+)
+from engine.errors import DockerError
+from engine.events import Event, Sink
+
+if TYPE_CHECKING:
+    import docker
+
+_PATIENCE = 60  # seconds that the engine may take to stop or remove something
+
+
+@dataclass(frozen=True)
+class Started:
+    """A running environment, and whether it ran before."""
+
+    found: Found
+    reused: bool
+
+
+def local_engine() -> docker.APIClient:
+    """A client of this machine's engine. Raises DockerError when none answers, or when it is
+    another machine's, which has neither the project's directory nor our ports."""
+    from urllib.parse import urlsplit
+
+    from engine.docker import probe
+
+    address = urlsplit(probe.host())
+    if address.scheme == "ssh" or (
+        address.scheme != "unix" and address.hostname not in ("localhost", LOOPBACK, "::1")
+    ):
+        raise DockerError(
+            f"the Docker engine at {probe.host()} is another machine's: it cannot bind the "
+            "project's directory; run envd there"
+        )
+    return connect(_PATIENCE)
+
+
+def start(
+    client: docker.APIClient, image: str, options: Options, keys: Keys, emit: Sink, *,
+    force: bool, timeout: float,
+) -> Started:
+    """Start the environment of `image` (a tag or an ID) as `options` say.
+
+    An unchanged one is used again; one that differs is replaced with `force`. `timeout` is in
+    seconds, until sshd answers. Raises UsageError, DockerError.
+    """
+    from docker.errors import ImageNotFound
+
+    with explained(f"cannot look at the image {image}"):
+        try:
+            row = client.inspect_image(image)  # type: ignore[no-untyped-call]
+        except ImageNotFound:
+            raise DockerError(f"no image '{image}' in Docker; make one with `envd up`") from None
+        gpus = "nvidia" in client.info().get("Runtimes", {})
+        bridged = any(n["Driver"] == "bridge" for n in client.networks(names=["bridge"]))
+    runtime = runtime_of(row["Config"].get("Labels") or {}, image)
+    user = (os.getuid(), os.getgid())
+    want = _without_missing_gpus(wanted(row["Id"], runtime, options, user), gpus, emit)
+    found = environments.find(client, want.name)
+    if found is not None:
+        if found.facts.get("project") != want.project:
+            raise DockerError(
+                f"the environment '{want.name}' is of {found.facts.get('project')}; give another "
+                f"name with --name, or `envd destroy --name {want.name}`"
+            )
+        different = differences(found.facts, want.facts)
+        if not different:
+            return _again(client, found, keys, timeout)
+        if not force:
+            raise DockerError(
+                f"the environment '{want.name}' is there, but with different {_and(different)}; "
+                "replace it with --force, or give another name with --name"
+            )
+        emit(Event("message", want.name, text=f"replaced for different {_and(different)}"))
+        environments.remove(client, found)
+    try:
+        return _create(client, want, image, keys, timeout, bridged=bridged, emit=emit)
+    except BaseException:
+        if found is not None:
+            ssh_config.remove(want.name)
+        raise
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
+    if not want.gpus or available:
+        return want
+    reason = "the Docker engine has no nvidia runtime"
+    if want.gpus_asked:
+        raise DockerError(f"--gpus {want.gpus}: {reason}; install nvidia-container-toolkit")
+    emit(
+        Event("message", want.name, text=f"without GPUs: {reason}; install "
+              "nvidia-container-toolkit, or say --no-gpu")
+    )
+    from dataclasses import replace
+
+    return replace(want, gpus="")
+
+
+def _again(client: docker.APIClient, found: Found, keys: Keys, timeout: float) -> Started:
+    running = not environments.resume(client, found)
+    _authorize(client, found.id, keys)
+    _wait(client, found.id, found.ssh, timeout)
+    _enter(client, found, keys)
+    return Started(environments.get(client, found.name), running)
+
+
+def _create(
+    client: docker.APIClient, want: Wanted, image: str, keys: Keys, timeout: float, *,
+    bridged: bool, emit: Sink,
+) -> Started:
+    make_sources(want.mounts)
+    chosen = ports.choose(want, bridged=bridged)
+    if not bridged:
+        for exposed in want.exposed:
+            if exposed.host_port in (0, exposed.port):
+                continue
+            emit(Event("message", want.name, text=f"{exposed.service} is at port {exposed.port}, "
+                       f"not {exposed.host_port}: without a bridge the host's network is shared"))
+    token = want.token or secrets.token_hex(24)
+    identity = ""
+    try:
+        with explained(f"cannot start {want.name}"):
+            body = _config(want, image, chosen, token, bridged=bridged)
+            made = client.create_container_from_config(body, want.name)  # type: ignore[no-untyped-call]
+            identity = str(made["Id"])
+            _authorize(client, identity, keys)
+            client.start(identity)
+        _wait(client, identity, chosen[0], timeout)
+        found = environments.get(client, want.name)
+        _enter(client, found, keys)
+        with explained(f"cannot start {want.name}"):
+            # From now on it comes back with the engine; before, it would hide that it fails.
+            client.update_container(
+                identity, restart_policy={"Name": "unless-stopped"}  # type: ignore[arg-type]
+            )
+    except BaseException:
+        if identity:
+            environments.remove(client, Found(identity, want.name, "", {}))
+            ssh_config.remove(want.name)
+        raise
+    return Started(found, False)
+
+
+def _config(
+    want: Wanted, image: str, chosen: tuple[ports.Port, ...],
+    token: str, *, bridged: bool,
+) -> dict[str, Any]:
+    """The body of the engine's ContainerCreate."""
+    by_service = {p.service: p for p in chosen}
+    variables = {"ENVD_WORKDIR": want.workdir, "ENVD_OWN": "\n".join(want.owned)}
+    if want.user is not None:
+        variables |= {"ENVD_UID": str(want.user[0]), "ENVD_GID": str(want.user[1])}
+    if want.jupyter:
+        variables |= {
+            "JUPYTER_TOKEN": token, "ENVD_JUPYTER_PORT": str(by_service["jupyter"].container),
+        }
+    host: dict[str, Any] = {
+        "Mounts": [
+            {"Type": m.kind, "Source": m.source, "Target": m.target, "ReadOnly": m.read_only}
+            for m in want.mounts
+        ],
+        "ShmSize": want.shm_size << 20,
+    }
+    if bridged:
+        host["PortBindings"] = {
+            f"{p.container}/tcp": [{"HostIp": p.listen, "HostPort": str(p.host)}] for p in chosen
+        }
+    else:
+        host["NetworkMode"] = "host"
+        variables |= {
+            "ENVD_LISTEN": by_service["ssh"].listen, "ENVD_SSH_PORT": str(chosen[0].container),
+            "ENVD_JUPYTER_LISTEN": LOOPBACK,
+        }
+    if want.cpus:
+        host["NanoCpus"] = int(want.cpus * 1e9)
+    if want.cpu_set:
+        host["CpusetCpus"] = want.cpu_set
+    if want.memory:
+        host["Memory"] = want.memory
+    if requests := device_requests(want.gpus):
+        host["DeviceRequests"] = requests
+    labels = {
+        environments.NAME: want.name,
+        environments.PROJECT: want.project,
+        environments.TAG: image,
+        environments.WORKDIR: want.workdir,
+        environments.PORTS: json.dumps([[p.service, p.container, p.listen, p.host] for p in chosen]),
+        environments.FACTS: json.dumps(want.facts, sort_keys=True),
+    }
+    if want.jupyter:
+        labels[environments.TOKEN] = token
+    config = {
+        "Image": want.image,
+        # Whatever config.entrypoint says: that is for the image as an application.
+        "Entrypoint": [ENTRY],
+        "Cmd": [],
+        "WorkingDir": want.workdir,
+        "Env": [*(f"{k}={v}" for k, v in variables.items()), *want.environ],
+        "Labels": labels,
+        "HostConfig": host,
+    }
+    if bridged:
+        config["Hostname"] = want.name[:63].strip("-._").replace("_", "-")
+        config["ExposedPorts"] = {f"{p.container}/tcp": {} for p in chosen}
+    return config
+
+
+def _authorize(client: docker.APIClient, identity: str, keys: Keys) -> None:
+    """Let these keys in. Through the engine: so they are in no environment variable."""
+    text = "".join(f"{line}\n" for line in dict.fromkeys(keys.public)).encode()
+    directory, _, name = AUTHORIZED_KEYS.rpartition("/")
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(text), 0o644
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(text))
+    with explained("cannot write the authorized keys"):
+        client.put_archive(identity, directory, data.getvalue())
+
+
+def _wait(client: docker.APIClient, identity: str, port: ports.Port, timeout: float) -> None:
+    """Wait until sshd answers. Raises DockerError with the log's end."""
+    end = time.monotonic() + timeout
+    while not _answers(port):
+        with explained("cannot look at the container"):
+            state = client.inspect_container(identity)["State"]
+        if not state["Running"]:
+            why = f"the container ended with exit status {state['ExitCode']}"
+        elif time.monotonic() > end:
+            why = f"no ssh server answers after {timeout:g} s (--timeout)"
+        else:
+            time.sleep(0.1)
+            continue
+        tail = environments.log_tail(client, identity)
+        log = f"; its log:\n{tail}" if tail else ""
+        raise DockerError(f"the environment did not start: {why}{log}")
+
+
+def _answers(port: ports.Port) -> bool:
+    # Its greeting, not the connection alone: Docker's proxy listens before sshd does.
+    try:
+        with socket.create_connection((port.address, port.host), timeout=2) as connection:
+            return connection.recv(8).startswith(b"SSH-2.0")
+    except OSError:
+        return False
+
+
+def _enter(client: docker.APIClient, found: Found, keys: Keys) -> None:
+    """Write the ssh config, with the host key that the engine gives us: no first use to trust."""
+    with explained("cannot read the host key"):
+        stream, _ = client.get_archive(found.id, f"{HOST_KEY}.pub")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
+            file = archive.extractfile(HOST_KEY.rpartition("/")[2] + ".pub")
+            assert file is not None
+            line = file.read().decode("ascii").split()
+    port = found.ssh
+    ssh_config.add(
+        ssh_config.Entry(found.name, port.address, port.host, keys.private, " ".join(line[:2]))
+    )
