@@ -2,82 +2,65 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import cmp_to_key
+from itertools import islice
 from typing import Any
 
+from grammar.arguments import REQUIRED, bound, integer, positional, string
+from grammar.limits import MAX_BITS, MAX_LENGTH
 from grammar.methods import methods_of, pairs_of
+from grammar.printing import brief, display, represent
+from grammar.set_methods import table_of
+from grammar.strings import code_point
+from grammar.text import View, from_digits, length, replaced, utf16
 from grammar.values import (
-    MAX_LENGTH,
     Builtin,
     Call,
+    Dict,
+    List,
     Module,
+    Set,
     Value,
     ValueProblem,
-    checked,
-    display,
+    compare,
+    elements,
     iterable,
-    keyed,
-    less,
-    represent,
     truth,
     type_name,
 )
 
-REQUIRED = object()
-
-
-def bound(name: str, call: Call, *parameters: tuple[str, Any]) -> list[Value]:
-    """The arguments of a builtin with `parameters` (name, default). Raises ValueProblem."""
-    if len(call.arguments) > len(parameters):
-        raise ValueProblem(
-            f"{name}() takes at most {len(parameters)} arguments, not {len(call.arguments)}"
-        )
-    values = dict(zip((p for p, _ in parameters), call.arguments, strict=False))
-    for key, value in call.named.items():
-        if key not in (p for p, _ in parameters) or key.startswith("_"):
-            raise ValueProblem(f"{name}() has no parameter '{key}'")
-        if key in values:
-            raise ValueProblem(f"{name}() gets '{key}' twice")
-        values[key] = value
-    made = []
-    for parameter, default in parameters:
-        if parameter not in values and default is REQUIRED:
-            raise ValueProblem(f"{name}() lacks an argument")
-        made.append(values.get(parameter, default))
-    return made
+_Run = Callable[[Any, Call], Value]
 
 
 def _length(_: Any, call: Call) -> Value:
-    (value,) = bound("len", call, ("_x", REQUIRED))
-    if isinstance(value, str | bytes | list | tuple | dict | range):
-        return len(value)
-    raise ValueProblem(f"{type_name(value)} has no length")
-
-
-def _whole(value: Value, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueProblem(f"{what} is an int, not {type_name(value)}")
-    return value
+    (value,) = positional("len", call, 1, 1)
+    if isinstance(value, str):
+        return length(value)
+    if isinstance(value, bytes | list | tuple | dict | range | Set | View):
+        try:
+            return len(value)
+        except OverflowError:
+            raise ValueProblem("len: a range too long") from None
+    raise ValueProblem(f"len: value of type {type_name(value)} has no len")
 
 
 def _range(_: Any, call: Call) -> Value:
-    a, b, c = bound("range", call, ("_a", REQUIRED), ("_b", None), ("_c", 1))
-    if b is None:
-        a, b = 0, a
-    if _whole(c, "range's step") == 0:
-        raise ValueProblem("range's step cannot be 0")
-    made = range(_whole(a, "range's start"), _whole(b, "range's end"), c)
+    args = positional("range", call, 1, 3)
+    names = ("stop",) if len(args) == 1 else ("start", "stop", "step")
+    bounds = [integer("range", value, name) for name, value in zip(names, args, strict=False)]
+    if any(bound.bit_length() > 100 for bound in bounds):
+        raise ValueProblem("range: an int out of its range")
+    if len(bounds) == 3 and bounds[2] == 0:
+        raise ValueProblem("range: step argument must not be zero")
+    made = range(*bounds)
     try:
         len(made)
     except OverflowError:
-        raise ValueProblem("a range too long") from None
+        raise ValueProblem("range: too many elements") from None
     return made
-
-
-def _compare(a: Value, b: Value) -> int:
-    return -1 if less(a, b) else 1 if less(b, a) else 0
 
 
 def _key(interpreter: Any, function: Value, call: Call) -> Callable[[Value], Value]:
@@ -88,220 +71,299 @@ def _key(interpreter: Any, function: Value, call: Call) -> Callable[[Value], Val
 
 def _sorted(interpreter: Any, call: Call) -> Value:
     items, function, descending = bound(
-        "sorted", call, ("_x", REQUIRED), ("key", None), ("reverse", False)
+        "sorted", call, ("_iterable", REQUIRED), ("key", None), ("reverse", False)
     )
     key = _key(interpreter, function, call)
-    decorated: list[tuple[Value, Value]] = [(key(x), x) for x in iterable(items)]
+    found = elements(items, interpreter.meter)
+    interpreter.meter.elements("list", len(found), 100)
+    decorated = [(key(x), x) for x in found]
 
-    def compare(a: tuple[Value, Value], b: tuple[Value, Value]) -> int:
-        return _compare(a[0], b[0])
+    def order(a: tuple[Value, Value], b: tuple[Value, Value]) -> int:
+        interpreter.meter.work(1)
+        return compare(a[0], b[0], interpreter.meter)
 
-    decorated.sort(key=cmp_to_key(compare), reverse=truth(descending))
-    return [x for _, x in decorated]
+    decorated.sort(key=cmp_to_key(order), reverse=truth(descending))
+    return List(x for _, x in decorated)
 
 
-def _extreme(name: str, sign: int) -> Callable[[Any, Call], Value]:
+def _extreme(name: str, sign: int) -> _Run:
     def run(interpreter: Any, call: Call) -> Value:
-        function = call.named.get("key")
         for other in call.named:
             if other != "key":
-                raise ValueProblem(f"{name}() has no parameter '{other}'")
-        items = list(iterable(call.arguments[0]) if len(call.arguments) == 1 else call.arguments)
+                raise ValueProblem(f"{name}: unexpected keyword argument '{other}'")
+        if not call.arguments:
+            raise ValueProblem(f"{name}: got 0 arguments, want at least 1")
+        single = len(call.arguments) == 1
+        items = elements(call.arguments[0] if single else call.arguments, interpreter.meter)
         if not items:
-            raise ValueProblem(f"{name}() of nothing")
-        key = _key(interpreter, function, call)
+            raise ValueProblem(f"{name}: empty sequence")
+        key = _key(interpreter, call.named.get("key"), call)
         best, rank = items[0], key(items[0])
-        for item in items[1:]:
+        for item in islice(items, 1, None):
+            interpreter.meter.work(1)
             other_rank = key(item)
-            if sign * _compare(other_rank, rank) > 0:
+            if sign * compare(other_rank, rank, interpreter.meter) > 0:
                 best, rank = item, other_rank
         return best
 
     return run
 
 
-def _integer(_: Any, call: Call) -> Value:
-    value, base = bound("int", call, ("_x", REQUIRED), ("base", None))
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_PREFIXES = {"0b": 2, "0o": 8, "0x": 16}
+
+
+def _integer(interpreter: Any, call: Call) -> Value:
+    value, base = bound("int", call, ("_x", REQUIRED), ("base", REQUIRED)) \
+        if len(call.arguments) + len(call.named) > 1 \
+        else [*bound("int", call, ("_x", REQUIRED)), None]
     if isinstance(value, str):
-        text = value.strip().lower()
-        radix = 10 if base is None else _whole(base, "the base")
+        radix = 10 if base is None else integer("int", base, "base")
         if radix != 0 and not 2 <= radix <= 36:
-            raise ValueProblem("the base is 0 or from 2 to 36")
-        if "_" in text or text != value.lower() or len(text) > 4000:
-            raise ValueProblem(f"{represent(value)} is no int")
-        try:
-            return int(text, radix)
-        except ValueError:
-            raise ValueProblem(f"{represent(value)} is no int in base {radix}") from None
+            raise ValueProblem("int: invalid base: it is 0 or from 2 to 36")
+        interpreter.meter.quadratic(len(value) * 4, len(value) * 4)
+        return _parsed(value, radix)
     if base is not None:
-        raise ValueProblem("a base is for strings only")
-    if isinstance(value, bool | int | float):
-        try:
-            return int(value)
-        except (OverflowError, ValueError):
-            raise ValueProblem(f"{represent(value)} is no int") from None
-    raise ValueProblem(f"{type_name(value)} cannot become an int")
+        raise ValueProblem("int: can't convert non-string with explicit base")
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueProblem(f"int: cannot convert float {represent(value)} to integer")
+        return int(value)
+    raise ValueProblem(f"int: got {type_name(value)}, want string, number or bool")
+
+
+def _parsed(text: str, base: int) -> int:
+    problem = ValueProblem(f"int: invalid literal with base {base}: {brief(text)}")
+    negative = text[:1] == "-"
+    digits = (text[1:] if text[:1] in ("+", "-") else text).lower()
+    if _PREFIXES.get(digits[:2]) in ((base,) if base else _PREFIXES.values()):
+        base, digits = _PREFIXES[digits[:2]], digits[2:]
+    elif base == 0:
+        if len(digits) > 1 and digits[0] == "0":
+            raise problem
+        base = 10
+    if not digits or not set(digits) <= set(_DIGITS[:base]):
+        raise problem
+    if len(digits) * (base.bit_length() - 1) > MAX_BITS:
+        raise ValueProblem(f"an int of more than {MAX_BITS} bits")
+    made = from_digits(digits, base)
+    return -made if negative else made
+
+
+_INFINITE = ("inf", "infinity", "nan")
 
 
 def _float(_: Any, call: Call) -> Value:
-    (value,) = bound("float", call, ("_x", 0.0))
+    (value,) = positional("float", call, 0, 1) or (0.0,)
     if isinstance(value, str):
+        bare = value[1:] if value[:1] in ("+", "-") else value
+        problem = ValueProblem(f"float: invalid float literal: {brief(value)}")
+        if bare.lower() not in _INFINITE and not set(bare) <= set("0123456789.eE+-"):
+            raise problem
         try:
-            if "_" in value:
-                raise ValueError
-            return float(value)
+            made = float(value)
         except ValueError:
-            raise ValueProblem(f"{represent(value)} is no float") from None
+            raise problem from None
+        if bare.lower() not in _INFINITE and not math.isfinite(made):
+            raise ValueProblem(f"float: floating-point number too large: {brief(value)}")
+        return made
     if isinstance(value, bool | int | float):
         try:
             return float(value)
         except OverflowError:
-            raise ValueProblem("an int too large for a float") from None
-    raise ValueProblem(f"{type_name(value)} cannot become a float")
+            raise ValueProblem("float: int too large to convert to float") from None
+    raise ValueProblem(f"float: got {type_name(value)}, want number, string or bool")
 
 
-def _dict(_: Any, call: Call) -> Value:
+def _dict(interpreter: Any, call: Call) -> Value:
     if len(call.arguments) > 1:
-        raise ValueProblem("dict() takes at most one positional argument")
-    made = dict(pairs_of(call.arguments[0])) if call.arguments else {}
-    made.update({keyed(k): v for k, v in call.named.items()})
+        raise ValueProblem(f"dict: got {len(call.arguments)} arguments, want at most 1")
+    made = Dict()
+    for argument in call.arguments:
+        made.update(pairs_of("dict", argument, interpreter.meter))
+    made.update(call.named)
     return made
 
 
-def _enumerate(_: Any, call: Call) -> Value:
-    items, start = bound("enumerate", call, ("_x", REQUIRED), ("start", 0))
-    return list(enumerate(iterable(items), _whole(start, "enumerate's start")))
+def _set(interpreter: Any, call: Call) -> Value:
+    (value,) = positional("set", call, 0, 1) or ((),)
+    return Set(dict(table_of(value, interpreter.meter)))
 
 
-def _zip(_: Any, call: Call) -> Value:
-    if call.named:
-        raise ValueProblem("zip() takes no keyword arguments")
-    return list(zip(*[iterable(x) for x in call.arguments], strict=False))
+def _enumerate(interpreter: Any, call: Call) -> Value:
+    items, start = bound("enumerate", call, ("_iterable", REQUIRED), ("start", 0))
+    first = integer("enumerate", start, "start")
+    found = elements(items, interpreter.meter)
+    interpreter.meter.elements("list", len(found), 100)
+    return List((first + number, item) for number, item in enumerate(found))
 
 
-def _fail(_: Any, call: Call) -> Value:
-    separator = str(call.named.get("sep", " "))
-    raise ValueProblem(separator.join(display(x) for x in call.arguments) or "fail()")
+def _zip(interpreter: Any, call: Call) -> Value:
+    args = positional("zip", call, 0, MAX_LENGTH)
+    sources = [iterable(x) for x in args]
+    number = min((len(x) for x in args), default=0)
+    interpreter.meter.elements("list", number, 60 + 8 * len(sources))
+    interpreter.meter.work(number * len(sources) >> 3)
+    return List(islice(zip(*sources, strict=False), number))
 
 
-def _print(_: Any, call: Call) -> Value:
-    separator = str(call.named.get("sep", " "))
-    print(separator.join(display(x) for x in call.arguments), file=sys.stderr)
+def _shown(call: Call, interpreter: Any, *special: str) -> list[str]:
+    texts = [display(x, interpreter.meter) for x in call.arguments]
+    return texts + [
+        f"{name}={display(x, interpreter.meter)}"
+        for name, x in call.named.items() if name not in special
+    ]
+
+
+def _fail(interpreter: Any, call: Call) -> Value:
+    separator = string("fail", call.named.get("sep", " "), "sep")
+    first = [display(call.named["msg"], interpreter.meter)] if "msg" in call.named else []
+    message = separator.join(first + _shown(call, interpreter, "sep", "msg"))
+    raise ValueProblem(f"fail: {message[:2000]}".rstrip())
+
+
+def _print(interpreter: Any, call: Call) -> Value:
+    separator = string("print", call.named.get("sep", " "), "sep")
+    text = replaced(separator.join(_shown(call, interpreter, "sep")))
+    interpreter.meter.bytes(16 * len(text))
+    print(text, file=sys.stderr)
+
+
+def attributes(value: Value) -> list[str]:
+    """The names that dir() lists."""
+    return sorted(value.members if isinstance(value, Module) else methods_of(value))
 
 
 def _hasattr(_: Any, call: Call) -> Value:
-    value, name = bound("hasattr", call, ("_x", REQUIRED), ("_name", REQUIRED))
-    members = value.members if isinstance(value, Module) else methods_of(value)
-    return isinstance(name, str) and name in members
+    value, name = positional("hasattr", call, 2, 2)
+    return string("hasattr", name, "name") in attributes(value)
 
 
 def _getattr(interpreter: Any, call: Call) -> Value:
-    value, name, default = bound(
-        "getattr", call, ("_x", REQUIRED), ("_name", REQUIRED), ("_default", REQUIRED)
-    ) if len(call.arguments) > 2 else [*bound("getattr", call, ("_x", REQUIRED),
-                                              ("_name", REQUIRED)), REQUIRED]
-    if not isinstance(name, str):
-        raise ValueProblem("getattr() wants a name as a string")
-    members = value.members if isinstance(value, Module) else methods_of(value)
-    if name not in members and default is not REQUIRED:
-        return default
+    value, name, *default = positional("getattr", call, 2, 3)
+    name = string("getattr", name, "name")
+    if default and name not in attributes(value):
+        return default[0]
     return interpreter.attribute(value, name, call.position)
 
 
 def _dir(_: Any, call: Call) -> Value:
-    (value,) = bound("dir", call, ("_x", REQUIRED))
-    return sorted(value.members if isinstance(value, Module) else methods_of(value))
+    (value,) = positional("dir", call, 1, 1)
+    return List(attributes(value))
 
 
-def _hash(_: Any, call: Call) -> Value:
-    (value,) = bound("hash", call, ("_x", REQUIRED))
-    if not isinstance(value, str):
-        raise ValueProblem(f"hash() wants a string, not {type_name(value)}")
+def _hash(interpreter: Any, call: Call) -> Value:
+    (value,) = positional("hash", call, 1, 1)
     made = 0
-    for character in value:  # Java's String.hashCode, as in Bazel
-        made = (31 * made + ord(character)) & 0xFFFFFFFF
+    if isinstance(value, bytes):  # FNV-1a, 32 bits
+        interpreter.meter.work(len(value) >> 1)
+        made = 0x811C9DC5
+        for byte in value:
+            made = ((made ^ byte) * 0x01000193) & 0xFFFFFFFF
+        return made
+    if not isinstance(value, str):
+        raise ValueProblem(f"hash: got {type_name(value)}, want string or bytes")
+    units = utf16(value)  # Java's String.hashCode, over UTF-16
+    interpreter.meter.work(len(units) >> 1)
+    for low, high in zip(units[::2], units[1::2], strict=True):
+        made = (31 * made + (high << 8 | low)) & 0xFFFFFFFF
     return made - (1 << 32) if made >= 1 << 31 else made
 
 
 def _absolute(_: Any, call: Call) -> Value:
-    (value,) = bound("abs", call, ("_x", REQUIRED))
+    (value,) = positional("abs", call, 1, 1)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return abs(value)
-    raise ValueProblem(f"abs() wants a number, not {type_name(value)}")
+    raise ValueProblem(f"abs: got {type_name(value)}, want int or float")
 
 
 def _chr(_: Any, call: Call) -> Value:
-    (value,) = bound("chr", call, ("_x", REQUIRED))
-    if not 0 <= _whole(value, "a code point") < 0x110000:
-        raise ValueProblem("no such code point")
-    return chr(value)
+    (value,) = positional("chr", call, 1, 1)
+    return code_point(integer("chr", value, "i"))
 
 
 def _ord(_: Any, call: Call) -> Value:
-    (value,) = bound("ord", call, ("_x", REQUIRED))
-    if isinstance(value, str | bytes) and len(value) == 1:
-        return ord(value)
-    raise ValueProblem("ord() wants a string of one character")
+    (value,) = positional("ord", call, 1, 1)
+    if not isinstance(value, str | bytes):
+        raise ValueProblem(f"ord: got {type_name(value)}, want string or bytes")
+    if len(value) != 1:
+        kind = "string encodes" if isinstance(value, str) else "bytes has"
+        unit = "Unicode code points" if isinstance(value, str) else "elements"
+        raise ValueProblem(f"ord: {kind} {len(value)} {unit}, want 1")
+    return ord(replaced(value) if isinstance(value, str) else value)
 
 
-def _bytes(_: Any, call: Call) -> Value:
-    (value,) = bound("bytes", call, ("_x", REQUIRED))
+def _bytes(interpreter: Any, call: Call) -> Value:
+    (value,) = positional("bytes", call, 1, 1)
     if isinstance(value, str):
-        return value.encode("utf-8", "replace")
+        interpreter.meter.elements("bytes", 3 * len(value), 1)
+        return replaced(value).encode()
     if isinstance(value, bytes):
         return value
-    items = [_whole(x, "a byte") for x in iterable(value)]
-    if any(not 0 <= x <= 255 for x in items):
-        raise ValueProblem("a byte is from 0 to 255")
+    try:
+        items = elements(value, interpreter.meter)
+    except ValueProblem:
+        raise ValueProblem(
+            f"bytes: got {type_name(value)}, want string, bytes, or iterable of ints"
+        ) from None
+    for number, item in enumerate(items):
+        if type(item) is not int:
+            raise ValueProblem(f"bytes: at index {number}, got {type_name(item)}, want int")
+        if not 0 <= item <= 255:
+            raise ValueProblem(f"bytes: at index {number}, {brief(item)} out of range [0, 255]")
     return bytes(items)
 
 
-def _all(_: Any, call: Call) -> Value:
-    (items,) = bound("all", call, ("_x", REQUIRED))
-    return all(truth(x) for x in iterable(items))
-
-
-def _any(_: Any, call: Call) -> Value:
-    (items,) = bound("any", call, ("_x", REQUIRED))
-    return any(truth(x) for x in iterable(items))
-
-
-def _sequence(name: str, make: Callable[[Any], Value]) -> Callable[[Any, Call], Value]:
-    def run(_: Any, call: Call) -> Value:
-        (items,) = bound(name, call, ("_x", ()))
-        elements = iterable(items)
-        if len(elements) > MAX_LENGTH:
-            raise ValueProblem(f"a {name} of more than {MAX_LENGTH} elements")
-        return make(elements)
+def _quantifier(name: str, wanted: bool) -> _Run:
+    def run(interpreter: Any, call: Call) -> Value:
+        (items,) = positional(name, call, 1, 1)
+        for item in iterable(items):
+            interpreter.meter.work(1)
+            if truth(item) is wanted:
+                return wanted
+        return not wanted
 
     return run
 
 
-def _one(name: str, make: Callable[[Value], Value], default: Any = REQUIRED) -> Callable[
-    [Any, Call], Value
-]:
-    def run(_: Any, call: Call) -> Value:
-        (value,) = bound(name, call, ("_x", default))
-        return checked(make(value))
+def _sequence(name: str, make: Callable[[Any], Value], least: int = 0) -> _Run:
+    def run(interpreter: Any, call: Call) -> Value:
+        args = positional(name, call, least, 1)
+        return make(elements(args[0], interpreter.meter)) if args else make(())
 
     return run
 
 
-_FUNCTIONS: dict[str, Callable[[Any, Call], Value]] = {
-    "abs": _absolute, "all": _all, "any": _any, "bool": _one("bool", truth, False),
-    "bytes": _bytes, "chr": _chr, "dict": _dict, "dir": _dir, "enumerate": _enumerate,
-    "fail": _fail, "float": _float, "getattr": _getattr, "hasattr": _hasattr, "hash": _hash,
-    "int": _integer, "len": _length, "list": _sequence("list", list),
-    "max": _extreme("max", 1), "min": _extreme("min", -1), "ord": _ord, "print": _print,
-    "range": _range, "repr": _one("repr", represent),
-    "reversed": _sequence("reversed", lambda x: list(x)[::-1]), "sorted": _sorted,
-    "str": _one("str", display), "tuple": _sequence("tuple", tuple),
-    "type": _one("type", type_name), "zip": _zip,
+def _bool(_: Any, call: Call) -> Value:
+    return truth(*positional("bool", call, 0, 1) or (False,))
+
+
+def _type(_: Any, call: Call) -> Value:
+    return type_name(*positional("type", call, 1, 1))
+
+
+def _str(interpreter: Any, call: Call) -> Value:
+    return display(positional("str", call, 1, 1)[0], interpreter.meter)
+
+
+def _repr(interpreter: Any, call: Call) -> Value:
+    return represent(positional("repr", call, 1, 1)[0], interpreter.meter)
+
+
+_FUNCTIONS: dict[str, _Run] = {
+    "abs": _absolute, "all": _quantifier("all", False), "any": _quantifier("any", True),
+    "bool": _bool, "bytes": _bytes, "chr": _chr, "dict": _dict, "dir": _dir,
+    "enumerate": _enumerate, "fail": _fail, "float": _float, "getattr": _getattr,
+    "hasattr": _hasattr, "hash": _hash, "int": _integer, "len": _length,
+    "list": _sequence("list", List), "max": _extreme("max", 1), "min": _extreme("min", -1),
+    "ord": _ord, "print": _print, "range": _range, "repr": _repr,
+    "reversed": _sequence("reversed", lambda x: List(x[::-1]), 1), "set": _set,
+    "sorted": _sorted, "str": _str, "tuple": _sequence("tuple", tuple), "type": _type, "zip": _zip,
 }
 
 UNIVERSE: dict[str, Value] = {
     "None": None, "True": True, "False": False,
     **{name: Builtin(name, run) for name, run in _FUNCTIONS.items()},
 }
-
-__all__ = ["REQUIRED", "UNIVERSE", "bound"]

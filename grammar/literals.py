@@ -1,11 +1,14 @@
-"""String literals: their text -> their value (Starlark spec, "String literals")."""
+"""Literals: their text -> their value (Starlark spec, "Lexical elements")."""
 
 from __future__ import annotations
 
+import math
 import re
 
 from grammar.environment import Position
 from grammar.errors import SpecError
+from grammar.limits import MAX_BITS
+from grammar.text import from_digits
 
 _SIMPLE = {
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\",
@@ -14,6 +17,8 @@ _SIMPLE = {
 _ESCAPE = re.compile(
     r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL
 )
+_PREFIX = re.compile(r"[rb]*")
+_DIGITS = {"x": "2 hexadecimal digits", "u": "4 hexadecimal digits", "U": "8 hexadecimal digits"}
 
 
 class SpecStr(str):
@@ -31,36 +36,74 @@ class SpecStr(str):
 
 def string_value(token: str, position: Position) -> str | bytes:
     """The value of a string (or bytes) literal. Raises SpecError for a bad escape."""
-    prefix = re.match(r"[rb]*", token)
+    prefix = _PREFIX.match(token)
     assert prefix is not None
     flags, body = prefix[0], token[prefix.end() :]
-    if flags not in ("", "r", "b", "rb", "br"):
-        raise SpecError(f"no string prefix '{flags}'", position)
-    quote = body[:3] if body[:3] in ('"""', "'''") else body[:1]
+    quote = body[:3] if len(body) >= 6 and body[:3] in ('"""', "'''") else body[:1]
     text = body[len(quote) : -len(quote)]
-    if "r" in flags:
-        value = text
-    else:
-        def decode(match: re.Match[str]) -> str:
-            code = match[1]
-            if code in _SIMPLE:
-                return _SIMPLE[code]
-            if (code[0] in "uU" and len(code) > 1) or (code[0] == "x" and len(code) == 3):
-                number = int(code[1:], 16)
-            elif code[0] in "01234567":
-                number = int(code, 8)
-            else:
-                raise SpecError(f"no escape '\\{code}' in strings: write '\\\\{code}'", position)
-            if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-                raise SpecError(f"'\\{code}' is no character", position)
-            if "b" not in flags and code[0] not in "uU" and number > 127:
-                raise SpecError(f"'\\{code}' is no ASCII character: write \\u{number:04x}", position)
-            return chr(number)
+    if "r" in flags or "\\" not in text:
+        return text.encode() if "b" in flags else SpecStr.at(text, position)
+    pieces: list[bytes] = []
+    last = 0
+    for match in _ESCAPE.finditer(text):
+        pieces.append(text[last : match.start()].encode())
+        last = match.end()
+        where = _inside(position, token, prefix.end() + len(quote) + match.start())
+        pieces.append(_escaped(match[1], "b" in flags, where))
+    pieces.append(text[last:].encode())
+    value = b"".join(pieces)
+    return value if "b" in flags else SpecStr.at(value.decode(), position)
 
-        value = _ESCAPE.sub(decode, text)
-    if "b" in flags:
-        try:
-            return value.encode("latin-1")
-        except UnicodeEncodeError:
-            return value.encode("utf-8")
-    return SpecStr.at(value, position)
+
+def _inside(position: Position, token: str, offset: int) -> Position:
+    """The place of a character of a token that begins at `position`."""
+    before = token[:offset]
+    lines = before.count("\n")
+    column = offset - before.rfind("\n") if lines else position.column + offset
+    return Position(position.file, position.line + lines, column)
+
+
+def _escaped(code: str, in_bytes: bool, position: Position) -> bytes:
+    """The elements that an escape stands for. Raises SpecError."""
+    if code in _SIMPLE:
+        return _SIMPLE[code].encode()
+    kind = code[0]
+    if kind in "01234567":
+        number = int(code, 8)
+    elif kind in "xuU":
+        if len(code) == 1:
+            raise SpecError(f"truncated escape: '\\{kind}' wants {_DIGITS[kind]}", position)
+        number = int(code[1:], 16)
+    else:
+        raise SpecError(f"invalid escape sequence '\\{code}': write '\\\\{code}'", position)
+    if kind in "uU":
+        if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+            raise SpecError(f"'\\{code}' is no Unicode code point", position)
+        return chr(number).encode()
+    if number > (255 if in_bytes else 127):
+        if in_bytes:
+            raise SpecError(f"'\\{code}' is no byte: it is at most '\\377'", position)
+        raise SpecError(f"'\\{code}' is no ASCII character: write '\\u{number:04x}'", position)
+    return bytes([number])
+
+
+def integer_value(token: str, position: Position) -> int:
+    """The value of an int literal. Raises SpecError."""
+    base = {"x": 16, "o": 8, "b": 2}.get(token[1:2].lower(), 10)
+    digits = token if base == 10 else token[2:]
+    if base == 10 and len(token) > 1 and token[0] == "0":
+        raise SpecError(
+            f"an int has no leading zeros: an octal one is written 0o{token.lstrip('0') or '0'}",
+            position,
+        )
+    if len(digits) * (base.bit_length() - 1) > MAX_BITS:
+        raise SpecError(f"an int of more than {MAX_BITS} bits", position)
+    return from_digits(digits, base)
+
+
+def float_value(token: str, position: Position) -> float:
+    """The value of a float literal. Raises SpecError for one that is too large."""
+    value = float(token)
+    if math.isinf(value):
+        raise SpecError("floating-point literal too large", position)
+    return value

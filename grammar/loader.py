@@ -13,7 +13,7 @@ from grammar.environment import Environment, Position
 from grammar.errors import MAX_ERRORS, SpecError, suggest, together
 from grammar.interpreter import Interpreter
 from grammar.recovery import parse_all
-from grammar.values import Call, Function, type_name
+from grammar.values import Function, type_name
 
 
 def load(path: Path, function: str = "build", directory: Path | None = None) -> Environment:
@@ -74,13 +74,13 @@ def _run(
     called = defined[function]
     if not isinstance(called, Function):
         raise SpecError(f"'{function}' is no function but a {type_name(called)}", start)
-    for parameter in called.parameters:
+    for parameter in called.code.parameters:
         if not parameter.kind and parameter.default is None:
             raise SpecError(
                 f"{function}() is called without arguments: give '{parameter.name}' a default",
                 parameter.position,
             )
-    interpreter.call(called, Call(start, (), {}))
+    interpreter.enter(called)
 
 
 def syntax_of(text: str, filename: str) -> str:

@@ -8,193 +8,356 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from grammar.limits import MAX_BITS, Meter
+from grammar.printing import brief
+from grammar.text import View, decoded, encoded, joined, whole
 from grammar.values import (
-    MAX_LENGTH,
+    Dict,
+    List,
+    Set,
     Value,
     ValueProblem,
-    checked,
+    compare,
+    elements,
     equal,
     iterable,
     keyed,
-    less,
+    mutable,
     type_name,
 )
 
+Operation = Callable[[Value, Value, Meter], Value]
 
-def _is_int(value: Value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+
+def is_int(value: Value) -> bool:
+    """Whether a value is an int, which a bool is not."""
+    return type(value) is int
 
 
 def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is int or type(value) is float
 
 
 def _refuse(operator: str, a: Value, b: Value) -> ValueProblem:
     return ValueProblem(
-        f"unsupported operand types for {operator}: {type_name(a)} and {type_name(b)}"
+        f"unsupported binary operation: {type_name(a)} {operator} {type_name(b)}"
     )
 
 
-def _add(a: Value, b: Value) -> Value:
-    same = isinstance(a, str) and isinstance(b, str)
-    if same or (_is_number(a) and _is_number(b)):
-        return str.__add__(a, b) if same else a + b
-    if type(a) is type(b) and type(a) in (list, tuple, bytes):
+def _integer(value: Value, meter: Meter) -> Value:
+    """An int or float that was computed, refused when it is unreasonably large."""
+    if type(value) is int and (bits := value.bit_length()) > 256:
+        meter.integer(bits)
+    return value
+
+
+def _add(a: Value, b: Value, meter: Meter) -> Value:
+    if _is_number(a) and _is_number(b):
+        return _integer(a + b, meter)
+    if isinstance(a, str) and isinstance(b, str):
+        meter.elements("string", len(a) + len(b), 1)
+        made = str.__add__(a, b)
+        return made if whole(a) or whole(b) else joined(made)
+    if isinstance(a, bytes) and isinstance(b, bytes):
+        meter.elements("bytes", len(a) + len(b), 1)
+        return a + b
+    if isinstance(a, list) and isinstance(b, list):
+        meter.elements("list", len(a) + len(b))
+        return List(list.__add__(a, b))
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        meter.elements("tuple", len(a) + len(b))
         return a + b
     raise _refuse("+", a, b)
 
 
-def _subtract(a: Value, b: Value) -> Value:
+def _subtract(a: Value, b: Value, meter: Meter) -> Value:
     if _is_number(a) and _is_number(b):
-        return a - b
+        return _integer(a - b, meter)
+    if isinstance(a, Set) and isinstance(b, Set):
+        meter.elements("set", len(a), 100)
+        return Set({k: None for k in a.table if k not in b.table})
     raise _refuse("-", a, b)
 
 
-def _multiply(a: Value, b: Value) -> Value:
+def _multiply(a: Value, b: Value, meter: Meter) -> Value:
     if _is_number(a) and _is_number(b):
-        if _is_int(a) and _is_int(b) and a.bit_length() + b.bit_length() > 2_000_000:
-            raise ValueProblem("an integer of more than a million bits")
-        return a * b
-    if _is_int(a):
+        if type(a) is int and type(b) is int:
+            bits, other = a.bit_length(), b.bit_length()
+            if bits + other > 256:
+                if bits + other > MAX_BITS + 2:
+                    raise ValueProblem(f"an int of more than {MAX_BITS} bits")
+                meter.quadratic(bits, other)
+        return _integer(a * b, meter)
+    if is_int(a):
         a, b = b, a
-    if isinstance(a, str | bytes | list | tuple) and _is_int(b):
-        if len(a) * max(b, 0) > MAX_LENGTH:
-            raise ValueProblem(f"a {type_name(a)} of more than {MAX_LENGTH} elements")
-        return (str(a) if isinstance(a, str) else a) * b
+    if is_int(b) and isinstance(a, str | bytes | list | tuple):
+        return _repeat(a, max(b, 0), meter)
     raise _refuse("*", a, b)
 
 
-def _divide(a: Value, b: Value) -> Value:
+def _repeat(value: Value, times: int, meter: Meter) -> Value:
+    size = 1 if isinstance(value, str | bytes) else 8
+    meter.elements(type_name(value), len(value) * times, size)
+    if isinstance(value, str):
+        made = str(value) * times
+        return made if whole(value) else joined(made)
+    return List(list.__mul__(value, times)) if isinstance(value, list) else value * times
+
+
+def _nonzero(a: Value, b: Value, what: str) -> None:
+    if b == 0:
+        kind = "integer" if type(a) is int and type(b) is int else "floating-point"
+        raise ValueProblem(f"{kind} {what}: division by zero")
+
+
+def _divide(a: Value, b: Value, meter: Meter) -> Value:
     if not (_is_number(a) and _is_number(b)):
         raise _refuse("/", a, b)
-    if b == 0:
-        raise ValueProblem("division by zero")
-    return a / b
+    _nonzero(a, b, "division")
+    return float(a) / float(b)
 
 
-def _floor_divide(a: Value, b: Value) -> Value:
+def _floor_divide(a: Value, b: Value, meter: Meter) -> Value:
     if not (_is_number(a) and _is_number(b)):
         raise _refuse("//", a, b)
-    if b == 0:
-        raise ValueProblem("division by zero")
-    return a // b
+    _nonzero(a, b, "floored division")
+    if type(a) is int and type(b) is int:
+        meter.quadratic(a.bit_length(), b.bit_length())
+        return a // b
+    quotient = float(a) / float(b)
+    if not math.isfinite(quotient):
+        return quotient
+    return math.copysign(math.floor(quotient), quotient)
 
 
-def _remainder(a: Value, b: Value) -> Value:
+def _remainder(a: Value, b: Value, meter: Meter) -> Value:
     if isinstance(a, str):
         from grammar.strings import percent
 
-        return percent(a, b)
+        return percent(a, b, meter)
     if not (_is_number(a) and _is_number(b)):
         raise _refuse("%", a, b)
-    if b == 0:
-        raise ValueProblem("division by zero")
-    if isinstance(b, float) and math.isinf(b) and math.isinf(a):
-        return float("nan")
-    return a % b
+    _nonzero(a, b, "modulo")
+    if type(a) is int and type(b) is int:
+        meter.quadratic(a.bit_length(), b.bit_length())
+        return a % b
+    x, y = float(a), float(b)
+    if math.isinf(x) or math.isnan(x) or math.isnan(y):
+        return math.nan
+    return x % y
 
 
-def _bits(operator: str, apply: Callable[[int, int], int]) -> Callable[[Value, Value], Value]:
-    def operate(a: Value, b: Value) -> Value:
-        if _is_int(a) and _is_int(b):
-            return apply(a, b)
-        if operator == "|" and isinstance(a, dict) and isinstance(b, dict):
-            return {**a, **b}
-        raise _refuse(operator, a, b)
-
-    return operate
+def _and(a: Value, b: Value, meter: Meter) -> Value:
+    if is_int(a) and is_int(b):
+        return a & b
+    if isinstance(a, Set) and isinstance(b, Set):
+        meter.elements("set", len(a), 100)
+        return Set({k: None for k in a.table if k in b.table})
+    raise _refuse("&", a, b)
 
 
-def _shift(operator: str) -> Callable[[Value, Value], Value]:
-    def operate(a: Value, b: Value) -> Value:
-        if not (_is_int(a) and _is_int(b)):
-            raise _refuse(operator, a, b)
-        if b < 0:
-            raise ValueProblem("negative shift count")
-        if operator == "<<":
-            if b > 1_000_000:
-                raise ValueProblem("shift count too large")
-            return a << b
-        return a >> min(b, 10_000_000)
-
-    return operate
+def _or(a: Value, b: Value, meter: Meter) -> Value:
+    if is_int(a) and is_int(b):
+        return _integer(a | b, meter)
+    if isinstance(a, Dict) and isinstance(b, Dict):
+        meter.elements("dict", len(a) + len(b), 100)
+        return Dict({**a, **b})
+    if isinstance(a, Set) and isinstance(b, Set):
+        meter.elements("set", len(a) + len(b), 100)
+        return Set({**a.table, **b.table})
+    raise _refuse("|", a, b)
 
 
-def contains(value: Value, container: Value) -> bool:
+def _xor(a: Value, b: Value, meter: Meter) -> Value:
+    if is_int(a) and is_int(b):
+        return _integer(a ^ b, meter)
+    if isinstance(a, Set) and isinstance(b, Set):
+        meter.elements("set", len(a) + len(b), 100)
+        return Set({
+            **{k: None for k in a.table if k not in b.table},
+            **{k: None for k in b.table if k not in a.table},
+        })
+    raise _refuse("^", a, b)
+
+
+def _left(a: Value, b: Value, meter: Meter) -> Value:
+    if not (is_int(a) and is_int(b)):
+        raise _refuse("<<", a, b)
+    if b < 0:
+        raise ValueProblem(f"negative shift count: {b}")
+    if a == 0:
+        return 0
+    if b > MAX_BITS:
+        raise ValueProblem(f"shift count too large: {b}")
+    meter.integer(a.bit_length() + b)
+    return a << b
+
+
+def _right(a: Value, b: Value, meter: Meter) -> Value:
+    if not (is_int(a) and is_int(b)):
+        raise _refuse(">>", a, b)
+    if b < 0:
+        raise ValueProblem(f"negative shift count: {b}")
+    return a >> min(b, 2 * MAX_BITS)
+
+
+def contains(value: Value, container: Value, meter: Meter) -> bool:
     """`value in container`."""
     if isinstance(container, str):
         if not isinstance(value, str):
-            raise ValueProblem(f"'in <string>' wants a string, not {type_name(value)}")
-        return value in container
-    if isinstance(container, dict):
-        return keyed(value) in container
+            raise ValueProblem(f"'in <string>' requires string as left operand, not {type_name(value)}")
+        meter.work(len(container) >> 9)
+        return value in container if whole(value) else encoded(value) in encoded(container)
+    if isinstance(container, Dict):
+        return keyed(value, meter) in container
+    if isinstance(container, Set):
+        return keyed(value, meter) in container.table
     if isinstance(container, range):
-        return _is_int(value) and value in container
+        if not _is_number(value):
+            raise ValueProblem(f"'in <range>' requires a number as left operand, not {type_name(value)}")
+        return math.isfinite(value) and int(value) == value and int(value) in container
     if isinstance(container, bytes):
-        if _is_int(value) or isinstance(value, bytes):
+        meter.work(len(container) >> 9)
+        if isinstance(value, bytes):
             return value in container
-        raise ValueProblem(f"'in <bytes>' wants bytes, not {type_name(value)}")
-    return any(equal(value, x) for x in iterable(container))
+        if not is_int(value):
+            raise ValueProblem(
+                f"'in <bytes>' requires bytes or int as left operand, not {type_name(value)}"
+            )
+        if not 0 <= value <= 255:
+            raise ValueProblem(f"int in bytes: {brief(value)} out of range")
+        return value in container
+    if not isinstance(container, list | tuple | View):
+        raise _refuse("in", value, container)
+    for item in iterable(container):
+        meter.work(1)
+        if equal(value, item, meter):
+            return True
+    return False
 
 
-BINARY: dict[str, Callable[[Value, Value], Value]] = {
+def _ordered(operator: str, test: Callable[[int], bool]) -> Operation:
+    def operate(a: Value, b: Value, meter: Meter) -> Value:
+        return test(compare(a, b, meter, operator))
+
+    return operate
+
+
+BINARY: dict[str, Operation] = {
     "+": _add, "-": _subtract, "*": _multiply, "/": _divide, "//": _floor_divide,
-    "%": _remainder,
-    "&": _bits("&", lambda a, b: a & b), "|": _bits("|", lambda a, b: a | b),
-    "^": _bits("^", lambda a, b: a ^ b),
-    "<<": _shift("<<"), ">>": _shift(">>"),
-    "==": equal, "!=": lambda a, b: not equal(a, b),
-    "<": less, ">": lambda a, b: less(b, a),
-    "<=": lambda a, b: not less(b, a), ">=": lambda a, b: not less(a, b),
-    "in": contains, "not in": lambda a, b: not contains(a, b),
+    "%": _remainder, "&": _and, "|": _or, "^": _xor, "<<": _left, ">>": _right,
+    "==": equal, "!=": lambda a, b, meter: not equal(a, b, meter),
+    "<": _ordered("<", lambda order: order < 0), ">": _ordered(">", lambda order: order > 0),
+    "<=": _ordered("<=", lambda order: order <= 0), ">=": _ordered(">=", lambda order: order >= 0),
+    "in": contains, "not in": lambda a, b, meter: not contains(a, b, meter),
 }
 
 
-def binary(operator: str, a: Value, b: Value) -> Value:
+def binary(operator: str, a: Value, b: Value, meter: Meter) -> Value:
     """Apply a binary operator other than `and` and `or`."""
     try:
-        return checked(BINARY[operator](a, b))
+        return BINARY[operator](a, b, meter)
     except OverflowError:
-        raise ValueProblem("a number too large for a float") from None
+        raise ValueProblem("an int too large for a float") from None
+
+
+def augmented(operator: str, old: Value, value: Value, meter: Meter) -> Value:
+    """The new value of x in `x op= value`: lists, dicts and sets are changed in place."""
+    if operator == "+" and isinstance(old, List):
+        mutable(old, "append to")
+        more = elements(value, meter)
+        meter.elements("list", len(old) + len(more), 0)
+        old.extend(more)
+        return old
+    if operator == "|" and isinstance(old, Dict) and isinstance(value, Dict):
+        mutable(old, "insert into")
+        meter.elements("dict", len(old) + len(value), 0)
+        meter.elements("dict", len(value), 100)
+        old.update(value)
+        return old
+    if operator in "|&-^" and isinstance(old, Set) and isinstance(value, Set):
+        mutable(old, "change")
+        old.table = binary(operator, old, value, meter).table
+        return old
+    return binary(operator, old, value, meter)
 
 
 def unary(operator: str, value: Value) -> Value:
     """Apply + - ~ not."""
     if operator == "not":
         return not value
-    if operator == "~" and _is_int(value):
+    if operator == "~" and is_int(value):
         return ~value
     if operator in "+-" and _is_number(value):
         return -value if operator == "-" else value
-    raise ValueProblem(f"unsupported operand type for {operator}: {type_name(value)}")
+    raise ValueProblem(f"unsupported unary operation: {operator}{type_name(value)}")
 
 
-def index(value: Value, key: Value) -> Value:
+def _position(value: Value, key: Value, number: int) -> int:
+    if not is_int(key):
+        raise ValueProblem(f"{type_name(value)} index: got {type_name(key)}, want int")
+    if not -number <= key < number:
+        count = f"{number} element{'s' * (number != 1)}"
+        raise ValueProblem(
+            f"index {brief(key)} out of range: {type_name(value)} has {count}"
+        )
+    return int(key)
+
+
+def index(value: Value, key: Value, meter: Meter) -> Value:
     """value[key]."""
-    if isinstance(value, dict):
+    if isinstance(value, list | tuple | range):
+        return value[_position(value, key, len(value))]
+    if isinstance(value, Dict):
         try:
-            return value[keyed(key)]
+            return value[keyed(key, meter)]
         except KeyError:
-            from grammar.values import represent
+            raise ValueProblem(f"key {brief(key)} not in dict") from None
+    if isinstance(value, str) and not value.isascii():
+        data = encoded(value)
+        meter.work(len(data) >> 9)
+        at = _position(value, key, len(data)) % len(data)
+        return decoded(data[at : at + 1])
+    if isinstance(value, str | bytes):
+        return value[_position(value, key, len(value))]
+    if isinstance(value, View):
+        meter.work(len(value) >> 3)
+        return value[_position(value, key, len(value))]
+    raise ValueProblem(f"{type_name(value)} value cannot be indexed")
 
-            raise ValueProblem(f"no key {represent(key)} in the dict") from None
-    if isinstance(value, list | tuple | str | range | bytes):
-        if not _is_int(key):
-            raise ValueProblem(f"an index is an int, not {type_name(key)}")
-        if not -len(value) <= key < len(value):
-            raise ValueProblem(f"index {key} is out of range: there are {len(value)} elements")
-        return value[key]
-    raise ValueProblem(f"{type_name(value)} has no elements to index")
+
+def store(holder: Value, key: Value, value: Value, meter: Meter) -> None:
+    """holder[key] = value."""
+    if isinstance(holder, Dict):
+        mutable(holder, "insert into")
+        made = keyed(key, meter)
+        if made not in holder:
+            meter.bytes(100)
+        holder[made] = value
+    elif isinstance(holder, List):
+        mutable(holder, "assign to element of")
+        holder[_position(holder, key, len(holder))] = value
+    else:
+        raise ValueProblem(f"{type_name(holder)} value does not support item assignment")
 
 
-def part(value: Value, start: Value, stop: Value, step: Value) -> Value:
+def part(value: Value, start: Value, stop: Value, step: Value, meter: Meter) -> Value:
     """value[start:stop:step]."""
-    if not isinstance(value, list | tuple | str | range | bytes):
-        raise ValueProblem(f"{type_name(value)} cannot be sliced")
-    for bound in (start, stop, step):
-        if bound is not None and not _is_int(bound):
-            raise ValueProblem(f"a slice's bound is an int, not {type_name(bound)}")
+    if not isinstance(value, list | tuple | str | range | bytes | View):
+        raise ValueProblem(f"{type_name(value)} value cannot be sliced")
+    for bound, what in ((start, "start"), (stop, "stop"), (step, "step")):
+        if bound is not None and not is_int(bound):
+            raise ValueProblem(f"slice {what}: got {type_name(bound)}, want int or None")
     if step == 0:
-        raise ValueProblem("a slice's step cannot be 0")
-    text = str(value) if isinstance(value, str) else value
-    return text[start:stop:step]
+        raise ValueProblem("zero is not a valid slice step")
+    chosen = slice(start, stop, step)
+    if isinstance(value, range):
+        return value[chosen]
+    meter.elements(type_name(value), len(value), 1 if isinstance(value, str | bytes) else 8)
+    if isinstance(value, list):
+        return List(list.__getitem__(value, chosen))
+    if isinstance(value, View):
+        return List(list(value)[chosen])
+    if isinstance(value, str) and not value.isascii():
+        return decoded(encoded(value)[chosen])
+    return (str(value) if isinstance(value, str) else value)[chosen]

@@ -9,81 +9,70 @@ from typing import TYPE_CHECKING, Any
 from grammar import syntax
 from grammar.environment import Position
 from grammar.errors import SpecError
-from grammar.literals import string_value
+from grammar.keywords import KEYWORDS, RESERVED
+from grammar.limits import MAX_SOURCE, deep_stack
+from grammar.literals import float_value, integer_value, string_value
 
 if TYPE_CHECKING:
     from lark import Lark
 
-_NOT_IN_STARLARK = {
-    "import": "Starlark has no 'import'", "from": "Starlark has no 'from … import'",
-    "class": "Starlark has no classes", "while": "Starlark has no 'while': use 'for'",
-    "try": "Starlark has no exceptions", "except": "Starlark has no exceptions",
-    "raise": "Starlark has no exceptions: use fail()", "with": "Starlark has no 'with'",
-    "global": "Starlark has no 'global'", "nonlocal": "Starlark has no 'nonlocal'",
-    "yield": "Starlark has no generators", "async": "Starlark has no 'async'",
-    "await": "Starlark has no 'await'", "del": "Starlark has no 'del'",
-    "assert": "Starlark has no 'assert': use fail()", "is": "Starlark has no 'is': use '=='",
-    "finally": "Starlark has no exceptions", "as": "'as' is a reserved word",
-}
 _SHOWN = {
     "_NEWLINE": "the end of the line", "_INDENT": "an indented block", "_DEDENT": "a dedent",
     "$END": "the end of the file", "NAME": "a name",
 }
-MAX_SIZE = 1 << 20  # characters of a spec
+_MAX_TREE = 600  # levels of Lark's tree: a bracket takes two, an operator one
+_BLOCKS = ("if", "elif", "else", "for", "def")
 
 
 @cache
 def _lark() -> Lark:
     from lark import Lark
-    from lark.indenter import Indenter
 
-    class Indentation(Indenter):
-        NL_type = "_NEWLINE"
-        OPEN_PAREN_types = ["LPAR", "LSQB", "LBRACE"] # noqa: RUF012
-        CLOSE_PAREN_types = ["RPAR", "RSQB", "RBRACE"] # noqa: RUF012
-        INDENT_type = "_INDENT"
-        DEDENT_type = "_DEDENT"
-        tab_len = 8
+    from grammar.layout import Layout
 
     text = (Path(__file__).parent / "starlark.lark").read_text("utf-8")
     return Lark(
-        text, parser="lalr", postlex=Indentation(), propagate_positions=True, maybe_placeholders=True
+        text, parser="lalr", lexer="basic", postlex=Layout(), propagate_positions=True,
+        maybe_placeholders=True,
     )
 
 
 def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     """The statements of a file. Raises SpecError."""
     from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-    from lark.indenter import DedentError
 
-    if len(text) > MAX_SIZE:
-        raise SpecError(f"the file is larger than {MAX_SIZE} characters", Position(filename, 1, 1))
-    for character, name in (("\0", "NUL byte"), ("\f", "form feed")):
-        if character in text:
-            line = text[: text.index(character)].count("\n") + 1
-            raise SpecError(f"a {name} in the file", Position(filename, line, 1), text)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff")
+    from grammar.layout import LayoutError
+
+    if len(text) > MAX_SOURCE:
+        raise SpecError(f"the file is larger than {MAX_SOURCE} characters", Position(filename, 1, 1))
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise SpecError("a NUL byte in the file", Position(filename, line, 1), text)
+    stripped = text.rstrip(" \t\n")
     try:
-        tree = _lark().parse(text.rstrip() + "\n")
-        return _Builder(filename).block(tree.children)
+        text.encode()
+        with deep_stack():
+            tree = _lark().parse(stripped + "\n")
+            return _Builder(filename).block(tree.children)
+    except UnicodeEncodeError as error:
+        line = text[: error.start].count("\n") + 1
+        raise SpecError("a lone surrogate in the file", Position(filename, line, 1), text) from None
     except UnexpectedCharacters as error:
         where = Position(filename, error.line, error.column)
-        raise SpecError(_about_character(text, error.pos_in_stream or 0), where, text) from None
+        raise SpecError(_about_character(stripped, error.pos_in_stream or 0), where, text) from None
     except UnexpectedToken as error:
         token = error.token
-        end = text.rstrip().count("\n") + 1
-        line, column = token.line or end, token.column or 1
-        if token.type == "$END" or not token.line:
-            line, column = end, len(text.rstrip().split("\n")[-1]) + 1
-        raise SpecError(_about_token(token, text), Position(filename, line, column), text) from None
-    except DedentError:
-        where = Position(filename, *_bad_dedent(text))
-        raise SpecError("the indentation fits no block above", where, text) from None
+        line, column = token.line or 0, token.column or 1
+        if token.type in ("$END", "_DEDENT") or not line:
+            line, column = stripped.count("\n") + 1, len(stripped.split("\n")[-1]) + 1
+        message = _about_token(token, text, error.accepts or error.expected)
+        raise SpecError(message, Position(filename, line, column), text) from None
+    except LayoutError as error:
+        raise SpecError(str(error), Position(filename, error.line, error.column), text) from None
     except UnexpectedInput as error:
         raise SpecError("invalid syntax", Position(filename, error.line, error.column), text) \
             from None
-    except AssertionError:
-        raise SpecError("unbalanced brackets", Position(filename, 1, 1), text) from None
     except RecursionError:
         raise SpecError("nested too deeply", Position(filename, 1, 1), text) from None
     except SpecError as error:
@@ -92,44 +81,42 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
 
 def _about_character(text: str, position: int) -> str:
     character = text[position : position + 1]
-    if character in "\"'":
+    if character in ('"', "'"):
         return "a string that does not end"
+    if character == "\\":
+        return "unexpected '\\': nothing but the end of the line may follow it"
     return f"unexpected character {character!r}" if character else "unexpected end of the file"
 
 
-def _about_token(token: Any, text: str) -> str:
+def _about_token(token: Any, text: str, expected: Any) -> str:
     value = str(token)
     lines = text.split("\n")
     line = lines[token.line - 1] if token.line and token.line <= len(lines) else ""
-    first = line.split()[0].rstrip(":") if line.split() else ""
-    for word in (value, first):
-        if word in _NOT_IN_STARLARK:
-            return _NOT_IN_STARLARK[word]
+    before = line[: (token.column or 1) - 1]
     if token.type == "STRING":
-        before = line[: (token.column or 1) - 1]
         if before.endswith(("f", "F")):
             return "Starlark has no f-strings: use '…'.format(…)"
+        if value in ('""', "''") or before.endswith(('""', "''")):
+            return "a string that does not end"
         return "two strings side by side: join them with '+', or is a comma missing?"
+    if token.type == "_NEWLINE" and "COLON" in expected and before.split()[:1] and \
+            before.split()[0] in _BLOCKS:
+        return "unexpected the end of the line: a ':' is missing"
     if token.type == "_INDENT":
         return "unexpected indentation"
     if token.type in ("_NEWLINE", "$END", "_DEDENT"):
         return f"unexpected {_SHOWN[token.type]}"
+    if token.type == "EQUAL":
+        return "unexpected '=': to compare, write '=='"
+    if token.type == "NAME" and before[-1:].isdigit():
+        return f"unexpected '{value}' after a number"
+    if "_INDENT" in expected and len(expected) == 1:
+        return f"unexpected '{value}': an indented block is missing"
     return f"unexpected '{value}'"
 
 
-def _bad_dedent(text: str) -> tuple[int, int]:
-    levels = [0]
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        width = len(line.expandtabs(8)) - len(line.expandtabs(8).lstrip())
-        while width < levels[-1]:
-            levels.pop()
-            if width > levels[-1]:
-                return number, width + 1
-        if width > levels[-1]:
-            levels.append(width)
-    return 1, 1
+_RANKS = {"": 0, "=": 1, "*": 2, "**": 3}
+_ARGUMENTS = ("positional argument", "keyword argument", "*args", "**kwargs")
 
 
 class _Builder:
@@ -137,18 +124,24 @@ class _Builder:
 
     def __init__(self, filename: str) -> None:
         self._file = filename
+        self._depth = 0
 
     def at(self, item: Any) -> Position:
         meta = getattr(item, "meta", item)
         return Position(self._file, getattr(meta, "line", 1) or 1, getattr(meta, "column", 1) or 1)
 
     def block(self, children: Any) -> tuple[syntax.Node, ...]:
-        return tuple(self.build(c) for c in children if c is not None and hasattr(c, "data"))
+        return tuple([self.build(c) for c in children if c is not None and hasattr(c, "data")])
 
     def build(self, tree: Any) -> Any:
         """The node of a Lark tree."""
+        self._depth += 1
+        if self._depth > _MAX_TREE:
+            raise SpecError("nested too deeply", self.at(tree))
         name = str(tree.data)
-        return getattr(self, f"_{name}")(tree, tree.children, self.at(tree))
+        made = getattr(self, f"_{name}")(tree, tree.children, self.at(tree))
+        self._depth -= 1
+        return made
 
     def optional(self, tree: Any) -> Any:
         return None if tree is None else self.build(tree)
@@ -169,7 +162,7 @@ class _Builder:
 
     def target(self, node: syntax.Node) -> syntax.Node:
         """`node`, when it can be assigned to."""
-        if isinstance(node, syntax.Sequence) and node.items:
+        if isinstance(node, syntax.Sequence):
             for item in node.items:
                 self.target(item)
         elif not isinstance(node, syntax.Name | syntax.Index | syntax.Attribute):
@@ -189,7 +182,29 @@ class _Builder:
         return syntax.Jump(at, "pass")
 
     def _load_stmt(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        raise SpecError("load() is not supported: put everything into one file", at)
+        arguments = [self.build(x) for x in c[1:] if x is not None]
+        for argument in arguments:
+            text = argument.value
+            if argument.kind not in ("", "=") or not isinstance(text, syntax.Literal) or \
+                    not isinstance(text.value, str):
+                raise SpecError("the arguments of load() are literal strings", argument.position)
+        if not arguments or arguments[0].kind:
+            raise SpecError("load() begins with the module, a literal string", at)
+        if len(arguments) == 1:
+            raise SpecError("load() wants at least one name to load", at)
+        names = []
+        for argument in arguments[1:]:
+            name = str(argument.value.value)
+            if not name.isidentifier() or name in RESERVED or name in KEYWORDS:
+                raise SpecError(f"load: '{name}' is no name", argument.value.position)
+            if name.startswith("_"):
+                raise SpecError(
+                    f"load: names with leading underscores are not exported: {name}",
+                    argument.value.position,
+                )
+            local = argument.name or name
+            names.append(syntax.Loaded(argument.position, local, name))
+        return syntax.Load(at, str(arguments[0].value.value), tuple(names))
 
     def _suite(self, _: Any, c: Any, at: Position) -> tuple[syntax.Node, ...]:
         return self.block(c)
@@ -208,6 +223,8 @@ class _Builder:
         return syntax.For(at, self.build(c[1]), self.build(c[3]), self.build(c[4]))
 
     def _loop_vars(self, tree: Any, c: Any, at: Position) -> syntax.Node:
+        if c[-1] is not None:
+            raise SpecError("a trailing comma in a tuple without parentheses", self.at(c[-1]))
         items = [self.target(self.build(x)) for x in c if x is not None]
         return items[0] if len(items) == 1 else syntax.Sequence(at, "tuple", tuple(items))
 
@@ -215,22 +232,30 @@ class _Builder:
         return syntax.Def(at, str(c[1]), self.optional(c[2]) or (), self.build(c[3]))
 
     def _parameters(self, _: Any, c: Any, at: Position) -> tuple[syntax.Parameter, ...]:
-        found = [self.build(x) for x in c if x is not None]
+        found = [self.build(x) for x in c if hasattr(x, "data")]
         seen: set[str] = set()
         state = 0  # 0 required, 1 defaults, 2 after *, 3 after **
         for parameter in found:
             if parameter.name and parameter.name in seen:
-                raise SpecError(f"two parameters '{parameter.name}'", parameter.position)
+                raise SpecError(f"duplicate parameter: {parameter.name}", parameter.position)
             seen.add(parameter.name)
             if state == 3 or (parameter.kind == "*" and state == 2):
-                raise SpecError("no parameter may follow here", parameter.position)
+                after = "**" if state == 3 else "another *"
+                raise SpecError(f"no such parameter may follow {after}", parameter.position)
             if parameter.kind:
                 state = 2 if parameter.kind == "*" else 3
             elif parameter.default is not None:
                 state = max(state, 1)
             elif state == 1:
                 raise SpecError(
-                    "a parameter without a default after one with", parameter.position
+                    "required parameter may not follow optional: give it a default",
+                    parameter.position,
+                )
+        for parameter, following in zip(found, [*found[1:], None], strict=True):
+            if parameter.kind == "*" and not parameter.name and \
+                    (following is None or following.kind):
+                raise SpecError(
+                    "bare * must be followed by a keyword-only parameter", parameter.position
                 )
         return tuple(found)
 
@@ -249,16 +274,21 @@ class _Builder:
 
     # expressions
 
-    def _expr_list(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        items = tuple(self.build(x) for x in c if hasattr(x, "data"))
-        if len(items) == 1 and c[-1] is None:
+    def _expr_list(self, tree: Any, c: Any, at: Position) -> syntax.Node:
+        if c[-1] is not None:
+            raise SpecError("a trailing comma in a tuple without parentheses", self.at(c[-1]))
+        return self._bracketed(tree)
+
+    def _bracketed(self, tree: Any) -> syntax.Node:
+        """An expr_list where brackets allow a trailing comma, which makes a tuple of one."""
+        items = tuple([self.build(x) for x in tree.children if hasattr(x, "data")])
+        if len(items) == 1 and tree.children[-1] is None:
             single: syntax.Node = items[0]
             return single
-        return syntax.Sequence(at, "tuple", items)
+        return syntax.Sequence(self.at(tree), "tuple", items)
 
     def _parenthesised(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        node: syntax.Node = self.build(c[0])
-        return node
+        return self._bracketed(c[0])
 
     def _empty_tuple(self, _: Any, c: Any, at: Position) -> syntax.Node:
         return syntax.Sequence(at, "tuple", ())
@@ -266,7 +296,7 @@ class _Builder:
     def _list_expr(self, _: Any, c: Any, at: Position) -> syntax.Node:
         if c[0] is None:
             return syntax.Sequence(at, "list", ())
-        items = tuple(self.build(x) for x in c[0].children if hasattr(x, "data"))
+        items = tuple([self.build(x) for x in c[0].children if hasattr(x, "data")])
         return syntax.Sequence(at, "list", items)
 
     def _pairs(self, c: Any) -> list[tuple[Any, Any]]:
@@ -299,31 +329,28 @@ class _Builder:
         return syntax.Conditional(at, self.build(c[2]), self.build(c[0]), self.build(c[4]))
 
     def _lambda_expr(self, _: Any, c: Any, at: Position) -> syntax.Node:
+        if c[1] is not None and c[1].children[-1] is not None and \
+                not hasattr(c[1].children[-1], "data"):
+            raise SpecError("unexpected ',' after the parameters", self.at(c[1].children[-1]))
         return syntax.Lambda(at, self.optional(c[1]) or (), self.build(c[2]))
 
-    def _binary(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        operator = c[1]
-        if getattr(operator, "data", "") == "compare_op":
-            text = " ".join(str(x) for x in operator.children)
-            at = self.at(operator)
-            if getattr(c[0], "data", "") == "binary" and \
-                    getattr(c[0].children[1], "data", "") == "compare_op":
+    def _binary(self, tree: Any, _: Any, __: Position) -> syntax.Node:
+        """A chain of binary operators, which is as deep as it is long: without recursion."""
+        chain = []
+        while tree.data == "binary":
+            chain.append(tree)
+            tree = tree.children[0]
+        node: syntax.Node = self.build(tree)
+        compared = False
+        for tree in reversed(chain):
+            operator, at = tree.children[1], self.at(tree.children[1])
+            comparison = getattr(operator, "data", "") == "compare_op"
+            if comparison and compared:
                 raise SpecError("comparisons cannot be chained: use 'and'", at)
-        else:
-            text, at = str(operator), self.at(operator)
-        return syntax.Binary(at, text, self.build(c[0]), self.build(c[2]))
-
-    def _operator(self, text: str, c: Any, at: Position) -> syntax.Node:
-        return syntax.Binary(at, text, self.build(c[0]), self.build(c[1]))
-
-    def _bit_or_op(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        return self._operator("|", c, at)
-
-    def _bit_xor_op(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        return self._operator("^", c, at)
-
-    def _bit_and_op(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        return self._operator("&", c, at)
+            compared = comparison
+            text = " ".join(operator.children) if comparison else str(operator)
+            node = syntax.Binary(at, text, node, self.build(tree.children[2]))
+        return node
 
     def _unary(self, _: Any, c: Any, at: Position) -> syntax.Node:
         return syntax.Unary(at, str(c[0]), self.build(c[1]))
@@ -332,14 +359,23 @@ class _Builder:
         return syntax.Attribute(self.at(c[1]), self.build(c[0]), str(c[1]))
 
     def _call(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        arguments = tuple(self.build(x) for x in c[1:] if x is not None)
+        function = self.build(c[0])
+        arguments = tuple([self.build(x) for x in c[1:] if x is not None])
         level = 0
+        names: set[str] = set()
         for argument in arguments:
-            rank = {"": 0, "=": 1, "*": 2, "**": 3}[argument.kind]
-            if rank < level:
-                raise SpecError("arguments go in the order f(a, b=1, *c, **d)", argument.position)
+            rank = _RANKS[argument.kind]
+            if rank < level or (rank == level and rank > 1):
+                raise SpecError(
+                    f"{_ARGUMENTS[rank]} may not follow {_ARGUMENTS[level]}: arguments go in the "
+                    "order f(a, b=1, *c, **d)", argument.position,
+                )
             level = rank
-        return syntax.Call(at, self.build(c[0]), arguments)
+            if argument.name in names:
+                raise SpecError(f"keyword argument '{argument.name}' is repeated", argument.position)
+            if argument.kind == "=":
+                names.add(argument.name)
+        return syntax.Call(at, function, arguments)
 
     def _plain_argument(self, _: Any, c: Any, at: Position) -> syntax.Node:
         return syntax.Argument(at, "", "", self.build(c[0]))
@@ -356,7 +392,7 @@ class _Builder:
     def _index(self, _: Any, c: Any, at: Position) -> syntax.Node:
         value, inner = self.build(c[0]), c[1]
         if inner.data == "plain_index":
-            return syntax.Index(at, value, self.build(inner.children[0]))
+            return syntax.Index(at, value, self._bracketed(inner.children[0]))
         parts: list[Any] = [None, None, None]
         number = 0
         for child in inner.children:
@@ -370,15 +406,10 @@ class _Builder:
         return syntax.Name(at, str(c[0]))
 
     def _integer(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        text = str(c[0])
-        if len(text) > 1 and text[0] == "0" and text.isdigit() and text.strip("0"):
-            raise SpecError(f"an octal number is written 0o{text.lstrip('0')}", at)
-        if len(text) > 4000:
-            raise SpecError("a number of more than 4000 digits", at)
-        return syntax.Literal(at, int(text, 0) if text.strip("0") else 0)
+        return syntax.Literal(at, integer_value(str(c[0]), at))
 
     def _float_number(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        return syntax.Literal(at, float(c[0]))
+        return syntax.Literal(at, float_value(str(c[0]), at))
 
     def _string(self, _: Any, c: Any, at: Position) -> syntax.Node:
         return syntax.Literal(at, string_value(str(c[0]), at))

@@ -166,3 +166,17 @@ class Jump(Node):
     """`kind`: "break", "continue" or "pass"."""
 
     kind: str
+
+
+@dataclass(frozen=True)
+class Loaded(Node):
+    """`local = "name"` in a load statement."""
+
+    local: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Load(Node):
+    module: str
+    names: tuple[Loaded, ...]

@@ -1,37 +1,80 @@
-"""Starlark's values, which are Python's own (None, bool, int, float, str, bytes, list, dict,
-tuple, range) and functions; their printing, truth, equality and order."""
+"""Starlark's values: Python's None, bool, int, float, str, bytes, tuple and range; our lists, dicts
+and sets, which know whether they may be changed; functions and modules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from grammar.limits import MAX_NESTING, Meter
+from grammar.limits import ValueProblem as ValueProblem  # whoever computes values raises it
+from grammar.text import View
+
 if TYPE_CHECKING:
     from grammar.environment import Position
-    from grammar.syntax import Node, Parameter
+    from grammar.resolver import Code
 
 Value = Any
 
-MAX_LENGTH = 10_000_000  # elements or characters of one value
-MAX_BITS = 1_000_000  # of an int
+
+class List(list[Value]):
+    """A list. `iterators` are the loops that are over it right now."""
+
+    __slots__ = ("frozen", "iterators")
+
+    def __init__(self, items: Iterable[Value] = ()) -> None:
+        super().__init__(items)
+        self.frozen = False
+        self.iterators = 0
 
 
-class ValueProblem(Exception):  # noqa: N818 - becomes a SpecError once its place is known
-    """An operation that its operands do not allow."""
+class Dict(dict[Value, Value]):
+    """A dict. Its keys are what `keyed` makes of them."""
+
+    __slots__ = ("frozen", "iterators")
+
+    def __init__(self, items: Any = ()) -> None:
+        super().__init__(items)
+        self.frozen = False
+        self.iterators = 0
+
+
+class Set:
+    """A set, in the order of insertion. `table` has its elements as `keyed` makes them."""
+
+    __slots__ = ("frozen", "iterators", "table")
+
+    def __init__(self, table: dict[Value, None]) -> None:
+        self.table = table
+        self.frozen = False
+        self.iterators = 0
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __iter__(self) -> Iterator[Value]:
+        return map(unkeyed, self.table)
+
+
+@dataclass(eq=False)
+class Cell:
+    """A local variable that inner functions share."""
+
+    value: Value
 
 
 @dataclass(eq=False)
 class Function:
-    """A function of the user's: `scope` is where it was defined."""
+    """A function of the user's: its code, the defaults of its parameters and the variables that it
+    took from around it. `run` evaluates its body in a frame."""
 
     name: str
-    parameters: tuple[Parameter, ...]
+    code: Code
     defaults: Mapping[str, Value]
-    body: tuple[Node, ...] | Node
-    scope: Any
-    locals: frozenset[str] = frozenset()
+    free: tuple[Cell, ...]
+    run: Callable[[list[Value]], Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +94,12 @@ class Call:
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
-    """A function of ours. `run` gets the interpreter and the call."""
+    """A function of ours. `run` gets the interpreter and the call; `of` is the type of the value
+    that it is a method of."""
 
     name: str
     run: Callable[[Any, Call], Value]
+    of: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,80 +110,64 @@ class Module:
     members: Mapping[str, Value]
 
 
+_NAMES: dict[type, str] = {
+    type(None): "NoneType", bool: "bool", int: "int", float: "float", bytes: "bytes", str: "string",
+    list: "list", List: "list", dict: "dict", Dict: "dict", tuple: "tuple", range: "range",
+    Set: "set", Function: "function", Builtin: "builtin_function_or_method", Module: "module",
+}
+
+
 def type_name(value: Value) -> str:
     """What type() says."""
-    if value is None:
-        return "NoneType"
-    names = {bool: "bool", int: "int", float: "float", bytes: "bytes", list: "list", dict: "dict",
-             tuple: "tuple", range: "range", set: "set", Function: "function",
-             Builtin: "builtin_function_or_method", Module: "module"}
-    return "string" if isinstance(value, str) else names.get(type(value), type(value).__name__)
+    name = _NAMES.get(type(value))
+    if name is not None:
+        return name
+    if isinstance(value, View):
+        return value.type_name
+    return "string" if isinstance(value, str) else type(value).__name__
 
 
-_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "\\": "\\\\"}
+def adopt(value: Value) -> Value:
+    """`value` as a function outside of the language made it, with lists and dicts as ours."""
+    if type(value) is list:
+        return List(map(adopt, value))
+    if type(value) is dict:
+        return Dict({keyed(k): adopt(v) for k, v in value.items()})
+    return tuple(map(adopt, value)) if type(value) is tuple else value
 
 
-def _quoted(text: str) -> str:
-    return '"' + "".join(
-        _ESCAPES.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 128
-                            else f"\\u{ord(c):04x}" if ord(c) < 0x10000 else f"\\U{ord(c):08x}")
-        for c in text
-    ) + '"'
+def mutable(value: List | Dict | Set, doing: str) -> None:
+    """Raise ValueProblem when `value` may not be changed now; `doing` is such as "append to"."""
+    if value.frozen:
+        raise ValueProblem(f"cannot {doing} frozen {type_name(value)}")
+    if value.iterators:
+        raise ValueProblem(f"cannot {doing} {type_name(value)} during iteration")
 
 
-def _float_text(value: float) -> str:
-    if math.isnan(value):
-        return "nan"
-    if math.isinf(value):
-        return "+inf" if value > 0 else "-inf"
-    text = repr(value)
-    return text if any(c in text for c in ".e") else f"{text}.0"
+def freeze(values: Iterable[Value]) -> None:
+    """Make everything that can be reached from `values` immutable."""
+    waiting = list(values)
+    seen: set[int] = set()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, List | Dict | Set):
+            if value.frozen:
+                continue
+            value.frozen = True
+            if not isinstance(value, Set):
+                waiting.extend(value.values() if isinstance(value, Dict) else value)
+        elif isinstance(value, tuple | Function):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, tuple):
+                waiting.extend(value)
+            else:
+                waiting.extend(value.defaults.values())
+                waiting.extend(cell.value for cell in value.free)
 
 
-def represent(value: Value, depth: int = 0, inside: tuple[int, ...] = ()) -> str:
-    """repr()."""
-    if isinstance(value, str):
-        return _quoted(value)
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float):
-        return _float_text(value)
-    if isinstance(value, int):
-        return _integer_text(value)
-    if isinstance(value, bytes):
-        return 'b"' + repr(value)[2:-1].replace('"', '\\"') + '"'
-    if id(value) in inside:
-        return "..."
-    within = (*inside, id(value))
-    if isinstance(value, list):
-        return "[" + ", ".join(represent(x, depth + 1, within) for x in value) + "]"
-    if isinstance(value, tuple):
-        items = ", ".join(represent(x, depth + 1, within) for x in value)
-        return f"({items},)" if len(value) == 1 else f"({items})"
-    if isinstance(value, dict):
-        return "{" + ", ".join(
-            f"{represent(unkeyed(k), depth + 1, within)}: {represent(v, depth + 1, within)}"
-            for k, v in value.items()
-        ) + "}"
-    if isinstance(value, range):
-        step = f", {value.step}" if value.step != 1 else ""
-        return f"range({value.start}, {value.stop}{step})"
-    if isinstance(value, Function):
-        return f"<function {value.name}>"
-    if isinstance(value, Builtin):
-        return f"<built-in function {value.name}>"
-    return f"<{type_name(value)} {getattr(value, 'name', '')}>"
-
-
-def _integer_text(value: int) -> str:
-    if value.bit_length() > 14_000:  # Python itself refuses beyond 4300 digits
-        raise ValueProblem("an integer too long to print")
-    return str(value)
-
-
-def display(value: Value) -> str:
-    """str()."""
-    return str(value) if isinstance(value, str) else represent(value)
+# -- keys -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -148,64 +177,138 @@ class _BoolKey:
     value: bool
 
 
-def keyed(value: Value) -> Value:
+_TRUE, _FALSE = _BoolKey(True), _BoolKey(False)
+_NAN = float("nan")  # the one that is in keys: NaN equals itself, which Python sees by identity
+_PLAIN = (str, int, bytes, Function, Builtin, type(None), Module)
+
+
+class _FrozenKey:
+    """A frozen list, dict or set as a key: equal to what is equal to it."""
+
+    __slots__ = ("hash", "value")
+
+    def __init__(self, value: Value, meter: Meter, depth: int) -> None:
+        self.value = value
+        if isinstance(value, List):
+            self.hash = hash(("list", tuple(keyed(x, meter, depth + 1) for x in value)))
+        elif isinstance(value, Dict):
+            pairs = ((k, keyed(v, meter, depth + 1)) for k, v in value.items())
+            self.hash = hash(("dict", frozenset(pairs)))
+        else:
+            self.hash = hash(("set", frozenset(value.table)))
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _FrozenKey) and equal(self.value, other.value, Meter())
+
+
+def keyed(value: Value, meter: Meter | None = None, depth: int = 0) -> Value:
     """`value` as a dict key. Raises ValueProblem when it cannot be one."""
-    if isinstance(value, bool):
-        return _BoolKey(value)
-    if isinstance(value, list | dict | set):
-        raise ValueProblem(f"unhashable type: {type_name(value)}")
-    if isinstance(value, tuple):
-        return tuple(keyed(x) for x in value)
-    if isinstance(value, float) and math.isnan(value):
-        return float("nan")
-    return value
+    kind = type(value)
+    if kind is bool:
+        return _TRUE if value else _FALSE
+    if kind is float:
+        return _NAN if math.isnan(value) else value
+    if kind is tuple:
+        meter = meter or Meter()
+        meter.work(len(value) + 1)
+        _deep(depth)
+        return tuple([keyed(x, meter, depth + 1) for x in value])
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, List | Dict | Set) and value.frozen:
+        meter = meter or Meter()
+        meter.work(len(value) + 1)
+        _deep(depth)
+        return _FrozenKey(value, meter, depth)
+    raise ValueProblem(f"unhashable type: {type_name(value)}")
 
 
 def unkeyed(key: Value) -> Value:
     """The value of a dict key."""
-    if isinstance(key, _BoolKey):
+    kind = type(key)
+    if kind is _BoolKey or kind is _FrozenKey:
         return key.value
-    if isinstance(key, tuple):
-        return tuple(unkeyed(x) for x in key)
+    if kind is tuple:
+        return tuple([unkeyed(x) for x in key])
     return key
 
 
-def equal(a: Value, b: Value) -> bool:
+def _deep(depth: int) -> None:
+    if depth > MAX_NESTING:
+        raise ValueProblem(f"values nested more than {MAX_NESTING} deep")
+
+
+# -- equality and order -----------------------------------------------------------------------
+
+_SCALARS = (str, bytes, bool, int, float, type(None), range, View)
+
+
+def equal(a: Value, b: Value, meter: Meter, depth: int = 0) -> bool:
     """==, of which True == 1 is no part."""
-    if isinstance(a, bool) != isinstance(b, bool):
+    if a is b:
+        return True
+    if isinstance(a, bool) or isinstance(b, bool):
         return False
-    if isinstance(a, list | tuple) and type(a) is type(b):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, _SCALARS):
+        if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
+            return math.isnan(b)
+        return isinstance(b, _SCALARS) and bool(a == b)
+    if (isinstance(a, list) and isinstance(b, list)) or (isinstance(a, tuple) and isinstance(b, tuple)):
+        if len(a) != len(b):
+            return False
+        meter.work(len(a) + 1)
+        _deep(depth)
+        for x, y in zip(a, b, strict=True):  # noqa: SIM110 - a generator would double the stack
+            if not equal(x, y, meter, depth + 1):
+                return False
+        return True
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(equal(v, b[k]) for k, v in a.items())
-    return bool(a == b)
+        if len(a) != len(b):
+            return False
+        meter.work(len(a) + 1)
+        _deep(depth)
+        for key, value in a.items():
+            if key not in b or not equal(value, b[key], meter, depth + 1):
+                return False
+        return True
+    if isinstance(a, Set) and isinstance(b, Set):
+        meter.work(len(a) + 1)
+        return a.table.keys() == b.table.keys()
+    return False
 
 
-def _same_text(a: Value, b: Value) -> bool:
-    return any(isinstance(a, kind) and isinstance(b, kind) for kind in (str, bytes))
-
-
-def less(a: Value, b: Value) -> bool:
-    """<. Raises ValueProblem for types that have no order between them."""
-    numbers = (int, float)
+def compare(a: Value, b: Value, meter: Meter, operator: str = "<", depth: int = 0) -> int:
+    """Negative, 0 or positive, as `a` is less than, equal to or greater than `b`. Raises
+    ValueProblem for types that have no order between them."""
     if isinstance(a, bool) and isinstance(b, bool):
-        return a < b
+        return a - b
     if isinstance(a, bool) or isinstance(b, bool):
         pass
-    elif isinstance(a, numbers) and isinstance(b, numbers):
-        if isinstance(a, float) and math.isnan(a):
-            return False
-        if isinstance(b, float) and math.isnan(b):
-            return True  # NaN is greater than every number
-        return a < b
-    elif _same_text(a, b):
-        return bool(a < b)
-    elif isinstance(a, list | tuple) and type(a) is type(b):
-        for x, y in zip(a, b, strict=False):
-            if not equal(x, y):
-                return less(x, y)
-        return len(a) < len(b)
-    raise ValueProblem(f"no order between {type_name(a)} and {type_name(b)}")
+    elif isinstance(a, int | float) and isinstance(b, int | float):
+        if a != a or b != b:  # NaN is greater than every number, and equal to itself
+            return (a != a) - (b != b)
+        return (a > b) - (a < b)
+    elif isinstance(a, str) and isinstance(b, str):
+        if a.isascii() and b.isascii():
+            return (a > b) - (a < b)
+        x, y = a.encode("utf-8", "surrogateescape"), b.encode("utf-8", "surrogateescape")
+        return (x > y) - (x < y)
+    elif isinstance(a, bytes) and isinstance(b, bytes):
+        return (a > b) - (a < b)
+    elif (isinstance(a, list) and isinstance(b, list)) or \
+            (isinstance(a, tuple) and isinstance(b, tuple)):
+        _deep(depth)
+        for one, other in zip(a, b, strict=False):
+            meter.work(1)
+            if not equal(one, other, meter, depth + 1):
+                return compare(one, other, meter, operator, depth + 1)
+        return len(a) - len(b)
+    raise ValueProblem(
+        f"unsupported comparison: {type_name(a)} {operator} {type_name(b)}"
+    )
 
 
 def truth(value: Value) -> bool:
@@ -213,20 +316,24 @@ def truth(value: Value) -> bool:
     return bool(value)
 
 
-def iterable(value: Value, what: str = "it") -> Any:
-    """Something to loop over, for a value that can be. Raises ValueProblem."""
-    if isinstance(value, dict):
-        return [unkeyed(k) for k in value]
-    if isinstance(value, list | tuple | range | set):
+# -- iteration --------------------------------------------------------------------------------
+
+
+def iterable(value: Value) -> Any:
+    """Something to loop over (once), for a value that can be. Raises ValueProblem."""
+    if isinstance(value, list | tuple | range | Set | View):
         return value
-    raise ValueProblem(f"{type_name(value)} is not iterable")
+    if isinstance(value, dict):
+        return map(unkeyed, value)
+    raise ValueProblem(f"{type_name(value)} value is not iterable")
 
 
-def checked(value: Value) -> Value:
-    """`value`, refused when it is unreasonably large."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if value.bit_length() > MAX_BITS:
-            raise ValueProblem("an integer of more than a million bits")
-    elif isinstance(value, str | bytes | list | tuple | dict) and len(value) > MAX_LENGTH:
-        raise ValueProblem(f"a {type_name(value)} of more than {MAX_LENGTH} elements")
-    return value
+def elements(value: Value, meter: Meter) -> Sequence[Value]:
+    """The elements of an iterable value, which do not change. Raises ValueProblem."""
+    items = iterable(value)
+    try:
+        number = len(value)
+    except OverflowError:
+        raise ValueProblem("a range too long") from None
+    meter.elements("list", number)
+    return value if isinstance(value, tuple) else list(items)
