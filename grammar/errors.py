@@ -11,6 +11,7 @@ from grammar.environment import Position
 
 # Beyond this many, more errors help nobody.
 MAX_ERRORS = 20
+_WIDTH = 200  # of what is shown of a line
 
 
 class SpecError(Exception):
@@ -56,10 +57,11 @@ class SpecError(Exception):
         lines = self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if 0 < self.position.line <= len(lines):
             line = lines[self.position.line - 1]
-            shown = line.replace("\t", " ").replace("\0", " ").replace("\f", " ")
-            caret = " " * (self.position.column - 1) + "^"
-            if len(shown) <= 400:
-                text += f"\n{self.position.line:>5} | {shown}\n      | {caret}"
+            # One column for each character, whatever a terminal would make of it.
+            shown = "".join(c if c.isprintable() else " " for c in line)
+            start = max(0, self.position.column - _WIDTH // 2) if len(shown) > _WIDTH else 0
+            caret = " " * (self.position.column - 1 - start) + "^"
+            text += f"\n{self.position.line:>5} | {shown[start : start + _WIDTH]}\n      | {caret}"
         for entry in self.stack:
             text += f"\n      called from {entry}"
         return text
@@ -120,11 +122,20 @@ class Problems:
             raise together(self.errors)
 
 
+# What other languages call what this one has.
+_FOREIGN = {"true": "True", "false": "False", "null": "None", "nil": "None", "none": "None"}
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" when something known is close to `name`, else ""."""
     choices = sorted(set(known))
-    close = get_close_matches(name, choices, n=1, cutoff=0.6)
-    if not close:
-        folded = {choice.lower(): choice for choice in choices}
-        close = [folded[c] for c in get_close_matches(name.lower(), folded, n=1, cutoff=0.6)]
+    folded = {choice.lower(): choice for choice in reversed(choices)}
+    if name in _FOREIGN and _FOREIGN[name] in choices:
+        return f"; did you mean '{_FOREIGN[name]}'?"
+    # A short word is close to many: its first letter, or all its letters, must be there.
+    close = [
+        c for c in get_close_matches(name, choices, n=3, cutoff=0.6)
+        if len(name) > 3 or c[0] == name[0] or sorted(c) == sorted(name)
+    ]
+    close = close or [folded[c] for c in get_close_matches(name.lower(), folded, 1, 0.8)]
     return f"; did you mean '{close[0]}'?" if close else ""

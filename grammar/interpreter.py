@@ -144,6 +144,10 @@ class Interpreter:
             if not hint and value.members:
                 hint = f"; it has {', '.join(sorted(value.members))}"
             raise self.error(f"{value.name} has no function '{name}'{hint}", position)
+        if isinstance(value, Builtin | Function):
+            raise self.error(
+                f"{value.name} is a function and has no '{name}': call it, {value.name}(…)", position
+            )
         methods = methods_of(value)
         method = methods.get(name)
         if method is None:
@@ -182,6 +186,11 @@ class Interpreter:
                 raise self.error(str(problem), call.position) from None
             except OverflowError:
                 raise self.error("an int out of its range", call.position) from None
+        if isinstance(function, Module):
+            members = ", ".join(sorted(function.members))
+            raise self.error(
+                f"{function.name} is a module: call one of its functions, {members}", call.position
+            )
         if not isinstance(function, Function):
             raise self.error(
                 f"invalid call of non-function: {type_name(function)} is not callable", call.position

@@ -13,7 +13,7 @@ from grammar.environment import Environment, Position
 from grammar.errors import MAX_ERRORS, SpecError, suggest, together
 from grammar.interpreter import Interpreter
 from grammar.recovery import parse_all
-from grammar.values import Function, type_name
+from grammar.values import Builtin, Function, type_name
 
 
 def load(path: Path, function: str = "build", directory: Path | None = None) -> Environment:
@@ -21,14 +21,26 @@ def load(path: Path, function: str = "build", directory: Path | None = None) -> 
     paths mean (the spec's own, unless another is given). Raises SpecError."""
     start = Position(str(path), 1, 1)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise SpecError(f"the file is not UTF-8 (byte {error.start}); save it as UTF-8", start) \
-            from None
+        text = decoded(path.read_bytes(), str(path))
     except OSError as error:
         raise SpecError(f"cannot read the file: {error.strerror}", start) from None
     made = evaluate(text, str(path), function, directory or path.parent)
     return replace(made, read_files=(str(path.resolve()), *made.read_files))
+
+
+def decoded(data: bytes, filename: str) -> str:
+    """The text of a file. Raises SpecError where it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        what = "the file is UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
+        raise SpecError(
+            f"{what}: save it as UTF-8", Position(filename, line, column),
+            data.decode("utf-8", "replace"),
+        ) from None
 
 
 def evaluate(
@@ -73,7 +85,8 @@ def _run(
         raise SpecError(f"no function '{function}'{hint}", start)
     called = defined[function]
     if not isinstance(called, Function):
-        raise SpecError(f"'{function}' is no function but a {type_name(called)}", start)
+        what = "one of envd's own" if isinstance(called, Builtin) else f"a {type_name(called)}"
+        raise SpecError(f"'{function}' is no function of this file but {what}", start)
     for parameter in called.code.parameters:
         if not parameter.kind and parameter.default is None:
             raise SpecError(

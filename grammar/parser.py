@@ -12,16 +12,12 @@ from grammar.errors import SpecError
 from grammar.keywords import KEYWORDS, RESERVED
 from grammar.limits import MAX_SOURCE, deep_stack
 from grammar.literals import float_value, integer_value, string_value
+from grammar.wording import about_character, about_token
 
 if TYPE_CHECKING:
     from lark import Lark
 
-_SHOWN = {
-    "_NEWLINE": "the end of the line", "_INDENT": "an indented block", "_DEDENT": "a dedent",
-    "$END": "the end of the file", "NAME": "a name",
-}
 _MAX_TREE = 600  # levels of Lark's tree: a bracket takes two, an operator one
-_BLOCKS = ("if", "elif", "else", "for", "def")
 
 
 @cache
@@ -47,8 +43,9 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
         raise SpecError(f"the file is larger than {MAX_SOURCE} characters", Position(filename, 1, 1))
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
-        line = text[: text.index("\0")].count("\n") + 1
-        raise SpecError("a NUL byte in the file", Position(filename, line, 1), text)
+        before = text[: text.index("\0")]
+        where = Position(filename, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        raise SpecError("a NUL byte in the file", where, text, once="NUL")
     stripped = text.rstrip(" \t\n")
     try:
         text.encode()
@@ -60,14 +57,14 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
         raise SpecError("a lone surrogate in the file", Position(filename, line, 1), text) from None
     except UnexpectedCharacters as error:
         where = Position(filename, error.line, error.column)
-        raise SpecError(_about_character(stripped, error.pos_in_stream or 0), where, text) from None
+        raise SpecError(about_character(stripped, error.pos_in_stream or 0), where, text) from None
     except UnexpectedToken as error:
         token = error.token
         line, column = token.line or 0, token.column or 1
         if token.type in ("$END", "_DEDENT") or not line:
             line, column = stripped.count("\n") + 1, len(stripped.split("\n")[-1]) + 1
-        message = _about_token(token, text, error.accepts or error.expected)
-        raise SpecError(message, Position(filename, line, column), text) from None
+        message, better = about_token(token, text, error.accepts or error.expected)
+        raise SpecError(message, Position(filename, line, better or column), text) from None
     except LayoutError as error:
         raise SpecError(str(error), Position(filename, error.line, error.column), text) from None
     except UnexpectedInput as error:
@@ -77,42 +74,6 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
         raise SpecError("nested too deeply", Position(filename, 1, 1), text) from None
     except SpecError as error:
         raise error.with_source(text) from None
-
-
-def _about_character(text: str, position: int) -> str:
-    character = text[position : position + 1]
-    if character in ('"', "'"):
-        return "a string that does not end"
-    if character == "\\":
-        return "unexpected '\\': nothing but the end of the line may follow it"
-    return f"unexpected character {character!r}" if character else "unexpected end of the file"
-
-
-def _about_token(token: Any, text: str, expected: Any) -> str:
-    value = str(token)
-    lines = text.split("\n")
-    line = lines[token.line - 1] if token.line and token.line <= len(lines) else ""
-    before = line[: (token.column or 1) - 1]
-    if token.type == "STRING":
-        if before.endswith(("f", "F")):
-            return "Starlark has no f-strings: use '…'.format(…)"
-        if value in ('""', "''") or before.endswith(('""', "''")):
-            return "a string that does not end"
-        return "two strings side by side: join them with '+', or is a comma missing?"
-    if token.type == "_NEWLINE" and "COLON" in expected and before.split()[:1] and \
-            before.split()[0] in _BLOCKS:
-        return "unexpected the end of the line: a ':' is missing"
-    if token.type == "_INDENT":
-        return "unexpected indentation"
-    if token.type in ("_NEWLINE", "$END", "_DEDENT"):
-        return f"unexpected {_SHOWN[token.type]}"
-    if token.type == "EQUAL":
-        return "unexpected '=': to compare, write '=='"
-    if token.type == "NAME" and before[-1:].isdigit():
-        return f"unexpected '{value}' after a number"
-    if "_INDENT" in expected and len(expected) == 1:
-        return f"unexpected '{value}': an indented block is missing"
-    return f"unexpected '{value}'"
 
 
 _RANKS = {"": 0, "=": 1, "*": 2, "**": 3}

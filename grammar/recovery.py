@@ -16,7 +16,7 @@ from grammar.errors import MAX_ERRORS, SpecError, together
 from grammar.parser import parse
 
 _OPEN, _CLOSE = "([{", ")]}"
-_INDENTATION = ("indentation", "a dedent")
+_INDENTATION = ("indentation",)
 _TOKEN = re.compile(
     r"""(?P<string>[rb]{0,2}(?:\"\"\"|'''|"|'))|(?P<comment>\#[^\n]*)|(?P<open>[(\[{])"""
     r"""|(?P<close>[)\]}])|(?P<joined>\\\n)|(?P<line>\n)""",
@@ -54,6 +54,8 @@ def _further(text: str, filename: str, error: SpecError) -> list[SpecError]:
         if replaced & set(range(statement.first, statement.last + 1)):
             break
         found.append(_cause(error, statement))
+        if "exceptions" in error.message:  # try, except and finally are one mistake
+            found[-1].once = "exceptions"
         if any(word in error.message for word in _INDENTATION) or number >= len(lines):
             break
         _replace(lines, statement)
@@ -70,7 +72,7 @@ def _cause(error: SpecError, statement: _Statement) -> SpecError:
     if statement.unclosed is None or not error.message.startswith(("unexpected", "two strings")):
         return error
     bracket, line, column = statement.unclosed
-    if error.position.line == line + 1 and "end of the file" not in error.message:
+    if error.position.line == line + 1 and "end of the " not in error.message:
         return error
     where = Position(error.position.file, line + 1, column + 1)
     return SpecError(f"'{bracket}' is never closed", where)

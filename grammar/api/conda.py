@@ -15,7 +15,9 @@ from grammar.errors import Problems, SpecError
 if TYPE_CHECKING:
     from yaml import Node
 
-_SPEC = re.compile(r"([\w./:-]+::)?[A-Za-z0-9_*][\w.*-]*(\s*[=<>!~\[ ].*)?")
+_SPEC = re.compile(
+    r"([\w./:-]+::)?[A-Za-z0-9_*][\w.*-]*(\s*[=<>!~\[].*|\s+[\w.*]\S*(\s+\S+)?)?"
+)
 # Keys of a .condarc that say where channels are; its other keys are about conda's own behaviour.
 _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
@@ -65,7 +67,8 @@ def _document(text: str, file: str, offset: Position | None = None) -> Node | No
         if where is None:
             where = Position(file, mark.line + 1, mark.column + 1) if mark else \
                 Position(file, 1, 1)
-        raise SpecError(f"no valid YAML: {error.problem or error.context}", where, text) from None
+        raise SpecError(f"no valid YAML: {error.problem or error.context}", where,
+                        "" if offset else text) from None
     except yaml.YAMLError as error:
         raise SpecError(f"no valid YAML: {str(error).splitlines()[0]}", offset or
                         Position(file, 1, 1)) from None

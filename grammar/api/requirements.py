@@ -63,10 +63,14 @@ def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> 
 
 def _reason(text: str) -> str:
     """What is wrong with a requirement that is none, where that can be said in plainer words."""
+    if text.count("[") != text.count("]") or text.count("(") != text.count(")"):
+        return "a bracket is not closed"
     if match := re.search(r"(===|[=<>!~]=|[<>])\s*($|,|;)", text):
         return f"a version is missing after '{match[1]}'"
     if re.match(r"[\w.-]+(\[[^]]*\])?\s*=[^=]", text):
         return f"a version is written '{text.replace('=', '==', 1)}'"
+    if re.fullmatch(r"[\w.-]+(\s+[\w.-]+)+", text):
+        return "each package is a string of its own"
     return ""
 
 
@@ -78,6 +82,8 @@ def entry(text: str, position: Position, directory: Path) -> Collected:
     found = Collected()
     reader = _Reader(found, directory)
     wanted, *options = re.split(r"(?:^|\s+)(?=--?[A-Za-z])", text.strip())
+    if not wanted and not options:
+        raise SpecError("an empty requirement", position)
     hashes = [o for o in options if o.startswith("--hash")]
     for part in (" ".join([wanted, *hashes]), *options):
         if part and not part.startswith("--hash"):

@@ -90,7 +90,8 @@ def _apt_source(state: State, given: Given) -> None:
         raise SpecError("config.apt_source(): 'source' is empty", given.at("source"))
     for line in text.splitlines():
         entry = line.strip()
-        if entry and not re.match(r"(#|(deb|deb-src)\s|(https?|file)://\S+$|[A-Za-z-]+:)", entry):
+        if entry and not re.match(r"(#|(deb|deb-src)\s|(https?|file)://\S+$|[A-Z][A-Za-z-]+:(\s|$))",
+                                  entry):
             raise SpecError(
                 f"'{entry}' is no line of sources.list: write 'deb URL SUITE COMPONENT…'",
                 given.at("source"),
@@ -100,7 +101,7 @@ def _apt_source(state: State, given: Given) -> None:
 
 def _pip_index(state: State, given: Given) -> None:
     for name in ("url", "extra_url"):
-        if given[name] and not re.match(r"(https?|file)://", given[name]):
+        if (given[name] or name == "url") and not re.match(r"(https?|file)://", given[name]):
             raise SpecError(f"'{given[name]}' is no URL", given.at(name))
     extra = str(given["extra_url"]) or None
     state.pip_index = PipIndex(str(given["url"]), extra, given["trust"])

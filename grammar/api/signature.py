@@ -10,7 +10,16 @@ from grammar.api.state import DataSource, State
 from grammar.environment import Position
 from grammar.errors import Problems, SpecError, suggest
 from grammar.literals import SpecStr
-from grammar.values import Builtin, Call, Value, ValueProblem, type_name, unkeyed
+from grammar.values import (
+    Builtin,
+    Call,
+    Function,
+    Module,
+    Value,
+    ValueProblem,
+    type_name,
+    unkeyed,
+)
 
 REQUIRED = object()
 KINDS = {
@@ -155,7 +164,7 @@ class Api:
         if kind == "str|list[str]" and isinstance(value, str):
             value = [value]
         problem = SpecError(
-            f"{self.name}(): '{parameter.name}' is {KINDS[kind]}, not {type_name(value)}", place
+            f"{self.name}(): '{parameter.name}' is {KINDS[kind]}, not {_called(value)}", place
         )
         if kind in ("str", "bool", "int"):
             wanted = {"str": str, "bool": bool, "int": int}[kind]
@@ -187,7 +196,8 @@ class Api:
                 elif not isinstance(item, list | tuple) or not item:
                     raise SpecError(
                         f"{self.name}(): '{parameter.name}' is {KINDS[kind]}; it holds "
-                        f"{type_name(item) if item else 'an empty list'}", place,
+                        f"{_called(item) if item or not isinstance(item, list) else 'an empty list'}",
+                        place,
                     )
                 else:
                     for word in item:
@@ -199,13 +209,25 @@ class Api:
         if not isinstance(item, str):
             raise SpecError(
                 f"{self.name}(): '{parameter.name}' is {KINDS[parameter.kind]}; it holds "
-                f"{type_name(item)}", place,
+                f"{_called(item)}", place,
             )
         where = item.position if isinstance(item, SpecStr) else place
         if "\0" in item:
             raise SpecError(f"{self.name}(): a NUL character in '{parameter.name}'", where)
         if "\n" in item and parameter.kind == "list[str]" and parameter.name != "commands":
             raise SpecError(f"{self.name}(): a line break inside a name", where)
+
+
+def _called(value: Value) -> str:
+    """What a message calls a value of a wrong type."""
+    if value is None or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, Builtin | Function):
+        return f"the function {value.name}"
+    if isinstance(value, Module):
+        return f"the module {value.name}"
+    name = "data source" if isinstance(value, DataSource) else type_name(value)
+    return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
 def each(given: Given, name: str, run: Callable[[str, Position], None]) -> None:

@@ -92,7 +92,7 @@ e = f(100); g = outer(1)(2)
         ("def build(:\n", 1, 11, "unexpected ':'"),
         ("import os\n", 1, 1, "Starlark has no 'import'"),
         ("x = 'a\n", 1, 5, "does not end"),
-        ("def f():\nx=1\n", 2, 1, "unexpected 'x'"),
+        ("def f():\nx=1\n", 2, 1, "an indented block"),
         ("def f():\n    a\n  b\n", 3, 3, "indentation"),
         ("x = 'a' 'b'\n", 1, 9, "two strings"),
         ("x = f'a'\n", 1, 6, "no f-strings"),
