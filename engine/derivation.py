@@ -22,13 +22,15 @@ SYSTEM = "x86_64-linux"
 class Fetch:
     """Fixed-output derivation: one file, known by its SHA-256. The only kind with network.
 
-    `sha256` is 64 hex digits, `size` is in bytes (0 when the source did not say).
+    `sha256` is 64 hex digits, `size` is in bytes (0 when the source did not say). `fallback` is
+    another URL, for a file that `url` no longer has.
     """
 
     name: str
     url: str
     sha256: str
     size: int = 0
+    fallback: str = ""
 
     @cached_property
     def drv_id(self) -> str:

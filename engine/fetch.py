@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -40,6 +41,10 @@ _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 class _TransientError(Exception):
     """Worth another attempt. Its text is the reason."""
+
+
+class _GoneError(FetchError):
+    """The source has no such file, or no longer."""
 
 
 class _RangeError(_TransientError):
@@ -69,6 +74,10 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
         try:
             size = _attempt(wanted, partial, emit)
             break
+        except _GoneError:
+            if not wanted.fallback:
+                raise
+            wanted = replace(wanted, url=wanted.fallback, fallback="")
         except _TransientError as error:
             if isinstance(error, _RangeError):
                 partial.unlink(missing_ok=True)
@@ -268,7 +277,8 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
         404: "the source no longer has it; run `envd lock` anew",
         410: "the source no longer has it; run `envd lock` anew",
     }.get(status, "the source cannot be used")
-    raise FetchError(
+    kind = _GoneError if status in (404, 410) else FetchError
+    raise kind(
         f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"
     )
 

@@ -23,10 +23,11 @@ _LARGE = 8 << 20  # bytes: a file from this size on is worth a layer of its own
 
 
 def grouped(
-    single: Sequence[Derivation], sizes: Mapping[str, int], limit: int
+    single: Sequence[Derivation], sizes: Mapping[str, int], limit: int, prefix: str = "wheels"
 ) -> list[Derivation]:
     """`single` as it is when it has at most `limit` members; else the largest alone and the
-    rest in BUCKETS groups. `sizes` maps a derivation's name to its file's size in bytes."""
+    rest in BUCKETS groups called `prefix`-NN. `sizes` maps a derivation's name to its file's size in
+    bytes."""
     if len(single) <= limit:
         return list(single)
     room = limit - BUCKETS
@@ -42,7 +43,7 @@ def grouped(
             number = int(hash_value("envd group v1", name)[:8], 16) % BUCKETS
             buckets.setdefault(number, []).append(derivation)
     groups = [
-        Derivation(KIND, f"wheels-{number:02}", VERSION, tuple(Input("layer", d) for d in members))
+        Derivation(KIND, f"{prefix}-{number:02}", VERSION, tuple(Input("layer", d) for d in members))
         for number, members in sorted(buckets.items())
     ]
     return sorted(large, key=lambda d: d.name) + groups

@@ -1,0 +1,112 @@
+"""R packages from source, each a layer of its own over base, apt and the packages it needs.
+
+R's own `R CMD INSTALL` builds in the sandbox. What would differ between two builds is fixed: the
+time in "Built:", the directory that sources lie in (R keeps it in help and line numbers), and
+debugging symbols.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from engine import sandbox
+from engine.build import group, tars
+from engine.build.context import BuildContext
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.lock import LockedPackage
+from engine.resolve import cran
+
+KIND = "r-package"
+VERSION = 1
+LIBRARY = "usr/local/lib/R/site-library"
+MAX_SINGLE = 30  # layers; beyond it small packages are grouped
+
+_SOURCE = "/var/cache/envd-source"
+_BUILT = "2024-01-01 00:00:00 UTC"
+
+
+def derivations(
+    packages: Sequence[LockedPackage], below: Sequence[Derivation]
+) -> list[Derivation]:
+    """The layers of `packages` over `below` (base and apt)."""
+    made: dict[str, Derivation] = {}
+    system = tuple(Input("layer", d) for d in below)
+    for package, needs in cran.closure(packages):
+        file = package.file
+        made[package.name] = Derivation(
+            KIND,
+            f"r-{package.name}-{package.version}",
+            VERSION,
+            (
+                *system,
+                *(Input("layer", made[name]) for name in needs),
+                Input("file", Fetch(
+                    file.name, file.url, file.sha256, file.size,
+                    fallback=cran.archived(package.name, file.url),
+                )),
+            ),
+            {"package": package.name},
+        )
+    sizes = {f"r-{p.name}-{p.version}": p.file.size for p in packages}
+    return group.grouped(list(made.values()), sizes, MAX_SINGLE, "r-packages")
+
+
+def build(context: BuildContext) -> Path:
+    """Install the package. Raises BuildError with R's log, and what the package says it needs."""
+    package = str(context.parameters["package"])
+    source = context.scratch / "source"
+    source.mkdir()
+    (name, path), = context.files
+    tars.unpack(path, name, source, source)
+    about = source / package / "DESCRIPTION"
+    if not about.is_file():
+        raise BuildError(f"{name}: it holds no R package {package}")
+    try:
+        upper = sandbox.run(
+            ["R", "CMD", "INSTALL", "--no-lock", f"--built-timestamp={_BUILT}",
+             f"--library=/{LIBRARY}", f"{_SOURCE}/{package}"],
+            layers=context.layers, scratch=context.scratch,
+            # --no-lock goes with installing in place: nothing to move, no other path to patch.
+            environment={"_R_SHLIB_STRIP_": "true", "R_INSTALL_STAGED": "false"},
+            binds=(sandbox.Bind(source, _SOURCE, writable=True),),
+            log=context.log, name=context.name,
+        )
+    except BuildError as error:
+        if needs := _system_requirements(about):
+            raise BuildError(
+                f"{error}; {package} needs of the system: {needs}; add what is lacking with "
+                "install.apt_packages", error.log,
+            ) from error
+        raise
+    if not (upper / LIBRARY / package / "DESCRIPTION").is_file():
+        raise BuildError(f"{context.name}: R installed nothing")
+    _keep_only(upper, PurePosixPath(LIBRARY, package))
+    return upper
+
+
+def _system_requirements(about: Path) -> str:
+    text = about.read_text("utf-8", "replace")
+    match = re.search(r"^SystemRequirements:[ \t]*(.*(?:\n[ \t].*)*)", text, re.MULTILINE)
+    return " ".join(match[1].split()) if match else ""
+
+
+def _keep_only(upper: Path, wanted: PurePosixPath) -> None:
+    """Take away all but `wanted`: configure scripts and tests of loading leave traces."""
+    directory = upper
+    for part in wanted.parts:
+        for other in directory.iterdir():
+            if other.name == part:
+                continue
+            if stat.S_ISDIR(other.lstat().st_mode):
+                shutil.rmtree(other)
+            else:
+                other.unlink()
+        directory = directory / part
+
+
+BUILDERS = {KIND: build}
