@@ -34,7 +34,7 @@ class LockedPackage:
     """A named, versioned package and its file; `kind` tells what reads it.
 
     kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config" |
-    "tool" (a release archive of a toolchain).
+    "tool" (a release archive of a toolchain) | "r-source" | "julia-package" | "julia-artifact".
     `extra` holds kind-specific facts as strings (architecture, build, subdir, channel…).
     """
 
@@ -74,12 +74,17 @@ class Lock:
     conda: tuple[LockedPackage, ...] = ()
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
+    r: tuple[LockedPackage, ...] = ()
+    julia: tuple[LockedPackage, ...] = ()
+    rstudio: tuple[LockedPackage, ...] = ()
     dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
     tools: tuple[LockedPackage, ...] = ()
     version: int = LOCK_VERSION
 
 
-SECTIONS = ("apt", "wheels", "conda", "cuda", "vscode", "dev", "tools")
+SECTIONS = (
+    "apt", "wheels", "conda", "cuda", "vscode", "dev", "tools", "r", "julia", "rstudio",
+)
 
 
 def _package_row(package: LockedPackage) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine import languages
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
@@ -20,6 +21,7 @@ from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.lock import Lock, LockedBase, LockedPackage
 from engine.resolve import apt, cuda, debian, pypi, tools
+from engine.resolve import languages as by_language
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Request
@@ -27,12 +29,12 @@ from grammar.environment import Environment, Request
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
 _FOLLOWS = {
     "apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": (),
-    "dev": ("base", "apt"), "tools": (),
+    "dev": ("base", "apt"), "tools": (), "r": ("base",), "julia": (), "rstudio": ("base",),
 }
 # Section name in `requests` -> field of Lock.
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
-    "dev": "dev", "tools": "tools",
+    "dev": "dev", "tools": "tools", "r": "r", "julia": "julia", "rstudio": "rstudio",
 }
 
 
@@ -42,13 +44,17 @@ def _texts(requests: tuple[Request, ...]) -> tuple[str, ...]:
 
 def wants_services(environment: Environment) -> bool:
     """Whether something has to be started with the container."""
-    return bool(environment.jupyter or environment.daemons or environment.init)
+    return bool(
+        environment.jupyter or environment.daemons or environment.init
+        or environment.rstudio_server
+    )
 
 
 def apt_requests(environment: Environment) -> tuple[Request, ...]:
     """The user's apt packages, and those that the shell, services and CUDA from apt need."""
     names = {r.text for r in environment.apt_packages}
     implied = [*packages_for_shell(environment.shell), *tools.apt_packages(environment)]
+    implied += languages.packages_for_r(environment)
     if wants_services(environment):
         implied += packages_for_services()
     if environment.cuda is not None and environment.cuda.source == "apt":
@@ -110,6 +116,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "dev": dev.PACKAGES if dev.wanted(environment) else (),
         "tools": tools.requests(environment),
     }
+    found.update(languages.requests(environment))
     return {name: texts for name, texts in found.items() if texts}
 
 
@@ -186,9 +193,18 @@ class _Session:
 
     def section(self, name: str, lock: Lock) -> list[LockedPackage]:
         environment = self.environment
+        store = self.cache.parent  # `cache` is STORE/cache
+        if name in by_language.SECTIONS:
+            return by_language.resolve(
+                name, environment, lock, lambda: self.apt, store, self.log
+            )
         if name == "apt":
             status = apt.installed_status(self.apt, lock.base.packages)
-            packages = apt.resolve(self.apt, apt_requests(environment), status)
+            wanted = by_language.apt_requests(
+                self.apt, environment, lock, apt_requests(environment)
+            )
+            with by_language.local_debs(lock, store) as debs:
+                packages = apt.resolve(self.apt, wanted, status, debs)
             tools.check_distributed(environment, packages)
             return packages
         if name == "dev":
@@ -263,8 +279,13 @@ def resolve(
             for section, field in _FIELDS.items()
         }
         lock = Lock(base=base, python=python.series if python else "", requests=requests, **kept)
+        before = () if old is None else by_language.apt_needs(old)
         # The Python comes before its packages: its whole version is known then.
-        for section in ("apt", "tools", "conda", "python", "cuda", "vscode", "dev"):
+        for section in (
+            *by_language.SECTIONS, "apt", "tools", "conda", "python", "cuda", "vscode", "dev"
+        ):
+            if section == "apt" and by_language.apt_needs(lock) != before:
+                stale |= {"apt", "dev"}
             if section in stale and section in requests:
                 said(section)
                 packages = tuple(session.section(section, lock))

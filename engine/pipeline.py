@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import fastpath, locking, planning, userns
+from engine import fastpath, languages, locking, planning, userns
 from engine import lock as locks
 from engine.build.dev import turned_on
 from engine.docker import probe
@@ -52,6 +52,7 @@ def evaluate(project: Project, *, dev: bool = False, build: bool = True) -> Envi
         environment = replace(environment, owner=_owner(given))
     if build:
         planning.refuse_unsupported(environment)
+        languages.check(environment)
     return turned_on(environment) if dev else environment
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine import languages
 from engine.build import (
     apt,
     base,
@@ -18,6 +19,7 @@ from engine.build import (
     dev,
     files,
     group,
+    rpackage,
     run,
     sdist,
     services,
@@ -71,6 +73,7 @@ class Plan:
             **cuda.BUILDERS,
             **dev.BUILDERS,
             **vscode.BUILDERS,
+            **rpackage.BUILDERS,
         }
 
 
@@ -91,9 +94,13 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     condas = [conda.derivation(lock.conda)] if lock.conda else []
     holding = toolchains.holding(python, [*layers, *condas])
     layers += _python(lock, python, (*system, *holding))
+    layers += rpackage.derivations(lock.r, system)
     layers += condas
     if lock.vscode:
         layers += vscode.derivations(lock.vscode)
+    if lock.rstudio:
+        layers.append(apt.derivation(lock.rstudio, system, languages.RSTUDIO))
+        system = (*system, layers[-1])
     own = "" if python.prefix else lock.python
     developing = dev.wanted(environment)
     if developing:
@@ -125,17 +132,11 @@ def refuse_unsupported(environment: Environment) -> None:
     found = [
         (t.position, f"install.{t.name}")
         for t in environment.toolchains
-        if t.name not in tools.NAMES
+        if t.name not in tools.NAMES and t.name not in languages.TOOLCHAINS
     ]
-    found += [(r.position, "install.r_packages") for r in environment.r_packages]
-    found += [(r.position, "install.julia_packages") for r in environment.julia_packages]
     found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
     found += [(s.position, "run(mount_host=True)") for s in environment.steps
               if isinstance(s, Run) and s.mount_host]
-    if environment.base.language.startswith(("r", "julia")):
-        found.append((environment.base.position, f"language '{environment.base.language}'"))
-    if environment.rstudio_server:
-        found.append((environment.rstudio_server, "config.rstudio_server"))
     if found:
         raise together(SpecError(f"{what} is not supported yet", at) for at, what in found)
 
@@ -187,6 +188,8 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
     ports = [f"{e.envd_port}/tcp" for e in environment.expose]
     if environment.jupyter is not None:
         ports.append(f"{environment.jupyter.port}/tcp")
+    if environment.rstudio_server is not None:
+        ports.append(f"{languages.RSTUDIO_PORT}/tcp")
     if dev.wanted(environment):
         ports.append(f"{dev.SSH_PORT}/tcp")
     entrypoint: tuple[str, ...]

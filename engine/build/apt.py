@@ -25,10 +25,12 @@ apt-get -y -q -o Dpkg::Options::=--force-unsafe-io -o APT::Sandbox::User= \
 """
 
 
-def derivation(packages: Sequence[LockedPackage], below: Sequence[Derivation]) -> Derivation:
+def derivation(
+    packages: Sequence[LockedPackage], below: Sequence[Derivation], name: str = "apt"
+) -> Derivation:
     """The derivation of `packages` over the layers `below`."""
     layers = tuple(Input("layer", d) for d in below)
-    return Derivation(KIND, "apt", VERSION, layers + debs.fetches(packages))
+    return Derivation(KIND, name, VERSION, layers + debs.fetches(packages))
 
 
 def build(context: BuildContext) -> Path:

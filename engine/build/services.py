@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine import languages
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
 from grammar.environment import Environment, Jupyter
@@ -34,6 +35,16 @@ rm -rf /run/envd && mkdir -p /run/envd && cp -r {SERVICES} /run/envd/services
 exec s6-svscan /run/envd/services
 """
 
+# As whoever runs it, with a directory of its own: neither root nor PAM is needed.
+_RSTUDIO = f"""\
+data=$(mktemp -d)
+printf 'provider=sqlite\\ndirectory=%s\\n' "$data" >"$data/database.conf"
+exec /usr/lib/rstudio-server/bin/rserver --server-daemonize=0 --auth-none=1 \
+    --www-address="${{ENVD_LISTEN:-0.0.0.0}}" --www-port={languages.RSTUDIO_PORT} \
+    --server-user="$(id -un)" --server-data-dir="$data" \
+    --secure-cookie-key-file="$data/cookie-key" --database-config-file="$data/database.conf"
+"""
+
 
 def packages_for_services() -> tuple[str, ...]:
     """The Debian packages that supervision needs."""
@@ -55,6 +66,8 @@ def daemons(environment: Environment) -> dict[str, list[str]]:
     for number, daemon in enumerate(environment.daemons, start=1):
         name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
         found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = list(daemon.argv)
+    if environment.rstudio_server is not None:
+        found[languages.RSTUDIO] = ["sh", "-c", _RSTUDIO]
     return found
 
 

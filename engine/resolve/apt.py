@@ -24,7 +24,7 @@ from grammar.environment import Request
 from store.hashing import hash_value
 
 Stanza = Mapping[str, str]
-_FIELD = re.compile(r"^([A-Za-z0-9-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_FIELD = re.compile(r"^([A-Za-z0-9_-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
 
 
@@ -298,13 +298,16 @@ def bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
     return found
 
 
-def resolve(apt: Apt, requests: Sequence[Request], status: str) -> list[LockedPackage]:
-    """The .debs that `requests` add to a system with that dpkg `status`. Raises ResolveError."""
+def resolve(
+    apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path] = {}
+) -> list[LockedPackage]:
+    """The .debs that `requests` add to a system with that dpkg `status`, and those that the
+    .debs of `local` (package name -> file) depend upon, without these. Raises ResolveError."""
     check_names(apt, requests)
     try:
-        found = apt.solve([r.text for r in requests], status)
+        found = apt.solve([*(r.text for r in requests), *map(str, local.values())], status)
     except ResolveError as error:
         where = next((str(r.position) for r in requests if r.position.line), "apt")
         names = ", ".join(r.text for r in requests)
         raise ResolveError(f"{where}: cannot install {names}: {error}") from error
-    return [apt.locked(n, v) for n, v in found]
+    return [apt.locked(n, v) for n, v in found if n not in local]

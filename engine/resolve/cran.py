@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock import LockedFile, LockedPackage
 from engine.resolve import download
 from engine.resolve.apt import parse_stanzas
 from engine.resolve.http import get
@@ -211,7 +211,7 @@ def _wanted(entry: Entry, url: str, position: Position) -> download.Wanted:
     )
 
 
-def _locked(entry: Entry, file: download.LockedFile, chosen: set[str]) -> LockedPackage:
+def _locked(entry: Entry, file: LockedFile, chosen: set[str]) -> LockedPackage:
     extra = {}
     if names := sorted({d.name for d in entry.dependencies} & chosen):
         extra["depends"] = " ".join(names)

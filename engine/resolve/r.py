@@ -49,7 +49,8 @@ def requests(
     if asked is None or not asked.version:
         return tuple(wanted)
     exact = Request(f"r-base-core={_choose(apt, environment)}", asked.position)
-    return tuple(exact if request.text == "r-base-core" else request for request in wanted)
+    name = f"r-base-core={asked.version}"
+    return tuple(exact if request.text == name else request for request in wanted)
 
 
 def version_of(apt: Apt, environment: Environment, locked: Sequence[LockedPackage]) -> str:

@@ -1,0 +1,68 @@
+"""The lock sections "r", "julia" and "rstudio", and what they ask of the section "apt"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine import languages
+from engine.lock import Lock, LockedPackage
+from engine.resolve.apt import Apt
+from grammar.environment import Environment, Request
+
+SECTIONS = ("r", "julia", "rstudio")  # each a field of Lock; all before "apt"
+
+
+def resolve(
+    section: str,
+    environment: Environment,
+    lock: Lock,
+    apt: Callable[[], Apt],
+    store: Path,
+    log: Callable[[str], None],
+) -> list[LockedPackage]:
+    """One section. `apt` gives the package lists; `lock` is what is known so far, and what was
+    locked before. Raises ResolveError."""
+    if section == "r":
+        from engine.resolve import cran, r
+
+        lists = apt()
+        version = r.version_of(lists, environment, lock.apt)
+        target = cran.Target(environment.base.os, version, r.provided(lists, version))
+        repository = cran.mirror(environment.cran_mirror)
+        return cran.resolve(environment.r_packages, repository, target, lock.r, store, log)
+    from engine.resolve import rstudio
+
+    return [rstudio.resolve(environment, store, log)]
+
+
+def apt_needs(lock: Lock) -> tuple[str, ...]:
+    """What other sections ask of "apt": names, and the hashes of .debs to be installed later."""
+    compiled = any(p.extra.get("compiled") for p in lock.r)
+    needs = (languages.R_COMPILERS,) if compiled else ()
+    return (*needs, *(p.file.sha256 for p in lock.rstudio))
+
+
+def apt_requests(
+    apt: Apt, environment: Environment, lock: Lock, wanted: Sequence[Request]
+) -> tuple[Request, ...]:
+    """`wanted`, and what R and its packages need. Raises ResolveError."""
+    from engine.resolve import r
+
+    found = r.requests(apt, environment, wanted)
+    if languages.R_COMPILERS in apt_needs(lock):
+        found += (Request(languages.R_COMPILERS),)
+    return found
+
+
+@contextmanager
+def local_debs(lock: Lock, store: Path) -> Iterator[dict[str, Path]]:
+    """.debs outside the archive whose dependencies apt has to find: package name -> file."""
+    if not lock.rstudio:
+        yield {}
+        return
+    from engine.resolve import rstudio
+
+    with rstudio.named(lock.rstudio, store) as found:
+        yield found

@@ -1,0 +1,70 @@
+"""RStudio Server: its .deb, which no archive of Debian's carries, pinned by hash."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.errors import ResolveError
+from engine.lock import LockedPackage
+from engine.resolve import download
+from grammar.environment import NOWHERE, Environment
+
+PACKAGE = "rstudio-server"
+# Posit builds for Ubuntu's releases, and names those builds that Debian's take.
+_LATEST = (
+    "https://rstudio.org/download/latest/stable/server/{build}/rstudio-server-latest-amd64.deb"
+)
+_BUILDS = {"debian11": "focal", "ubuntu20.04": "focal"}
+
+
+def url(os_name: str) -> str:
+    """Where the .deb is: ENVD_RSTUDIO_SERVER_DEB, or Posit's latest."""
+    given = os.environ.get("ENVD_RSTUDIO_SERVER_DEB")
+    return given or _LATEST.format(build=_BUILDS.get(os_name, "jammy"))
+
+
+def resolve(
+    environment: Environment, store: Path, log: Callable[[str], None]
+) -> LockedPackage:
+    """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
+    position = environment.rstudio_server or NOWHERE
+    source = url(environment.base.os)
+    (file,) = download.pin([download.Wanted(source, position)], store, log)
+    fields = _control(download.path_of(file, store))
+    if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
+        found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
+        raise ResolveError(
+            f"{position}: {source} is {found}, not {PACKAGE} for amd64; "
+            "check ENVD_RSTUDIO_SERVER_DEB"
+        )
+    return LockedPackage(
+        "deb", PACKAGE, fields["Version"], file, {"arch": fields["Architecture"]}
+    )
+
+
+def _control(path: Path) -> dict[str, str]:
+    try:
+        done = subprocess.run(
+            ["dpkg-deb", "--field", str(path), "Package", "Version", "Architecture"],
+            capture_output=True, text=True, check=False,
+        )
+    except FileNotFoundError as error:
+        raise ResolveError("dpkg-deb not found; install dpkg (Debian, Ubuntu)") from error
+    rows = (line.partition(": ") for line in done.stdout.splitlines())
+    return {key: value for key, _, value in rows}
+
+
+@contextmanager
+def named(packages: Sequence[LockedPackage], store: Path) -> Iterator[dict[str, Path]]:
+    """The .debs under names that apt takes for files; gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="envd-debs-") as name:
+        found = {}
+        for package in packages:
+            found[package.name] = Path(name) / f"{package.name}.deb"
+            found[package.name].symlink_to(download.path_of(package.file, store))
+        yield found

@@ -1,0 +1,165 @@
+"""R packages and R itself: versions, what is chosen, and what is said when nothing fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine import languages, locking
+from engine.build import rpackage
+from engine.errors import ResolveError, UsageError
+from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.resolve import cran, r
+from engine.resolve import languages as by_language
+from engine.resolve.apt import Apt
+from grammar.environment import Base, Environment, Position, Request, Toolchain
+
+AT = Position("build.envd", 4, 9)
+TARGET = cran.Target("debian12", "4.2.2", {"stats": "4.2.2", "MASS": "7.3-58"})
+
+INDEX = """\
+Package: top
+Version: 1.0
+Imports: middle (>= 1.0), stats, MASS (>= 7.3)
+
+Package: middle
+Version: 2.0
+Depends: R (>= 4.0.0), low
+
+Package: middle
+Version: 1.5
+Imports: low
+
+Package: strict
+Version: 1.0
+Imports: middle (< 2.0),
+  low
+
+Package: low
+Version: 0.10-2
+
+Package: low
+Version: 0.9
+
+Package: new
+Version: 3.0
+Depends: R (>= 4.3)
+
+Package: MASS
+Version: 7.3-65
+Depends: R (>= 4.4.0)
+
+Package: fussy
+Version: 1.0
+Imports: MASS (>= 7.3-60)
+
+Package: elsewhere
+Version: 1.0
+OS_type: windows
+"""
+
+
+def solved(*names: str) -> dict[str, str]:
+    requests = [Request(name, AT) for name in names]
+    chosen = cran._solve(requests, cran.Index(INDEX), TARGET, "http://cran")
+    return {name: entry.version for name, (entry, _) in chosen.items()}
+
+
+def test_versions_are_compared_as_r_does() -> None:
+    assert cran.Dependency("x", ">=", "0.9").allows("0.10-2")
+    assert not cran.Dependency("x", ">", "1.0").allows("1.0")
+    assert cran.Dependency("x", ">=", "1.5-3").allows("1.5.3")
+    assert cran.Dependency("x", "<", "1.0").allows("0.99.9")
+
+
+def test_the_newest_that_all_allow() -> None:
+    assert solved("top") == {"top": "1.0", "middle": "2.0", "low": "0.10-2"}
+    # what is asked later still counts
+    assert solved("top", "strict") == {
+        "top": "1.0", "strict": "1.0", "middle": "1.5", "low": "0.10-2",
+    }
+    assert solved("MASS") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("new", r"build.envd:4:9: new 3.0 needs R >= 4.3; debian12 has R 4.2.2: take a newer base"),
+        ("fussy", r"MASS 7.3-65, which fussy 1.0 needs, needs R >= 4.4.0"),
+        ("elsewhere", r"no R package 'elsewhere'"),
+        ("midle", r"did you mean 'middle'\?"),
+    ],
+)
+def test_what_is_said_when_nothing_fits(name: str, says: str) -> None:
+    with pytest.raises(ResolveError, match=says):
+        solved(name)
+
+
+def package(name: str, depends: str = "", **extra: str) -> LockedPackage:
+    file = LockedFile(f"{name}_1.0.tar.gz", f"http://cran/src/contrib/{name}_1.0.tar.gz", "ab" * 32)
+    return LockedPackage("r-source", name, "1.0", file, {"depends": depends, **extra})
+
+
+def test_a_package_stands_on_what_it_needs_and_no_more() -> None:
+    packages = [package("a", "b"), package("b", "c"), package("c"), package("d")]
+    layers = {d.name: d for d in rpackage.derivations(packages, ())}
+    below = {
+        name: [i.derivation.name for i in d.inputs if i.role == "layer"]
+        for name, d in layers.items()
+    }
+    assert below == {"r-c-1.0": [], "r-b-1.0": ["r-c-1.0"], "r-a-1.0": ["r-c-1.0", "r-b-1.0"],
+                     "r-d-1.0": []}
+    with pytest.raises(ResolveError, match="needs itself"):
+        rpackage.derivations([package("a", "b"), package("b", "a")], ())
+
+
+def test_many_packages_are_grouped() -> None:
+    many = [package(f"p{n:03}") for n in range(100)]
+    layers = rpackage.derivations(many, ())
+    assert len(layers) <= rpackage.MAX_SINGLE
+    assert layers[0].name.startswith("r-packages-")
+
+
+@pytest.fixture
+def lists(tmp_path: Path) -> Apt:
+    (tmp_path / "lists").mkdir()
+    rows = [("r-base-core", "4.2.2.20221110-2"), ("r-base-core", "4.4.1-1~bookwormcran.0"),
+            ("r-cran-mass", "7.3-58.2-1"), ("r-cran-nlme", "3.1.162-1")]
+    text = "\n\n".join(f"Package: {name}\nVersion: {version}" for name, version in rows)
+    (tmp_path / "lists/mirror_Packages").write_text(text)
+    return Apt(tmp_path)
+
+
+def test_which_r(lists: Apt) -> None:
+    def version(asked: str) -> str:
+        environment = Environment(base=Base(language=f"r{asked}", position=AT))
+        (request, _) = r.requests(lists, environment, locking.apt_requests(environment))
+        return request.text
+
+    assert version("") == "r-base-core"
+    assert version("4.2") == "r-base-core=4.2.2.20221110-2"
+    assert version("4") == version("4.4.1") == "r-base-core=4.4.1-1~bookwormcran.0"
+    with pytest.raises(ResolveError, match=r"build.envd:4:9: .*carry R 4.2.2, 4.4.1, not 4.5; debian13"):
+        version("4.5")
+    assert r.provided(lists, "4.2.2")["MASS"] == "7.3-58.2"
+    assert cran.Dependency("nlme", ">=", "3.1-160").allows(r.provided(lists, "4.2.2")["nlme"])
+
+
+def test_calls_that_need_a_language_say_so() -> None:
+    asked = Environment(
+        r_packages=(Request("x", AT),), julia_packages=(Request("Y", AT),), rstudio_server=AT
+    )
+    with pytest.raises(UsageError) as caught:
+        languages.check(asked)
+    assert str(caught.value).count("build.envd:4:9") == 3
+    languages.check(Environment(toolchains=(Toolchain("r"),), r_packages=(Request("x"),)))
+    clash = Environment(base=Base(language="r4.2"), toolchains=(Toolchain("r", "4.3"),))
+    with pytest.raises(UsageError, match="differ"):
+        languages.check(clash)
+
+
+def test_compilers_come_with_the_first_compiled_package() -> None:
+    base = LockedBase("debootstrap", "debian12")
+    assert by_language.apt_needs(Lock(base, r=(package("a"),))) == ()
+    assert by_language.apt_needs(Lock(base, r=(package("a", compiled="yes"),))) == ("r-base-dev",)
