@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from engine.errors import UsageError
-from grammar.environment import Environment, Position, Request, Toolchain
+from grammar.environment import Environment, Request, Toolchain
+from grammar.errors import SpecError, together
 
 # What a user calls R: the interpreter and the packages that every R distribution holds.
 R_PACKAGES = ("r-base-core", "r-recommended")
@@ -22,12 +22,12 @@ TOOLCHAINS = ("r", "julia")
 
 
 def r(environment: Environment) -> Toolchain | None:
-    """The R asked for, or None. Raises UsageError for two that differ."""
+    """The R asked for, or None. Raises SpecError for two that differ."""
     return _wanted(environment, "r", "install.r_lang")
 
 
 def julia(environment: Environment) -> Toolchain | None:
-    """The Julia asked for, or None. Raises UsageError for two that differ."""
+    """The Julia asked for, or None. Raises SpecError for two that differ."""
     return _wanted(environment, "julia", "install.julia")
 
 
@@ -38,9 +38,9 @@ def _wanted(environment: Environment, name: str, function: str) -> Toolchain | N
     if match is None:
         return named
     if named is not None and named.version and match[1] not in ("", named.version):
-        raise UsageError(
-            f"{named.position}: {function}(version=\"{named.version}\") and "
-            f"base(language=\"{base.language}\") differ; leave one out"
+        raise SpecError(
+            f"{function}(version=\"{named.version}\") and base(language=\"{base.language}\") "
+            "differ; leave one out", named.position,
         )
     if named is not None and named.version:
         return named
@@ -84,22 +84,22 @@ def _texts(named: tuple[Request, ...], **settings: str | None) -> tuple[str, ...
 
 
 def check(environment: Environment) -> None:
-    """Raise UsageError, naming every call that needs R or Julia where there is none."""
-    problems = [
-        f"{position}: {what} need{verb} {language}; write base(language=\"{short}\") or {call}()"
-        for position, what, verb, language, short, call in _lacking(environment)
-    ]
+    """Raise SpecErrors for every call that needs R or Julia where there is none."""
+    problems = list(_lacking(environment))
     if problems:
-        raise UsageError("\n".join(problems))
+        raise together(problems)
 
 
-def _lacking(environment: Environment) -> Iterator[tuple[Position, str, str, str, str, str]]:
+def _lacking(environment: Environment) -> Iterator[SpecError]:
     if r(environment) is None:
+        advice = "R; write base(language=\"r\") or install.r_lang()"
         for request in environment.r_packages[:1]:
-            yield request.position, "R packages", "", "R", "r", "install.r_lang"
+            yield SpecError(f"R packages need {advice}", request.position)
         if environment.rstudio_server is not None:
-            yield (environment.rstudio_server, "an RStudio server", "s", "R", "r",
-                   "install.r_lang")
+            yield SpecError(f"an RStudio server needs {advice}", environment.rstudio_server)
     if julia(environment) is None:
         for request in environment.julia_packages[:1]:
-            yield request.position, "Julia packages", "", "Julia", "julia", "install.julia"
+            yield SpecError(
+                "Julia packages need Julia; write base(language=\"julia\") or install.julia()",
+                request.position,
+            )

@@ -200,11 +200,11 @@ class _Session:
             )
         if name == "apt":
             status = apt.installed_status(self.apt, lock.base.packages)
-            wanted = by_language.apt_requests(
+            asked = by_language.apt_requests(
                 self.apt, environment, lock, apt_requests(environment)
             )
             with by_language.local_debs(lock, store) as debs:
-                packages = apt.resolve(self.apt, wanted, status, debs)
+                packages = apt.resolve(self.apt, asked, status, debs)
             tools.check_distributed(environment, packages)
             return packages
         if name == "dev":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import stat
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -62,7 +63,7 @@ def build(context: BuildContext) -> Path:
     source = context.scratch / "source"
     source.mkdir()
     (name, path), = context.files
-    tars.unpack(path, name, source, source)
+    _unpack(path, name, source)
     about = source / package / "DESCRIPTION"
     if not about.is_file():
         raise BuildError(f"{name}: it holds no R package {package}")
@@ -87,6 +88,19 @@ def build(context: BuildContext) -> Path:
         raise BuildError(f"{context.name}: R installed nothing")
     _keep_only(upper, PurePosixPath(LIBRARY, package))
     return upper
+
+
+def _unpack(path: Path, name: str, target: Path) -> None:
+    def place(member: str) -> Path | None:
+        parts = PurePosixPath(member).parts
+        if ".." in parts or member.startswith("/"):
+            raise BuildError(f"{name}: '{member}' leads outside of the archive")
+        return target.joinpath(*parts)
+
+    try:
+        tars.unpack(path, target, target, place, times=True)
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise BuildError(f"{name}: not an R source package: {error}") from error
 
 
 def _system_requirements(about: Path) -> str:

@@ -10,83 +10,72 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from engine.build import zips
 from engine.errors import BuildError
 
-Placing = Callable[[str], "PurePosixPath | None"]
 
+def unpack(
+    path: Path, into: Path, upper: Path, place: Callable[[str], Path | None], *,
+    executable: bool = False, times: bool = False,
+) -> int:
+    """Unpack a tar (of any compression that tarfile knows) below `into`, in `upper`.
 
-def below(strip: int) -> Placing:
-    """Members without their first `strip` directories."""
+    `place` says where a member goes, None when it is not taken. `executable` marks all files so;
+    `times` keeps theirs, for sources whose build rules compare them. Returns how many files there
+    were. Nothing is written through a symbolic link, and none leads out of `into`.
 
-    def place(name: str) -> PurePosixPath | None:
-        parts = PurePosixPath(name).parts[strip:]
-        return PurePosixPath(*parts) if parts else None
-
-    return place
-
-
-def unpack(path: Path, name: str, target: Path, upper: Path, place: Placing | None = None) -> None:
-    """Unpack an archive (any compression that tarfile knows) at `target`, which is in `upper`.
-
-    Files keep their times and whether they are executable. Raises BuildError, naming `name`, for
-    what is no archive and for members that lead outside.
+    Raises BuildError for an archive that is not safe, and tarfile's own errors.
     """
-    place = place or below(0)
-    links: list[tuple[Path, Path]] = []
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                where = place(member.name)
-                if where is None or where == PurePosixPath("."):
-                    continue
-                _inside(where, name)
-                at = target / where
-                zips.directories(at.parent, upper)
-                if member.isdir():
-                    zips.directories(at, upper)
-                elif member.issym():
-                    _inside_link(where, member.linkname, name)
-                    at.unlink(missing_ok=True)
-                    at.symlink_to(member.linkname)
-                elif member.islnk():
-                    source = place(member.linkname)
-                    if source is None:
-                        raise BuildError(f"{name}: {member.name} is a link to nothing")
-                    _inside(source, name)
-                    links.append((target / source, at))
-                elif member.isfile():
-                    _write(archive, member, at)
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BuildError(f"{name}: cannot unpack it: {error}") from error
-    for source_path, at in links:
-        if not source_path.is_file() or source_path.is_symlink():
-            raise BuildError(f"{name}: {at.name} is a link to what is no file of it")
-        at.unlink(missing_ok=True)
-        shutil.copy2(source_path, at)
+    count = 0
+    made: set[Path] = set()
+    with tarfile.open(path) as archive:
+        for member in archive:
+            target = place(member.name)
+            if target is None:
+                continue
+            _parents(target, upper, made)
+            if member.isdir():
+                zips.directories(target, upper)
+                continue
+            count += 1
+            if target.is_symlink() or target.is_file():
+                target.unlink()  # the last of a name is the one that counts, as for tar(1)
+            if member.issym():
+                _check_link(member, target, into)
+                target.symlink_to(member.linkname)
+            elif member.islnk():
+                source = place(member.linkname)
+                if source is None or not source.is_file() or source.is_symlink():
+                    raise BuildError(f"'{member.name}' is a hard link to nothing that is there")
+                target.hardlink_to(source)
+            elif (content := archive.extractfile(member)) is not None:
+                with content, target.open("xb") as file:
+                    shutil.copyfileobj(content, file, 1 << 20)
+                target.chmod(0o755 if executable or member.mode & 0o111 else 0o644)
+                if times:
+                    os.utime(target, (member.mtime, member.mtime))
+            else:
+                raise BuildError(f"'{member.name}' is neither a file, a directory nor a link")
+    return count
 
 
-def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, at: Path) -> None:
-    source = archive.extractfile(member)
-    assert source is not None
-    at.unlink(missing_ok=True)
-    with source, at.open("xb") as file:
-        shutil.copyfileobj(source, file, 1 << 20)
-    at.chmod(0o755 if member.mode & 0o111 else 0o644)
-    os.utime(at, (member.mtime, member.mtime))
+def _parents(target: Path, upper: Path, made: set[Path]) -> None:
+    """Make the directories above `target`; none of them may be a symbolic link."""
+    parent = target.parent
+    if parent in made:
+        return
+    for directory in [parent, *parent.parents]:
+        if directory == upper:
+            break
+        if directory.is_symlink():
+            raise BuildError(f"'{target.name}' would be written through a symbolic link")
+    zips.directories(parent, upper)
+    made.add(parent)
 
 
-def _inside(where: PurePosixPath, name: str) -> None:
-    if where.is_absolute() or ".." in where.parts:
-        raise BuildError(f"{name}: it holds a path that leads outside: {where}")
-
-
-def _inside_link(where: PurePosixPath, target: str, name: str) -> None:
-    # Only relative and inside: nothing may be written through a link to somewhere else.
-    depth = len(where.parts) - 1
-    for part in PurePosixPath(target).parts:
-        depth += -1 if part == ".." else 0 if part == "." else 1
-        if part == "/" or depth < 0:
-            raise BuildError(f"{name}: {where} is a link that leads outside: {target}")
+def _check_link(member: tarfile.TarInfo, target: Path, into: Path) -> None:
+    reached = Path(os.path.normpath(target.parent / member.linkname))
+    if member.linkname.startswith("/") or not reached.is_relative_to(into):
+        raise BuildError(f"'{member.name}' links to '{member.linkname}', outside of the archive")

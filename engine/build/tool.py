@@ -6,18 +6,17 @@ archive is unpacked into, and nothing is written through a symbolic link.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import tarfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.build import zips
+from engine.build import tars, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -85,7 +84,8 @@ def build(context: BuildContext) -> Path:
             if zipfile.is_zipfile(path):
                 count = _unzip(path, into, upper, how)
             else:
-                count = _untar(path, into, upper, how)
+                place = partial(_place, into=into, how=how)
+                count = tars.unpack(path, into, upper, place, executable=how["executable"])
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
             raise BuildError(f"{name}: cannot unpack it: {error}") from error
         if not count:
@@ -127,59 +127,6 @@ def _unzip(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
                 zips.extract(archive, member, target, upper, executable=how["executable"])
                 count += 1
     return count
-
-
-def _untar(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
-    count = 0
-    made: set[Path] = set()
-    with tarfile.open(path) as archive:
-        for member in archive:
-            target = _place(member.name, into, how)
-            if target is None:
-                continue
-            _parents(target, upper, made)
-            if member.isdir():
-                zips.directories(target, upper)
-                continue
-            count += 1
-            if target.is_symlink() or target.is_file():
-                target.unlink()  # the last of a name is the one that counts, as for tar(1)
-            if member.issym():
-                _check_link(member, target, into)
-                target.symlink_to(member.linkname)
-            elif member.islnk():
-                source = _place(member.linkname, into, how)
-                if source is None or not source.is_file() or source.is_symlink():
-                    raise BuildError(f"'{member.name}' is a hard link to nothing that is there")
-                target.hardlink_to(source)
-            elif (content := archive.extractfile(member)) is not None:
-                with content, target.open("xb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                executable = how["executable"] or member.mode & 0o111
-                target.chmod(0o755 if executable else 0o644)
-            else:
-                raise BuildError(f"'{member.name}' is neither a file, a directory nor a link")
-    return count
-
-
-def _parents(target: Path, upper: Path, made: set[Path]) -> None:
-    """Make the directories above `target`; none of them may be a symbolic link."""
-    parent = target.parent
-    if parent in made:
-        return
-    for directory in [parent, *parent.parents]:
-        if directory == upper:
-            break
-        if directory.is_symlink():
-            raise BuildError(f"'{target.name}' would be written through a symbolic link")
-    zips.directories(parent, upper)
-    made.add(parent)
-
-
-def _check_link(member: tarfile.TarInfo, target: Path, into: Path) -> None:
-    reached = Path(os.path.normpath(target.parent / member.linkname))
-    if member.linkname.startswith("/") or not reached.is_relative_to(into):
-        raise BuildError(f"'{member.name}' links to '{member.linkname}', outside of the archive")
 
 
 # -- python-build-standalone ------------------------------------------------------------------

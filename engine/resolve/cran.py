@@ -7,6 +7,7 @@ CRAN keeps one version of a package there, and gives an MD5: the SHA-256 is of w
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import re
@@ -18,11 +19,12 @@ from pathlib import Path
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
-from engine.resolve import download
 from engine.resolve.apt import parse_stanzas
 from engine.resolve.http import get
+from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key
 from grammar.environment import NOWHERE, Position, Request
+from store import Store
 
 DEFAULT_MIRROR = "https://cloud.r-project.org"
 _ITEM = re.compile(
@@ -191,10 +193,15 @@ def resolve(
     known = {(p.name, p.version, p.extra.get("md5", "")): p.file for p in old}
     entries = [entry for _, (entry, _) in sorted(chosen.items())]
     missing = [
-        _wanted(entry, entry.url(repository), chosen[entry.name][1])
+        _unpinned(entry, entry.url(repository), chosen[entry.name][1])
         for entry in entries if _key(entry) not in known
     ]
-    pinned = iter(download.pin(missing, store, log))
+    log(f"downloading {len(missing)} packages")
+    opened = Store.open(store)
+    try:
+        pinned = iter(pin_all(missing, opened))
+    finally:
+        opened.close()
     return [
         _locked(entry, known.get(_key(entry)) or next(pinned), set(chosen)) for entry in entries
     ]
@@ -205,10 +212,12 @@ def _key(entry: Entry) -> tuple[str, str, str]:
     return entry.name, entry.version, entry.fields.get("MD5sum", "unknown").strip()
 
 
-def _wanted(entry: Entry, url: str, position: Position) -> download.Wanted:
-    return download.Wanted(
-        url, position, md5=entry.fields.get("MD5sum", "").strip(), fallback=archived(entry.name, url)
-    )
+def _unpinned(entry: Entry, url: str, position: Position) -> Unpinned:
+    md5 = entry.fields.get("MD5sum", "").strip()
+    known = re.fullmatch(r"[0-9a-fA-F]{32}", md5)
+    integrity = f"md5-{base64.b64encode(bytes.fromhex(md5)).decode()}" if known else ""
+    name = url.rpartition("/")[2]
+    return Unpinned(name, url, position, integrity, archived(entry.name, url))
 
 
 def _locked(entry: Entry, file: LockedFile, chosen: set[str]) -> LockedPackage:

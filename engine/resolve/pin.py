@@ -6,8 +6,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile
@@ -17,15 +21,48 @@ if TYPE_CHECKING:
     from store import Store
 
 _CHUNK = 1 << 20
+_AT_ONCE = 8
+
+
+class MissingError(ResolveError):
+    """The source has no such file."""
+
+
+@dataclass(frozen=True)
+class Unpinned:
+    """A file to pin; see `pin`. `fallback` is what to ask for where `url` is not, or ""."""
+
+    name: str
+    url: str
+    position: Position
+    integrity: str = ""
+    fallback: str = ""
+
+
+def pin_all(files: Sequence[Unpinned], store: Store) -> list[LockedFile]:
+    """The pinned files, in order; some are fetched at once. Raises ResolveError."""
+
+    def one(file: Unpinned) -> LockedFile:
+        try:
+            return pin(file.name, file.url, store, file.position, file.integrity)[0]
+        except MissingError:
+            if not file.fallback:
+                raise
+            return pin(file.name, file.fallback, store, file.position, file.integrity)[0]
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(one, files))
 
 
 def pin(
-    name: str, url: str, store: Store, position: Position, integrity: str = ""
+    name: str, url: str, store: Store, position: Position, integrity: str = "", *,
+    latest: bool = False,
 ) -> tuple[LockedFile, Path]:
     """The pinned file of a URL, and where it is in the store.
 
     `integrity` is what the source says of it ("sha512-<base64>", Subresource Integrity); it is
-    held to that. Raises ResolveError.
+    held to that. `latest` pins where the URL leads today, for one that leads elsewhere tomorrow.
+    Raises ResolveError.
     """
     from store.memos import read_memo
 
@@ -34,16 +71,17 @@ def pin(
         sha256, size = json.loads(text)
         if (path := store.blob(f"sha256:{sha256}")) is not None:
             return LockedFile(name, url, sha256, size), path
-    digest, size, path = _download(url, store, position, integrity)
+    digest, size, path, end = _download(url, store, position, integrity)
     sha256 = digest.removeprefix("sha256:")
     if integrity:
         store.set_memo(key, json.dumps([sha256, size]))
-    return LockedFile(name, url, sha256, size), path
+    return LockedFile(name, end if latest else url, sha256, size), path
 
 
 def _download(
     url: str, store: Store, position: Position, integrity: str
-) -> tuple[str, int, Path]:
+) -> tuple[str, int, Path, str]:
+    """Digest, size, place, and the URL that redirections ended at."""
     import urllib3
 
     from engine.fetch import request, shown
@@ -54,7 +92,8 @@ def _download(
         response = request(url)
         with response, store.blob_writer() as writer:
             if response.status != 200:
-                raise ResolveError(f"{position}: {shown(url)}: HTTP status {response.status}")
+                kind = MissingError if response.status in (404, 410) else ResolveError
+                raise kind(f"{position}: {shown(url)}: HTTP status {response.status}")
             for chunk in response.stream(_CHUNK, decode_content=False):
                 writer.write(chunk)
                 if hasher is not None:
@@ -64,6 +103,7 @@ def _download(
                     f"{position}: {shown(url)} is not the file that its source describes: its "
                     f"{algorithm} does not fit"
                 )
-            return writer.digest, writer.size, writer.commit()
+            end = urljoin(url, response.geturl() or url)
+            return writer.digest, writer.size, writer.commit(), end
     except urllib3.exceptions.HTTPError as error:
         raise ResolveError(f"{position}: cannot fetch {shown(url)}: {error}") from error

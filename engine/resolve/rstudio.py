@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.derivation import Fetch
 from engine.errors import ResolveError
+from engine.fetch import fetch
 from engine.lock import LockedPackage
-from engine.resolve import download
+from engine.resolve.pin import pin
 from grammar.environment import NOWHERE, Environment
+from store import Store
 
 PACKAGE = "rstudio-server"
 # Posit builds for Ubuntu's releases, and names those builds that Debian's take.
@@ -34,8 +37,13 @@ def resolve(
     """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
     position = environment.rstudio_server or NOWHERE
     source = url(environment.base.os)
-    (file,) = download.pin([download.Wanted(source, position)], store, log)
-    fields = _control(download.path_of(file, store))
+    log(f"downloading {source}")
+    opened = Store.open(store)
+    try:
+        file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
+    finally:
+        opened.close()
+    fields = _control(path)
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
@@ -62,9 +70,17 @@ def _control(path: Path) -> dict[str, str]:
 @contextmanager
 def named(packages: Sequence[LockedPackage], store: Path) -> Iterator[dict[str, Path]]:
     """The .debs under names that apt takes for files; gone afterwards."""
+    opened = Store.open(store)
+    try:
+        paths = {
+            p.name: fetch(Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size), opened)
+            for p in packages
+        }
+    finally:
+        opened.close()
     with tempfile.TemporaryDirectory(prefix="envd-debs-") as name:
         found = {}
-        for package in packages:
-            found[package.name] = Path(name) / f"{package.name}.deb"
-            found[package.name].symlink_to(download.path_of(package.file, store))
+        for package, path in paths.items():
+            found[package] = Path(name) / f"{package}.deb"
+            found[package].symlink_to(path)
         yield found

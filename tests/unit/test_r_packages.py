@@ -8,12 +8,13 @@ import pytest
 
 from engine import languages, locking
 from engine.build import rpackage
-from engine.errors import ResolveError, UsageError
+from engine.errors import ResolveError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import cran, r
 from engine.resolve import languages as by_language
 from engine.resolve.apt import Apt
 from grammar.environment import Base, Environment, Position, Request, Toolchain
+from grammar.errors import SpecError
 
 AT = Position("build.envd", 4, 9)
 TARGET = cran.Target("debian12", "4.2.2", {"stats": "4.2.2", "MASS": "7.3-58"})
@@ -150,12 +151,12 @@ def test_calls_that_need_a_language_say_so() -> None:
     asked = Environment(
         r_packages=(Request("x", AT),), julia_packages=(Request("Y", AT),), rstudio_server=AT
     )
-    with pytest.raises(UsageError) as caught:
+    with pytest.raises(SpecError) as caught:
         languages.check(asked)
     assert str(caught.value).count("build.envd:4:9") == 3
     languages.check(Environment(toolchains=(Toolchain("r"),), r_packages=(Request("x"),)))
     clash = Environment(base=Base(language="r4.2"), toolchains=(Toolchain("r", "4.3"),))
-    with pytest.raises(UsageError, match="differ"):
+    with pytest.raises(SpecError, match="differ"):
         languages.check(clash)
 
 
