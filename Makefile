@@ -2,7 +2,7 @@
 # A file's tests stay together: they share servers. All share one store, as many builds at once may.
 PARALLEL = -n 3 --dist loadfile
 
-.PHONY: demo test lint unit integration bench setup clean
+.PHONY: demo test lint unit integration bench docs setup clean
 
 demo:
 	scripts/setup run
@@ -30,6 +30,9 @@ integration:
 bench:
 	scripts/setup test
 	scripts/with-docker .venv/bin/python -m benchmarks
+
+docs:
+	.venv/bin/python -m grammar.api.reference
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

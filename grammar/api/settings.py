@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
-from grammar.api.signature import Api, Given, Parameter, each, later
+from grammar.api.signature import Api, Given, Parameter, each
 from grammar.api.state import DataSource, State
 from grammar.environment import (
     Base,
@@ -82,6 +82,10 @@ def _git(state: State, given: Given) -> None:
         if "\n" in given[name]:
             raise SpecError(f"git_config(): a line break in '{name}'", given.at(name))
     state.git = GitConfig(str(given["name"]), str(given["email"]), str(given["editor"]))
+
+
+def _include(state: State, given: Given) -> None:
+    raise SpecError("include() is not supported yet", given.position)
 
 
 def _apt_source(state: State, given: Given) -> None:
@@ -263,7 +267,11 @@ APIS = (
         (Parameter("name", "str", "", about="user.name"),
          Parameter("email", "str", "", about="user.email"),
          Parameter("editor", "str", "", about="core.editor")), _git, "git's settings."),
-    later("include"),
+    Api("include",
+        (Parameter("git", about="the URL of a git repository"),
+         Parameter("ref", "str", "", about="a branch, tag or commit [the remote's own default]")),
+        _include, "The functions of another repository's *.envd files, as a module.",
+        differs="The lock pins the commit; ref is new."),
     Api("config.apt_source",
         (Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),),
         _apt_source, "Where Debian packages are."),

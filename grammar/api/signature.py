@@ -240,18 +240,4 @@ def each(given: Given, name: str, run: Callable[[str, Position], None]) -> None:
     problems.check()
 
 
-def later(name: str, advice: str = "") -> Api:
-    """A function of envd's language that this engine does not have yet: it says so."""
-
-    def run(state: State, given: Given) -> None:
-        hint = f"; {advice}" if advice else ""
-        raise SpecError(f"{name}() is not supported yet{hint}", given.position)
-
-    class _AnyCall(Api):
-        def _check(self, call: Call, state: State) -> Given:
-            return Given(call.position, {}, {})
-
-    return _AnyCall(name, (), run, "not supported yet")
-
-
-__all__ = ["KINDS", "REQUIRED", "Api", "Given", "Parameter", "Run", "ValueProblem", "each", "later"]
+__all__ = ["KINDS", "REQUIRED", "Api", "Given", "Parameter", "Run", "ValueProblem", "each"]

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grammar.api.vocabulary import APIS
 from grammar.builtins import UNIVERSE
 from grammar.environment import Environment
 from grammar.errors import SpecError
@@ -222,8 +221,3 @@ def test_mutated_specs_give_a_spec_error_or_a_value(
         evaluate(text[:place] + insert + text[place + cut :], "b")
     except SpecError as error:
         assert str(error).startswith("b:")
-
-
-def test_every_function_has_a_description() -> None:
-    assert all(api.about for api in APIS)
-    assert len({api.name for api in APIS}) == len(APIS)
