@@ -6,14 +6,13 @@ terms for wheels follow PEP 751 (pylock.toml).
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.atomic import write_text
 from engine.errors import UsageError
 
 LOCK_VERSION = 1
@@ -198,17 +197,7 @@ def read(path: Path) -> Lock | None:
 
 def write(lock: Lock, path: Path) -> None:
     """Write the lock atomically."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(dumps(lock))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_text(path, dumps(lock))
 
 
 def all_packages(lock: Lock) -> tuple[LockedPackage, ...]:

@@ -56,6 +56,13 @@ def _contexts() -> Iterable[str]:
     return (row.name for row in listed())
 
 
+def _templates() -> Iterable[str]:
+    from engine.templates import listed
+
+    return (template.name for template in listed())
+
+
+template_name = _names(_templates)
 image_name = _names(_images)
 context_name = _names(_contexts)
 file = _of_kind("file")

@@ -19,6 +19,8 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 # command -> (module, attribute, one-line help shown by `envd --help`)
 COMMANDS = {
+    "init": ("engine.cli.init", "init", "Read a project and write a build.envd for it."),
+    "new": ("engine.cli.new", "new", "Write a build.envd from a template."),
     "build": ("engine.cli.build", "build", "Build the image of a build.envd."),
     "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
     "run": ("engine.cli.run", "run", "Run a development image that is there."),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.atomic import write_text
 from engine.docker import endpoint
 from engine.errors import UsageError
 from grammar.errors import suggest
@@ -136,13 +136,4 @@ def _write(document: Mapping[str, Any]) -> None:
 
     path = Path(endpoint.contexts_file())
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write("# Kept by `envd context`.\n" + tomli_w.dumps(document))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_text(path, "# Kept by `envd context`.\n" + tomli_w.dumps(document))

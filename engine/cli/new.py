@@ -1,0 +1,63 @@
+"""`envd new`: a build.envd from a template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from engine.cli import complete, listing
+
+
+@click.command()
+@click.option(
+    "-t", "--template", "name", metavar="NAME", shell_complete=complete.template_name,
+    help="Which one; see --list.",
+)
+@click.option("--list", "show_list", is_flag=True, help="List the templates.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite a build.envd that is there.")
+@click.option(
+    "-p", "--path", metavar="DIR", default=".", shell_complete=complete.directory,
+    help="Where to [default: this directory].",
+)
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
+              help="How --list shows them.")
+def new(name: str | None, show_list: bool, force: bool, path: str, form: str) -> None:
+    """Write a build.envd from a template.
+
+    Templates of your own are files NAME.envd in $XDG_CONFIG_HOME/envd/templates. For a spec that
+    fits a project there is `envd init`. JSON keys of --list: name, about, source (envd or user).
+
+    \b
+    Examples:
+      envd new -t torch
+      envd new --list
+    """
+    from engine import templates
+    from engine.atomic import write_text
+    from engine.errors import UsageError
+    from engine.project import SPEC_NAME
+
+    if show_list:
+        rows = [
+            {"name": t.name, "about": t.about, "source": t.source} for t in templates.listed()
+        ]
+        columns = (
+            listing.Column("name", "NAME"), listing.Column("source", "FROM"),
+            listing.Column("about", "ABOUT"),
+        )
+        listing.show(rows, columns, form)
+        return
+    if name is None:
+        names = ", ".join(t.name for t in templates.listed())
+        raise UsageError(f"say which template with -t NAME: {names}")
+    template = templates.find(name)
+    root = Path(path)
+    if not root.is_dir():
+        raise UsageError(f"{root}: not a directory")
+    target = root / SPEC_NAME
+    if target.exists() and not force:
+        raise UsageError(f"{target}: there already; --force overwrites it")
+    write_text(target, template.path.read_text("utf-8"))
+    click.echo(f"wrote {target}; next: envd build", err=True)
+
