@@ -60,8 +60,9 @@ class LockedBase:
 
 @dataclass(frozen=True)
 class Lock:
-    """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "cuda",
-    "vscode", "dev", "tools") to the request strings that it was resolved from; comparing them tells
+    """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "conda_wheels",
+    "cuda", "vscode", "dev", "tools") to the request strings that it was resolved from; comparing
+    them tells
     which section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
 
     base: LockedBase
@@ -71,6 +72,7 @@ class Lock:
     apt: tuple[LockedPackage, ...] = ()
     wheels: tuple[LockedPackage, ...] = ()
     conda: tuple[LockedPackage, ...] = ()
+    conda_wheels: tuple[LockedPackage, ...] = ()  # Python packages inside conda's prefix
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
     r: tuple[LockedPackage, ...] = ()
@@ -82,7 +84,8 @@ class Lock:
 
 
 SECTIONS = (
-    "apt", "wheels", "conda", "cuda", "vscode", "dev", "tools", "r", "julia", "rstudio",
+    "apt", "wheels", "conda", "conda_wheels", "cuda", "vscode", "dev", "tools", "r", "julia",
+    "rstudio",
 )
 
 

@@ -19,6 +19,7 @@ from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
 from engine.errors import ResolveError
 from engine.events import Event, Sink
+from engine.fetch import shown
 from engine.lock import Lock, LockedBase, LockedPackage
 from engine.resolve import apt, cuda, debian, pypi, tools
 from engine.resolve import languages as by_language
@@ -30,11 +31,13 @@ from grammar.environment import Environment, Request
 _FOLLOWS = {
     "apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": (),
     "dev": ("base", "apt"), "tools": (), "r": ("base",), "julia": (), "rstudio": ("base",),
+    "conda_wheels": ("base", "conda"),
 }
 # Section name in `requests` -> field of Lock.
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
     "dev": "dev", "tools": "tools", "r": "r", "julia": "julia", "rstudio": "rstudio",
+    "conda_wheels": "conda_wheels",
 }
 
 
@@ -67,6 +70,30 @@ def apt_requests(environment: Environment) -> tuple[Request, ...]:
 
 
 def python_wanted(environment: Environment) -> Wanted:
+    """What the distribution's Python gets: the user's Python packages, unless conda's is the only
+    Python there is."""
+    return Wanted() if _in_conda(environment) else _wanted(environment)
+
+
+def conda_wanted(environment: Environment) -> Wanted:
+    """What conda's Python gets: an env_file's `pip:`, and all when it is the only Python."""
+    if _in_conda(environment):
+        wanted = _wanted(environment)
+        return replace(wanted, requests=(*environment.conda_pip, *wanted.requests))
+    return Wanted(
+        environment.conda_pip, options=environment.python_options, index=environment.pip_index
+    )
+
+
+def _in_conda(environment: Environment) -> bool:
+    """Whether conda's Python is the environment's: `install.conda` says so, or there is no other."""
+    python = tools.python_of(environment)
+    if python is not None:
+        return python.source == "conda"
+    return bool(tools.conda_requests(environment))
+
+
+def _wanted(environment: Environment) -> Wanted:
     """The user's Python packages, with pip, and Jupyter when it is configured but not named."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
@@ -75,7 +102,9 @@ def python_wanted(environment: Environment) -> Wanted:
         environment.python_packages, environment.python_inputs, environment.python_constraints,
         environment.python_options, environment.pip_index,
     )
-    if not tools.wants_python(environment) and not wanted:
+    if not tools.wants_python(environment) and not wanted and not (
+        environment.jupyter and _in_conda(environment)
+    ):
         return Wanted()
     requests = wanted.requests
     names = {canonicalize_name(Requirement(r.text).name) for r in requests}
@@ -98,7 +127,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         python += tuple(tools.python_facts(environment))
     conda = list(_texts(tools.conda_requests(environment)))
     if conda:
-        conda += [f"channel={c}" for c in environment.conda_channels]
+        conda += [f"channel={shown(c)}" for c in environment.conda_channels]
     cuda: list[str] = []
     if environment.cuda is not None:
         wanted = environment.cuda
@@ -111,6 +140,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "apt": _texts(apt_requests(environment)),
         "python": python,
         "conda": tuple(conda),
+        "conda_wheels": conda_wanted(environment).texts(),
         "cuda": tuple(cuda),
         "vscode": _texts(environment.vscode_extensions),
         "dev": dev.PACKAGES if dev.wanted(environment) else (),
@@ -236,6 +266,12 @@ class _Session:
             return tools.resolve(
                 environment, lock.tools, self.target(lock), self.cache, self.log
             )
+        if name == "conda_wheels":
+            from engine.resolve import conda_wheels
+
+            return conda_wheels.resolve(
+                conda_wanted(environment), lock.conda, self.release.glibc, self.cache, self.log
+            )
         from engine.resolve import vscode
 
         return vscode.resolve(environment.vscode_extensions, self.log)
@@ -282,7 +318,8 @@ def resolve(
         before = () if old is None else by_language.apt_needs(old)
         # The Python comes before its packages: its whole version is known then.
         for section in (
-            *by_language.SECTIONS, "apt", "tools", "conda", "python", "cuda", "vscode", "dev"
+            *by_language.SECTIONS, "apt", "tools", "conda", "conda_wheels", "python", "cuda",
+            "vscode", "dev",
         ):
             if section == "apt" and by_language.apt_needs(lock) != before:
                 stale |= {"apt", "dev"}

@@ -34,7 +34,8 @@ from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
-from engine.lock import Lock
+from engine.lock import Lock, LockedPackage
+from engine.origins import Origins
 from engine.resolve import cuda as cuda_names
 from engine.resolve import tools
 from grammar.environment import Copy, Environment, Http, Run
@@ -93,9 +94,12 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     layers += toolchains.derivations(environment, lock)
     condas = [conda.derivation(lock.conda)] if lock.conda else []
     holding = toolchains.holding(python, [*layers, *condas])
-    layers += _python(lock, python, (*system, *holding))
+    limit = MAX_SINGLE_WHEELS // (2 if lock.wheels and lock.conda_wheels else 1)
+    layers += _python(lock.wheels, python, (*system, *holding), limit)
     layers += rpackage.derivations(lock.r, system)
     layers += condas
+    if (inside := conda.interpreter(lock.conda)) is not None:
+        layers += _python(lock.conda_wheels, inside, (*system, *condas), limit)
     if lock.vscode:
         layers += vscode.derivations(lock.vscode)
     if lock.rstudio:
@@ -143,28 +147,33 @@ def refuse_unsupported(environment: Environment) -> None:
 
 def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
     """The lock with its files' URLs as they are on this machine: no part of any hash."""
-    from engine.locking import python_wanted
+    from engine.locking import conda_wanted, python_wanted
+    from engine.resolve.conda import channel_url
     from engine.resolve.pypi import origins
 
-    found = origins(python_wanted(environment), directory)
+    python = origins(python_wanted(environment), directory)
+    inside = origins(conda_wanted(environment), directory)
+    channels = Origins(directory, [channel_url(c) for c in environment.conda_channels])
     return replace(
-        lock, wheels=found.packages(lock.wheels), cuda=found.packages(lock.cuda),
-        tools=found.packages(lock.tools),
+        lock, wheels=python.packages(lock.wheels), cuda=python.packages(lock.cuda),
+        conda=channels.packages(lock.conda), conda_wheels=inside.packages(lock.conda_wheels),
+        tools=python.packages(lock.tools),
     )
 
 
 def _python(
-    lock: Lock, python: Interpreter, system: Sequence[Derivation]
+    packages: Sequence[LockedPackage], python: Interpreter, below: Sequence[Derivation], limit: int
 ) -> list[Derivation]:
-    builders = [p for p in lock.wheels if p.kind == "build-wheel"]
+    """A layer for each package, or for a group of them; `below` is what building one needs."""
+    builders = [p for p in packages if p.kind == "build-wheel"]
     single = [
         wheel.derivation(p, python) if p.kind == "wheel"
-        else sdist.derivation(p, builders, python, system)
-        for p in sorted(lock.wheels, key=lambda p: (p.name, p.version))
+        else sdist.derivation(p, builders, python, below)
+        for p in sorted(packages, key=lambda p: (p.name, p.version))
         if p.kind in ("wheel", "sdist")
     ]
-    sizes = {f"{p.name}-{p.version}": p.file.size for p in lock.wheels}
-    return group.grouped(single, sizes, MAX_SINGLE_WHEELS)
+    sizes = {f"{p.name}-{p.version}": p.file.size for p in packages}
+    return group.grouped(single, sizes, limit)
 
 
 def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageConfig:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine.build.context import BuildContext
+from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
+from engine.fetch import shown
 from engine.lock import LockedPackage
 
 KIND = "conda"
@@ -30,8 +32,14 @@ def derivation(packages: Sequence[LockedPackage]) -> Derivation:
             Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size))
             for p in ordered
         ),
-        {"urls": [[p.file.name, p.file.url, p.extra.get("subdir", "noarch")] for p in ordered]},
+        {"urls": [[p.file.name, shown(p.file.url), p.extra.get("subdir", "noarch")] for p in ordered]},
     )
+
+
+def interpreter(packages: Sequence[LockedPackage]) -> Interpreter | None:
+    """The Python that the packages bring, or None."""
+    version = next((p.version for p in packages if p.name == "python"), "")
+    return Interpreter(".".join(version.split(".")[:2]), PREFIX) if version else None
 
 
 def build(context: BuildContext) -> Path:

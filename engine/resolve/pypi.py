@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -36,9 +36,11 @@ def origins(wanted: Wanted, directory: Path | None = None) -> Origins:
 
 
 def resolve(
-    wanted: Wanted, target: Target, cache_directory: Path, log: Log
+    wanted: Wanted, target: Target, cache_directory: Path, log: Log, *,
+    left_out: Set[str] = frozenset(),
 ) -> list[LockedPackage]:
-    """Everything that is wanted, with what it needs. Raises ResolveError, UsageError."""
+    """Everything that is wanted, with what it needs but for what is `left_out` (names that are
+    there already). Raises ResolveError, UsageError."""
     sources = uv.sources(wanted.index, wanted.options)
     exact = _exact(wanted, target, sources, cache_directory, log)
     pinned = [f"{p.name}=={p.version}" for p in exact.values() if p.version != "0"]
@@ -56,6 +58,7 @@ def resolve(
             made = uv.compile_requirements(
                 requirements, target, sources, cache_directory, log, constraints=constraints,
                 projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
+                left_out=sorted(left_out),
             )
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]

@@ -128,11 +128,12 @@ def compile_requirements(
     *,
     constraints: Sequence[str] = (),
     projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = (),
+    left_out: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A pylock document of everything that the requirements need on the target.
 
-    `projects` are pyproject.toml files with the extras and the groups wanted of each. Raises
-    UvError.
+    `projects` are pyproject.toml files with the extras and the groups wanted of each; `left_out`
+    are packages that are taken to be there. Raises UvError.
     """
     options = ["--python-version", target.full or target.python, "--python-platform",
                target.platform, "--no-header", "--no-annotate", "--no-config", "--quiet"]
@@ -153,6 +154,9 @@ def compile_requirements(
         if constraints:
             (directory / "constraints.in").write_text("\n".join(constraints) + "\n", "utf-8")
             options += ["--constraints", "constraints.in"]
+        if left_out:
+            (directory / "excludes.in").write_text("\n".join(left_out) + "\n", "utf-8")
+            options += ["--excludes", "excludes.in"]
         output = directory / "pylock.toml"
         _run(
             ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output),

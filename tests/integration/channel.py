@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +21,12 @@ PLACEHOLDER = "/opt/placeholder_placehold_placehold_placehold_placehold_placehol
 
 def make_package(
     channel: Path, name: str, version: str, files: Mapping[str, bytes],
-    depends: Sequence[str] = (), subdir: str = "noarch",
+    depends: Sequence[str] = (), subdir: str = "noarch", entry_points: Sequence[str] = (),
 ) -> None:
-    """Write one .tar.bz2 package. PLACEHOLDER in a file is where it was built."""
+    """Write one .tar.bz2 package. PLACEHOLDER in a file is where it was built.
+
+    With `entry_points` ("command = module:function") it is a noarch Python package.
+    """
     rows = []
     for path, content in sorted(files.items()):
         row: dict[str, Any] = {
@@ -38,8 +42,11 @@ def make_package(
         "depends": list(depends), "license": "MIT",
     }
     if subdir == "noarch":
-        index["noarch"] = "generic"
+        index["noarch"] = "python" if entry_points else "generic"
+    link = {"noarch": {"type": "python", "entry_points": list(entry_points)},
+            "package_metadata_version": 1}
     members = {
+        **({"info/link.json": json.dumps(link).encode()} if entry_points else {}),
         "info/index.json": json.dumps(index).encode(),
         "info/paths.json": json.dumps({"paths": rows, "paths_version": 1}).encode(),
         "info/files": "\n".join(sorted(files)).encode() + b"\n",
@@ -53,6 +60,33 @@ def make_package(
             member.size = len(content)
             member.mode = 0o755 if path.startswith("bin/") else 0o644
             tar.addfile(member, io.BytesIO(content))
+
+
+def make_python(channel: Path) -> str:
+    """A package "python" out of this machine's own; its version.
+
+    The distribution's interpreter finds its library from where it lies. Its packages are looked
+    for where conda puts them, not where the distribution does.
+    """
+    said = subprocess.run(
+        ["/usr/bin/python3", "-c", "import os, sys; print('%d.%d.%d' % sys.version_info[:3]); "
+         "print(os.path.realpath(sys.executable)); print(os.path.dirname(os.__file__))"],
+        capture_output=True, text=True, check=True,
+    )
+    version, executable, library = said.stdout.split()
+    name = f"python{version.rpartition('.')[0]}"
+    files = {f"bin/{name}": Path(executable).read_bytes()}
+    files["bin/python"] = f'#!/bin/sh\nexec "${{0%/*}}/{name}" "$@"\n'.encode()
+    left_out = {"test", "idlelib", "lib2to3", "ensurepip", "turtledemo", "tkinter", "__pycache__",
+                "dist-packages"}
+    for path in Path(library).rglob("*"):
+        if path.is_file() and not left_out & set(path.relative_to(library).parts):
+            files[f"lib/{name}/{path.relative_to(library)}"] = path.read_bytes()
+    files[f"lib/{name}/sitecustomize.py"] = (
+        f"import site, sys\nsite.addsitedir(sys.prefix + '/lib/{name}/site-packages')\n".encode()
+    )
+    make_package(channel, "python", version, files, subdir="linux-64")
+    return version
 
 
 def index(channel: Path) -> None:

@@ -74,7 +74,74 @@ def test_two_stores_give_the_same_object(tmp_path: Path, shared_store: Path, url
     assert layouts[0] == layouts[1]
 
 
-@pytest.mark.parametrize(("name", "says"), [("nothing-such", "nothing-such"), ("a b c d", "a b c d")])
+ENVIRONMENT_FILE = """\
+name: whatever
+channels: [{url}]
+dependencies:
+  - python
+  - moo >=1.0
+  - pip:
+    - six==1.16.0
+    - docopt==0.6.2
+    - -r pip.txt
+"""
+
+
+def test_an_environment_file_with_pip_inside(
+    shared_store: Path, tmp_path: Path, python_channel: tuple[str, str]
+) -> None:
+    url, version = python_channel
+    envd = Envd(shared_store, tmp_path / "p")
+    envd.spec(
+        'def build():\n    base(os="debian12")\n    install.apt_packages(["libexpat1"])\n'
+        '    install.conda_packages(env_file="environment.yml")\n'
+        '    install.python_packages(["toolz==0.12.0", "moo"])\n'
+    )
+    (envd.project / "environment.yml").write_text(ENVIRONMENT_FILE.format(url=url))
+    (envd.project / "pip.txt").write_text("idna==3.10\n")
+    root = envd.unpacked(tmp_path)
+    code = (
+        "import sys, six, docopt, idna, toolz, moo; print(sys.version.split()[0], six.__version__, "
+        "docopt.__version__, idna.__version__, toolz.__version__, six.__file__)"
+    )
+    ran = subprocess.run(
+        ["chroot", str(root), "/opt/conda/bin/python", "-c", code], capture_output=True, text=True
+    )
+    name = f"python{version.rpartition('.')[0]}"
+    assert ran.stdout.split() == [
+        version, "1.16.0", "0.6.2", "3.10", "0.12.0", f"/opt/conda/lib/{name}/site-packages/six.py",
+    ], ran.stderr
+    # a noarch Python package: its module beside the others, its command made for this prefix
+    ran = subprocess.run(["chroot", str(root), "/opt/conda/bin/moo"], capture_output=True, text=True)
+    assert ran.stdout == "moo 1.0\n", ran.stderr
+    # moo is conda's own: no wheel of that name from the Python index
+    lock = (envd.project / "envd.lock").read_text()
+    assert lock.count('name = "moo"') == 1
+    assert not (root / "usr/bin/python3").exists()
+
+
+@pytest.fixture(scope="module")
+def python_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """A channel with a Python, and a noarch package for it; its URL, and Python's version."""
+    directory = tmp_path_factory.mktemp("python-channel")
+    version = channel.make_python(directory)
+    about = b"Metadata-Version: 2.1\nName: moo\nVersion: 1.0\n"
+    channel.make_package(
+        directory, "moo", "1.0",
+        {"site-packages/moo.py": b"def main():\n    print('moo 1.0')\n",
+         "site-packages/moo-1.0.dist-info/METADATA": about},
+        ["python >=3.8"], entry_points=["moo = moo:main"],
+    )
+    channel.index(directory)
+    with channel.serve(directory) as served:
+        yield served, version
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("nothing-such", "no conda package 'nothing-such'"), ("a b c d", "a b c d"),
+     ("greeet", "did you mean 'greet'?"), ("words>=9", "words")],
+)
 def test_bad_requests_are_named_with_their_place(
     shared_store: Path, tmp_path: Path, url: str, name: str, says: str
 ) -> None:

@@ -1,0 +1,105 @@
+"""Python packages inside the conda prefix: what pip would add to it, for conda's own Python."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engine.errors import ResolveError
+from engine.lock import LockedPackage
+from engine.resolve import pypi
+from engine.resolve.target import Target
+from engine.resolve.uv import Log
+from engine.resolve.wanted import Wanted
+from grammar.environment import Request
+
+# conda's name -> the Python index's, where they differ.
+_RENAMED = {
+    "graphviz-python": "graphviz", "matplotlib-base": "matplotlib", "msgpack-python": "msgpack",
+    "opencv": "opencv-python", "py-opencv": "opencv-python", "py-xgboost": "xgboost",
+    "python-graphviz": "graphviz", "pytables": "tables", "pytorch": "torch",
+    "pytorch-lightning": "pytorch-lightning", "ray-core": "ray", "tensorflow-base": "tensorflow",
+}
+
+
+def target_of(packages: Sequence[LockedPackage], glibc: str) -> Target | None:
+    """The Python that locked conda packages bring, as a target; None when they bring none."""
+    for package in packages:
+        if package.name == "python" and (match := re.match(r"\d+\.\d+", package.version)):
+            return Target(match[0], glibc, package.version)
+    return None
+
+
+def provided(packages: Sequence[LockedPackage]) -> dict[str, str]:
+    """The Python packages among conda's: name on the Python index -> version."""
+    return {
+        _RENAMED.get(p.name, p.name.replace("_", "-").replace(".", "-")): p.version
+        for p in packages if p.extra.get("python")
+    }
+
+
+def resolve(
+    wanted: Wanted, packages: Sequence[LockedPackage], glibc: str, cache_directory: Path, log: Log
+) -> list[LockedPackage]:
+    """The wheels of what is `wanted` beside the conda `packages`: what these bring already is
+    there, in the version that they bring. Raises ResolveError."""
+    from packaging.version import InvalidVersion, Version
+
+    target = target_of(packages, glibc)
+    if target is None:
+        places = [r.position for r in wanted.requests if r.position.line]
+        where = f"{places[0]}: " if places else ""
+        raise ResolveError(
+            f"{where}Python packages need a Python: name 'python' among the conda packages, or "
+            "write base(language=\"python3\")"
+        )
+    there = provided(packages)
+    missing = tuple(r for r in wanted.requests if not _satisfied(r, there))
+    wanted = replace(wanted, requests=missing)
+    if not wanted:
+        return []
+    pins = {}
+    for name, version in sorted(there.items()):
+        try:
+            pins[name] = Request(f"{name}=={Version(version)}")
+        except InvalidVersion:
+            log(f"conda's {name} {version} has a version that pip cannot compare")
+    while True:
+        constraints = (*wanted.constraints, *pins.values())
+        try:
+            found = pypi.resolve(
+                replace(wanted, constraints=constraints), target, cache_directory, log,
+                left_out=there.keys() - pins.keys(),
+            )
+        except ResolveError as error:
+            # conda's version of it is not on the Python index: then nobody can compare
+            lost = re.search(r"no version of ([\w.-]+)==", str(error))
+            if lost is None or pins.pop(lost[1], None) is None:
+                raise
+            continue
+        return [p for p in found if p.kind == "build-wheel" or p.name not in there]
+
+
+def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
+    """Whether conda brings what is requested already. Raises ResolveError when it brings another
+    version."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+    from packaging.version import InvalidVersion
+
+    wanted = Requirement(request.text)
+    version = there.get(canonicalize_name(wanted.name))
+    if version is None:
+        return False
+    try:
+        fits = wanted.specifier.contains(version, prereleases=True)
+    except InvalidVersion:
+        fits = not wanted.specifier
+    if not fits or wanted.url:
+        raise ResolveError(
+            f"{request.position}: conda brings {wanted.name} {version}, which is not "
+            f"'{request.text}'; ask conda for that version"
+        )
+    return not wanted.extras
