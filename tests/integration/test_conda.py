@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import ResolveError
+from engine.resolve import conda
+from grammar.environment import Position, Request
 from tests.integration import channel
 from tests.integration.envd import Envd
 
@@ -139,17 +142,14 @@ def python_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("nothing-such", "no conda package 'nothing-such'"), ("a b c d", "a b c d"),
+    [("nothing-such", "no conda package 'nothing-such'"), ("words::a=b=c=d", "is no conda package"),
      ("greeet", "did you mean 'greet'?"), ("words>=9", "words")],
 )
 def test_bad_requests_are_named_with_their_place(
-    shared_store: Path, tmp_path: Path, url: str, name: str, says: str
+    tmp_path: Path, url: str, name: str, says: str
 ) -> None:
-    envd = Envd(shared_store, tmp_path / "p")
-    envd.spec(SPEC.format(url=url, names=f'["{name}"]'))
-    done = envd.run("lock", check=False)
-    assert done.code == 1
-    assert "build.envd:5:" in done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (envd.project / "envd.lock").exists()
+    requests = [Request("greet", Position("build.envd", 5, 2)),
+                Request(name, Position("build.envd", 6, 9))]
+    with pytest.raises(ResolveError) as caught:
+        conda.resolve(requests, [url], "2.36", tmp_path, lambda _: None)
+    assert str(caught.value).startswith("build.envd:6:9: ") and says in str(caught.value)
