@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_text
 from engine.errors import UsageError
+from engine.image.model import ImageConfig
 
 LOCK_VERSION = 1
 
@@ -47,7 +48,8 @@ class LockedPackage:
 @dataclass(frozen=True)
 class LockedBase:
     """The base. `kind` is "debootstrap" (then `packages` are its .debs) or "image" (then they are
-    its config and its layers from the bottom up, and `digest` pins the manifest)."""
+    its config and its layers from the bottom up, `digest` pins the manifest, `config` is how it
+    starts containers, and `facts` is what was read inside: engine.resolve.image.Contents)."""
 
     kind: str
     os: str  # "debian12"
@@ -56,6 +58,8 @@ class LockedBase:
     image: str = ""
     digest: str = ""
     packages: tuple[LockedPackage, ...] = ()
+    config: ImageConfig | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,28 @@ def _row_package(row: Mapping[str, Any]) -> LockedPackage:
     )
 
 
+def _config_row(config: ImageConfig) -> dict[str, Any]:
+    """Fields that are set; pairs as lists of two."""
+    rows = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {
+        name: value if isinstance(value, str) else [
+            list(x) if isinstance(x, tuple) else x for x in value
+        ]
+        for name, value in rows.items() if value
+    }
+
+
+def _row_config(row: Mapping[str, Any]) -> ImageConfig:
+    known = {f.name for f in fields(ImageConfig)}
+    given: dict[str, Any] = {
+        name: value if isinstance(value, str) else tuple(
+            tuple(x) if isinstance(x, list) else x for x in value
+        )
+        for name, value in row.items() if name in known
+    }
+    return ImageConfig(**given)
+
+
 def dumps(lock: Lock) -> str:
     """The lock as TOML text. Packages come sorted by name and version, except layers."""
     import tomli_w
@@ -138,6 +164,10 @@ def dumps(lock: Lock) -> str:
     base["package"] = (
         [_package_row(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
     )
+    if lock.base.facts:
+        base["facts"] = dict(sorted(lock.base.facts.items()))
+    if lock.base.config is not None:
+        base["config"] = _config_row(lock.base.config)
     document: dict[str, Any] = {
         "version": lock.version,
         "system": lock.system,
@@ -180,6 +210,8 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
                 image=str(base.get("image", "")),
                 digest=str(base.get("digest", "")),
                 packages=tuple(_row_package(row) for row in base["package"]),
+                config=_row_config(base["config"]) if "config" in base else None,
+                facts={str(k): str(v) for k, v in base.get("facts", {}).items()},
             ),
             **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
         )

@@ -17,11 +17,10 @@ from engine import languages
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
-from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.fetch import shown
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda, debian, pypi, tools
+from engine.resolve import apt, cuda, debian, pypi, system, tools
 from engine.resolve import languages as by_language
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
@@ -173,7 +172,8 @@ class _Session:
         self.environment = environment
         self.cache = cache
         self.log = log
-        self.release = debian.release_of(environment.base)
+        self.base: LockedBase | None = None  # once it is known
+        self._system: system.System | None = None
         self._stack = ExitStack()
         self._apt: apt.Apt | None = None
 
@@ -184,40 +184,74 @@ class _Session:
         self._stack.close()
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        return debian.sources(self.environment)
+    def system(self) -> system.System:
+        if self._system is None:
+            if not self.environment.base.image:
+                self._system = system.bootstrapped(self.environment)
+            else:
+                assert self.base is not None
+                self._system = system.of_image(
+                    self.environment, self.base, self.cache, self.log
+                )
+        return self._system
 
     @property
     def apt(self) -> apt.Apt:
         if self._apt is None:
-            lines = list(self.sources)
+            system.refuse_debs((Request("packages"),), self.system, self.environment.base)
+            lines = list(self.system.sources)
             wanted = self.environment.cuda
             if wanted is not None and wanted.source == "apt":
-                lines += cuda.apt_sources(wanted, self.environment.base.os)
+                lines += cuda.apt_sources(wanted, self.system.os)
             self._apt = self._stack.enter_context(
-                apt.open_apt(lines, self.release.keyring, self.cache, self.log)
+                apt.open_apt(
+                    lines, self.system.keyring, self.cache, self.log, self.system.keys
+                )
             )
         return self._apt
 
     def target(self, lock: Lock) -> Target:
         """What wheels are for; the interpreter's whole version is its package's."""
-        python = lock.python or self.release.python
+        python = lock.python or self.system.python
         version = tools.python_version(lock, python)
         full = re.match(rf"{re.escape(python)}\.\d+", version)
-        return Target(python, self.release.glibc, full[0] if full else "")
+        return Target(python, self.glibc(lock), full[0] if full else "")
 
-    def base(self) -> LockedBase:
-        if self.environment.base.image:
-            raise ResolveError(
-                f"{self.environment.base.position}: base(image=...) is not supported yet; "
-                "write base(os=\"debian12\")"
-            )
+    def glibc(self, lock: Lock) -> str:
+        return system.version_of(lock.base.packages, "libc6") or self.system.glibc
+
+    def python(self, lock: Lock) -> str:
+        """The target's Python, once base and apt are known."""
+        base, found = self.environment.base, tools.python_of(self.environment)
+        if found is not None and found.source != "distribution":
+            return found.series
+        if base.image:
+            wanted = found is not None or python_wanted(self.environment)
+            added = system.version_of(lock.apt, "python3")
+            return system.python_of(base, self.system, added) if wanted else ""
+        if found is None:
+            return ""
+        return system.version_of((*lock.base.packages, *lock.apt), "python3") or found.series
+
+    def status(self, lock: Lock, added: tuple[LockedPackage, ...] = ()) -> str:
+        """dpkg's status of the base with `added` upon it."""
+        own = self.system.status
+        if own is None:
+            return apt.installed_status(self.apt, (*lock.base.packages, *added))
+        return system.status_with(own, added, apt.installed_status(self.apt, added))
+
+    def new_base(self) -> LockedBase:
+        base = self.environment.base
+        if base.image:
+            from engine.resolve import image
+
+            return image.base(base.image, base.position, self.cache, self.log)
         names = ["ca-certificates"]
         if debian.python_of(self.environment.base):
             names.append("python3")
         packages = apt.bootstrap(self.apt, names)
         return LockedBase(
-            "debootstrap", self.release.os, self.release.suite, self.sources,
+            "debootstrap", self.system.os, debian.release_of(base).suite, self.system.sources,
             packages=tuple(packages),
         )
 
@@ -229,25 +263,23 @@ class _Session:
                 name, environment, lock, lambda: self.apt, store, self.log
             )
         if name == "apt":
-            status = apt.installed_status(self.apt, lock.base.packages)
-            asked = by_language.apt_requests(
-                self.apt, environment, lock, apt_requests(environment)
-            )
-            with by_language.local_debs(lock, store) as debs:
-                packages = apt.resolve(self.apt, asked, status, debs)
+            debs = self._debs_wanted(apt_requests(environment))
+            if not self.system.apt:
+                return []
+            asked = by_language.apt_requests(self.apt, environment, lock, debs)
+            with by_language.local_debs(lock, store) as local:
+                packages = apt.resolve(self.apt, asked, self.status(lock), local)
             tools.check_distributed(environment, packages)
             return packages
         if name == "dev":
-            status = apt.installed_status(self.apt, (*lock.base.packages, *lock.apt))
-            return apt.resolve(self.apt, [Request(n) for n in dev.PACKAGES], status)
+            debs = self._debs_wanted(tuple(Request(n) for n in dev.PACKAGES))
+            return apt.resolve(self.apt, debs, self.status(lock, lock.apt))
         if name == "python":
             wanted = python_wanted(environment)
             if not lock.python:
                 places = [r.position for r in wanted.requests] + [i.position for i in wanted.inputs]
                 where = next((p for p in places if p.line), environment.base.position)
-                raise ResolveError(
-                    f"{where}: Python packages need a Python; write base(language=\"python3\")"
-                )
+                raise system.no_python(where, self.system)
             return pypi.resolve(wanted, self.target(lock), self.cache, self.log)
         if name == "cuda" and environment.cuda is not None:
             if environment.cuda.source == "apt":
@@ -259,7 +291,7 @@ class _Session:
             from engine.resolve import conda
 
             return conda.resolve(
-                tools.conda_requests(environment), environment.conda_channels, self.release.glibc,
+                tools.conda_requests(environment), environment.conda_channels, self.glibc(lock),
                 self.cache, self.log,
             )
         if name == "tools":
@@ -275,6 +307,11 @@ class _Session:
         from engine.resolve import vscode
 
         return vscode.resolve(environment.vscode_extensions, self.log)
+
+    def _debs_wanted(self, requests: tuple[Request, ...]) -> tuple[Request, ...]:
+        wanted = system.without_what_is_there(requests, self.system)
+        system.refuse_debs(wanted, self.system, self.environment.base)
+        return wanted
 
 
 def resolve(
@@ -308,13 +345,13 @@ def resolve(
             base = old.base
         else:
             said("base")
-            base = session.base()
-        python = tools.python_of(environment)
+            base = session.new_base()
+        session.base = base
         kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
         }
-        lock = Lock(base=base, python=python.series if python else "", requests=requests, **kept)
+        lock = Lock(base=base, requests=requests, **kept)
         before = () if old is None else by_language.apt_needs(old)
         # The Python comes before its packages: its whole version is known then.
         for section in (
@@ -328,4 +365,9 @@ def resolve(
                 packages = tuple(session.section(section, lock))
                 changed: dict[str, Any] = {_FIELDS[section]: packages}
                 lock = replace(lock, **changed)
+            if section == "apt":
+                same = old is not None and not stale & {"base", "apt", "python"}
+                lock = replace(
+                    lock, python=old.python if same and old is not None else session.python(lock)
+                )
     return lock

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from engine import fastpath, languages, locking, planning, userns
 from engine import lock as locks
 from engine.build.dev import turned_on
+from engine.build.image import as_pinned
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
@@ -156,7 +157,11 @@ def _image(
             plan.layers, store, plan.builders, jobs=jobs, emit=emit, force=force
         )
         ids = [outputs[layer.drv_id] for layer in plan.layers]
-        layers = [found for i in ids if (found := store.get(i)) is not None]
+        layers = [
+            as_pinned(layer, found, store, emit)
+            for layer, i in zip(plan.layers, ids, strict=True)
+            if (found := store.get(i)) is not None
+        ]
         image = assemble(layers, plan.config)
         files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(lock)]
         for name in [tag or f"{project.name}:dev", *also]:

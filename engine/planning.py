@@ -19,6 +19,7 @@ from engine.build import (
     dev,
     files,
     group,
+    image,
     rpackage,
     run,
     sdist,
@@ -61,6 +62,7 @@ class Plan:
         """The builder of every kind."""
         return {
             base.KIND: base.build,
+            image.KIND: image.build,
             apt.KIND: apt.build,
             wheel.KIND: wheel.build,
             sdist.KIND: sdist.build,
@@ -84,7 +86,10 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     Raises UsageError when a copied file is not there.
     """
     lock = _located(environment, lock, directory)
-    layers = [base.derivation(lock.base)]
+    if lock.base.kind == "image":
+        layers = image.layers(lock.base.packages)
+    else:
+        layers = [base.derivation(lock.base)]
     if lock.apt:
         layers.append(apt.derivation(lock.apt, layers))
     system = tuple(layers)
@@ -105,14 +110,16 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     if lock.rstudio:
         layers.append(apt.derivation(lock.rstudio, system, languages.RSTUDIO))
         system = (*system, layers[-1])
-    own = "" if python.prefix else lock.python
+    own = "" if python.prefix or lock.base.facts.get("python_command") else lock.python
     developing = dev.wanted(environment)
     if developing:
         layers.append(dev.packages(lock.dev, system))
         system = (*system, layers[-1])
-    layers.append(
-        shell.derivation(environment.shell, environment.git, own, system, skeleton=developing)
-    )
+    if lock.base.kind != "image" or developing or own or environment.git \
+            or _has_shell(environment, lock):
+        layers.append(
+            shell.derivation(environment.shell, environment.git, own, system, skeleton=developing)
+        )
     started = dev.derivation(environment) if developing else services.derivation(environment)
     if started is not None:
         layers.append(started)
@@ -176,9 +183,18 @@ def _python(
     return group.grouped(single, sizes, limit)
 
 
+def _has_shell(environment: Environment, lock: Lock) -> bool:
+    """Whether the shell that was asked for is there: an image may have none."""
+    chosen, having = environment.shell, lock.base.facts.get("shells", "").split()
+    return lock.base.kind != "image" or chosen in having or any(p.name == chosen for p in lock.apt)
+
+
 def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageConfig:
     path = [*environment.extra_path]
-    variables = {"LANG": "C.UTF-8", "SHELL": shell.PATHS[environment.shell]}
+    start = lock.base.config or ImageConfig()
+    variables = {"LANG": "C.UTF-8", **dict(start.env)}
+    if _has_shell(environment, lock):
+        variables["SHELL"] = shell.PATHS[environment.shell]
     if lock.python:
         # The image is the environment: pip may install into it (PEP 668 guards a distribution).
         variables["PIP_BREAK_SYSTEM_PACKAGES"] = "1"
@@ -190,11 +206,11 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
     path += tool_path
     if lock.conda:
         path.append("/opt/conda/bin")
-    variables["PATH"] = ":".join([*path, _PATH])
+    variables["PATH"] = ":".join([*path, variables.get("PATH") or _PATH])
     variables.update(environment.environ)
     if dev.wanted(environment):
         variables.update(dev.variables(environment))
-    ports = [f"{e.envd_port}/tcp" for e in environment.expose]
+    ports = [*start.exposed_ports, *(f"{e.envd_port}/tcp" for e in environment.expose)]
     if environment.jupyter is not None:
         ports.append(f"{environment.jupyter.port}/tcp")
     if environment.rstudio_server is not None:
@@ -207,13 +223,20 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         entrypoint, command = environment.entrypoint, ()
     elif supervised:
         entrypoint, command = (services.ENTRY,), ()
+    elif start.entrypoint or start.cmd:
+        entrypoint, command = start.entrypoint, start.cmd
     else:
-        entrypoint, command = (), (shell.PATHS[environment.shell],)
+        there = _has_shell(environment, lock)
+        entrypoint, command = (), (shell.PATHS[environment.shell],) if there else ()
     return ImageConfig(
         env=tuple(sorted(variables.items())),
         entrypoint=entrypoint,
         cmd=command,
-        workdir=dev.HOME if dev.wanted(environment) else "/root",
+        # what supervises has to be root
+        user="" if supervised else start.user,
+        workdir=dev.HOME if dev.wanted(environment) else start.workdir or "/root",
+        volumes=start.volumes,
+        stop_signal="" if supervised else start.stop_signal,
         exposed_ports=tuple(sorted(set(ports))),
         labels=_labels(environment, lock),
     )
@@ -223,7 +246,9 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
     import json
 
     labels = {
+        **dict(lock.base.config.labels if lock.base.config is not None else ()),
         "org.opencontainers.image.base.name": lock.base.image or lock.base.os,
+        "org.opencontainers.image.base.digest": lock.base.digest,
         "io.envd.python": lock.python,
         "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
     }

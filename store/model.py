@@ -8,6 +8,7 @@ SOURCE_DATE_EPOCH = 1704067200  # 2024-01-01T00:00:00Z: later mtimes are clamped
 
 GZIP_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 ZSTD_LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+TAR_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,12 +85,19 @@ def build(context: BuildContext) -> Path:
     if context.parameters["python"]:
         _directory(upper, "usr/local/bin")
         (upper / "usr/local/bin/python").symlink_to("/usr/bin/python3")
-    sandbox.run(
-        ["usermod", "--shell", PATHS[shell], "root"], layers=context.layers,
-        scratch=context.scratch, log=context.log, name=context.name,
-    )
+    # An image may be without the one or the other; Debian's base never is.
+    if _exists("sbin/usermod", context.layers) and _exists(f"bin/{shell}", context.layers):
+        sandbox.run(
+            ["usermod", "--shell", PATHS[shell], "root"], layers=context.layers,
+            scratch=context.scratch, log=context.log, name=context.name,
+        )
     debs.clean(upper)
     return upper
+
+
+def _exists(name: str, layers: Sequence[Path]) -> bool:
+    """Whether a layer brings a program, below / or /usr."""
+    return any(os.path.lexists(layer / at / name) for layer in layers for at in (".", "usr"))
 
 
 def _git_settings(settings: dict[str, str]) -> str:

@@ -129,7 +129,7 @@ def interpreter(environment: Environment, lock: Lock) -> Interpreter:
     """The Python that a lock's wheels are for."""
     python = tools.python_of(environment)
     if python is None or python.source == "distribution":
-        return Interpreter(lock.python)
+        return Interpreter(lock.python, lock.base.facts.get("prefix", ""))
     if python.source == "conda":
         return Interpreter(python.series, conda.PREFIX)
     return standalone(python.version)

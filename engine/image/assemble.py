@@ -50,6 +50,10 @@ def assemble(layers: Sequence[Object], config: ImageConfig) -> Image:
         runtime["Labels"] = dict(config.labels)
     if config.exposed_ports:
         runtime["ExposedPorts"] = {port: {} for port in config.exposed_ports}
+    if config.volumes:
+        runtime["Volumes"] = {path: {} for path in config.volumes}
+    if config.stop_signal:
+        runtime["StopSignal"] = config.stop_signal
     document = {
         "architecture": "amd64",
         "config": runtime,

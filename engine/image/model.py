@@ -18,6 +18,8 @@ class ImageConfig:
     workdir: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     exposed_ports: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    stop_signal: str = ""
 
 
 @dataclass(frozen=True)

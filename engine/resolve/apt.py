@@ -181,20 +181,27 @@ def _proxy_settings() -> str:
 
 @contextmanager
 def open_apt(
-    sources: Sequence[str], keyring: str, cache: Path, log: Callable[[str], None]
+    sources: Sequence[str], keyring: str, cache: Path, log: Callable[[str], None],
+    keys: Mapping[str, bytes] = {},
 ) -> Iterator[Apt]:
-    """A private apt with the lists of `sources` brought up to date, kept under `cache`.
+    """A private apt with the lists of `sources` brought up to date, kept under `cache`; `keys` (by
+    file name) are trusted beside `keyring`.
 
     Raises ResolveError when an archive cannot be read or its signature does not hold.
     """
     import fcntl
 
-    key = hash_value("envd apt directory v1", list(sources))[:16]
+    trusted = [[name, content.hex()] for name, content in sorted(keys.items())]
+    key = hash_value("envd apt directory v1", [*sources, *trusted])[:16]
     directory = cache / f"apt-{key}"
-    for name in ("lists/partial", "archives/partial", "etc/empty.d", "log"):
+    for name in ("lists/partial", "archives/partial", "etc/empty.d", "etc/keys.d", "log"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     with (directory / "lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        for name, content in keys.items():
+            # apt reads no others
+            cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+            (directory / "etc/keys.d" / cleaned).write_bytes(content)
         _configure(directory, sources, keyring)
         apt = Apt(directory)
         log(f"reading package lists of {len(sources)} sources")
@@ -228,8 +235,8 @@ Dir::Etc::sourcelist "{here}/etc/sources.list";
 Dir::Etc::sourceparts "empty.d";
 Dir::Etc::preferences "none";
 Dir::Etc::preferencesparts "empty.d";
-Dir::Etc::trusted "{keyring}";
-Dir::Etc::trustedparts "empty.d";
+Dir::Etc::trusted "{keyring or 'none'}";
+Dir::Etc::trustedparts "keys.d";
 APT::Architecture "amd64";
 APT::Architectures {{ "amd64"; }};
 APT::Install-Recommends "false";

@@ -133,13 +133,43 @@ def security_mirror() -> str:
     return (given or f"{mirror('debian')}-security").rstrip("/")
 
 
-def sources(environment: Environment) -> tuple[str, ...]:
-    """sources.list lines to resolve from, without signed-by options."""
-    release = release_of(environment.base)
+def keyring(release: Release | None, *, needed: bool = True) -> str:
+    """The keyring that a release's archive is checked with: ENVD_<FAMILY>_KEYRING, or where its
+    package puts it. "" when it is not there and not `needed`; else raises ResolveError."""
+    if release is None:
+        return ""
+    setting = f"ENVD_{release.family.upper()}_KEYRING"
+    path = os.environ.get(setting) or release.keyring
+    if Path(path).is_file():
+        return str(Path(path).absolute())
+    if not needed:
+        return ""
+    package = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}[release.family]
+    raise ResolveError(
+        f"{path}: no such file, and without it {release.os}'s archive cannot be trusted; install "
+        f"{package}, or name a keyring with {setting}"
+    )
+
+
+def own_keys(environment: Environment) -> dict[str, bytes]:
+    """The key of config.apt_source, by file name."""
+    return {}
+
+
+def sources(environment: Environment, release: Release | None) -> tuple[str, ...]:
+    """sources.list lines to resolve from, without signed-by options.
+
+    Raises ResolveError when they cannot be made up for want of a known `release`.
+    """
     given = environment.apt_source
     if given and not re.match(r"\s*https?://\S+\s*$", given):
         return tuple(
             line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#"
+        )
+    if release is None:
+        raise ResolveError(
+            f"{environment.base.position}: config.apt_source: which release that archive is asked "
+            "for is not known of this image; give whole lines, such as \"deb URL SUITE main\""
         )
     main = given.strip().rstrip("/") if given else mirror(release.family)
     parts = release.components

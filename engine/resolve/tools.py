@@ -47,7 +47,9 @@ def _distributed(environment: Environment, toolchain: Toolchain) -> bool:
         return False
     from engine.resolve.upstream import begins
 
-    carried = _CARRIED.get(environment.base.os, {}).get(toolchain.name)
+    # An image may be of any release: it gets upstream's where a version is asked for.
+    release = "" if environment.base.image else environment.base.os
+    carried = _CARRIED.get(release, {}).get(toolchain.name)
     return not toolchain.version or (carried is not None and begins(carried, toolchain.version))
 
 
@@ -86,13 +88,16 @@ def python_of(environment: Environment) -> TargetPython | None:
         named = toolchain.version or named
     elif not language.startswith("python"):
         return None
-    own = debian.release_of(environment.base).python
+    # What an image has is not known yet: it is looked at when it is locked.
+    own = "" if environment.base.image else debian.release_of(environment.base).python
     position = wanted["python"].position if "python" in wanted else environment.base.position
     if named.split(".")[0] not in ("", "3"):
         raise UsageError(f"{position}: there is no Python {named} for an environment, only 3.x")
     version = named if "." in named else own
     if "conda" in wanted:
-        return TargetPython(version, "conda")
+        return TargetPython(version or debian.release_of(environment.base).python, "conda")
+    if environment.base.image and not ("python" in wanted and wanted["python"].version):
+        return TargetPython(version, "distribution")
     return TargetPython(version, "distribution" if version == own else "standalone")
 
 
@@ -139,8 +144,9 @@ def apt_packages(environment: Environment) -> list[str]:
         table = _DISTRIBUTED if _distributed(environment, toolchain) else _NEEDED
         found += table.get(name, ())
     python = python_of(environment)
-    of_base = debian.python_of(environment.base)
-    own = debian.release_of(environment.base).python
+    of_image = bool(environment.base.image)
+    of_base = "" if of_image else debian.python_of(environment.base)
+    own = "" if of_image else debian.release_of(environment.base).python
     if not of_base and (
         (python is not None and python.source == "distribution")
         or _uv_python(environment) == own
@@ -204,7 +210,8 @@ def requests(environment: Environment) -> tuple[str, ...]:
         if name not in ("python", "conda") and not _distributed(environment, toolchain):
             found.append(f"{name}={toolchain.version}")
     managed = _uv_python(environment)
-    if managed and managed != debian.release_of(environment.base).python:
+    own = "" if environment.base.image else debian.release_of(environment.base).python
+    if managed and managed != own:
         found.append(f"uv-python={managed}")
     return tuple(sorted(found))
 

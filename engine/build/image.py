@@ -1,0 +1,61 @@
+"""Layers of a registry image: fetched as they lie there, and kept so.
+
+The compressed blob is the one that the registry has: pushing the result back skips it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.build.context import BuildContext, Imported
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError
+from engine.events import Sink
+from engine.fetch import fetch
+from engine.lock import LockedPackage
+from store import Store
+from store.model import Object
+
+KIND = "image-layer"
+VERSION = 1
+
+
+def layers(packages: Sequence[LockedPackage]) -> list[Derivation]:
+    """The derivations of an image's layers, bottom first."""
+    return [_layer(p) for p in packages if p.kind == "layer"]
+
+
+def _layer(package: LockedPackage) -> Derivation:
+    file = package.file
+    return Derivation(
+        KIND, package.name, VERSION,
+        (Input("file", Fetch(file.name, file.url, file.sha256, file.size)),),
+        {"diff_id": package.extra["diff_id"], "media_type": package.extra["media_type"]},
+    )
+
+
+def build(context: BuildContext) -> Imported:
+    """Name the blob. The scheduler verifies what is in it."""
+    (_, path), = context.files
+    return Imported(
+        f"sha256:{path.name}", str(context.parameters["media_type"]),
+        str(context.parameters["diff_id"]),
+    )
+
+
+def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) -> Object:
+    """`made`, with the blob that the lock pins: the store may have the same layer compressed in
+    another way, and which one it is must not decide the manifest."""
+    if derivation.kind != KIND:
+        return made
+    wanted = derivation.inputs[0].derivation
+    if not isinstance(wanted, Fetch):
+        raise BuildError(f"{derivation.name}: a layer that is no file")
+    if wanted.output == made.digest:
+        return made
+    path = fetch(wanted, store, emit)
+    return replace(
+        made, digest=wanted.output, size=path.stat().st_size,
+        media_type=str(derivation.parameters["media_type"]),
+    )

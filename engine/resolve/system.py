@@ -1,0 +1,130 @@
+"""What packages are resolved against: the base's archives, C library, Python and dpkg status."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.errors import ResolveError
+from engine.lock import LockedBase, LockedPackage
+from engine.resolve import debian
+from grammar.environment import Base, Environment, Position, Request
+
+
+@dataclass(frozen=True)
+class System:
+    """A base, to those who resolve for it.
+
+    `title` is for people. `sources` are sources.list lines, trusted by `keyring` (a path, or "")
+    and by `keys` (by file name); without `apt` the system takes no .debs. `glibc` is "" on another
+    C library. `status` is dpkg's own, None where the lock's .debs are all that is installed.
+    """
+
+    os: str
+    title: str
+    sources: tuple[str, ...]
+    keyring: str
+    glibc: str
+    python: str
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+    status: str | None = None
+    apt: bool = True
+    shells: tuple[str, ...] = ()
+
+
+def bootstrapped(environment: Environment) -> System:
+    """The system of `base(os=...)`. Raises ResolveError."""
+    release = debian.release_of(environment.base)
+    keys = debian.own_keys(environment)
+    return System(
+        release.os, release.os, debian.sources(environment, release),
+        debian.keyring(release, needed=not keys), release.glibc, release.python, keys,
+    )
+
+
+def of_image(
+    environment: Environment, base: LockedBase, cache: Path, log: Callable[[str], None]
+) -> System:
+    """The system of `base(image=...)`: its archives are ours where we know the release, else its
+    own. Raises ResolveError, FetchError."""
+    from engine.resolve import image
+
+    facts = base.facts
+    title = f"{base.image} ({facts.get('title') or 'which names no distribution'})"
+    python, glibc = facts.get("python", ""), facts.get("glibc", "")
+    shells = tuple(facts.get("shells", "").split())
+    if not facts.get("apt"):
+        return System(base.os, title, (), "", glibc, python, apt=False, shells=shells)
+    inside = image.contents(base.digest, base.packages, cache, log)
+    release = debian.RELEASES.get(base.os)
+    known = release is not None or environment.apt_source
+    return System(
+        base.os, title, debian.sources(environment, release) if known else inside.sources,
+        debian.keyring(release, needed=False), glibc, python,
+        {**inside.keys, **debian.own_keys(environment)}, inside.status, shells=shells,
+    )
+
+
+def version_of(packages: Sequence[LockedPackage], name: str) -> str:
+    """The "X.Y" that a .deb's version begins with, or "" when it is not among `packages`."""
+    for package in packages:
+        if package.kind == "deb" and package.name == name:
+            match = re.match(r"(?:\d+:)?(\d+\.\d+)", package.version)
+            return match[1] if match else ""
+    return ""
+
+
+def status_with(status: str, packages: Sequence[LockedPackage], added: str) -> str:
+    """A dpkg status in which `added`, the paragraphs of `packages`, stands for what was there
+    of them."""
+    names = {p.name for p in packages}
+    kept = [
+        paragraph for paragraph in re.split(r"\n[ \t]*\n", status)
+        if (match := re.search(r"^Package:[ \t]*(\S+)", paragraph, re.MULTILINE))
+        and match[1] not in names
+    ]
+    return "\n\n".join([*(p.strip("\n") for p in kept), added.strip("\n")]).strip("\n") + "\n"
+
+
+def without_what_is_there(
+    requests: Sequence[Request], system: System
+) -> tuple[Request, ...]:
+    """`requests` for .debs, less what envd itself asks for and the base has in another way."""
+    there = set(system.shells) | ({"python3"} if system.python else set())
+    return tuple(r for r in requests if r.position.line or r.text not in there)
+
+
+def refuse_debs(requests: Sequence[Request], system: System, base: Base) -> None:
+    """Raise ResolveError when `requests` want .debs from a base that takes none."""
+    if system.apt or not requests:
+        return
+    where = next((r.position for r in requests if r.position.line), base.position)
+    names = ", ".join(r.text for r in requests)
+    raise ResolveError(
+        f"{where}: cannot add {names}: the base {system.title} has no apt; use an image of Debian "
+        "or Ubuntu, or one that has them already"
+    )
+
+
+def python_of(base: Base, system: System, added: str) -> str:
+    """The Python "X.Y" of an image, its own or `added` by apt.
+
+    Raises ResolveError when it is not the one that `language` names.
+    """
+    found = system.python or added
+    wanted = re.fullmatch(r"python(3\.\d+)", base.language)
+    if wanted and found and wanted[1] != found:
+        raise ResolveError(
+            f"{base.position}: {system.title} has Python {found}, not {wanted[1]}"
+        )
+    return found
+
+
+def no_python(position: Position | None, system: System) -> ResolveError:
+    """What to say when Python packages are wanted and no Python is there."""
+    return ResolveError(
+        f"{position}: Python packages need a Python, and the base {system.title} has none; "
+        "write base(…, language=\"python3\")"
+    )
