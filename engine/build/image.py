@@ -45,8 +45,12 @@ def build(context: BuildContext) -> Imported:
 
 
 def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) -> Object:
-    """`made`, with the blob that the lock pins: the store may have the same layer compressed in
-    another way, and which one it is must not decide the manifest."""
+    """`made`, under the name that the plan gives it and with the blob that the lock pins.
+
+    The store may have the same bytes from elsewhere, under another name or compressed in another
+    way: what it happens to have must not decide the image.
+    """
+    made = replace(made, name=derivation.name)
     if derivation.kind != KIND:
         return made
     wanted = derivation.inputs[0].derivation

@@ -1,0 +1,300 @@
+"""Registry images as bases and as sources of files, with a real registry and real images.
+
+The images are our own: a Debian, in OCI's form and in Docker's schema 2; one with a Python of its
+own below /usr/local, as Docker's python images have it; and one without any distribution.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration import servers
+from tests.integration.envd import Envd
+
+ORIGINAL = """
+def build():
+    base(os="debian12", language="python3")
+    run(["echo original > /etc/original", "chown 7:8 /etc/original", "rm /etc/issue.net",
+         "mkdir /srv/tree", "echo 1 > /srv/tree/one", "ln -s one /srv/tree/link"])
+    run(["rm /srv/tree/one", "echo 2 > /srv/tree/two"])
+    runtime.environ(env={"FLAVOUR": "plum"})
+    config.entrypoint(["/bin/sh", "-c", "echo hello"])
+"""
+# Docker's python images have an interpreter below /usr/local that looks into site-packages. This
+# one is Debian's, whose built-in site module insists on another name: hence the link.
+PYTHON = """
+def build():
+    base(os="debian12", language="python3")
+    run([
+        "cp /usr/bin/python3.11 /usr/local/bin/",
+        "ln -s python3.11 /usr/local/bin/python3",
+        "ln -sf python3 /usr/local/bin/python",
+        "rm -rf /usr/local/lib/python3.11",
+        "cp -r /usr/lib/python3.11 /usr/local/lib/python3.11",
+        "mkdir /usr/local/lib/python3.11/site-packages",
+        "ln -s site-packages /usr/local/lib/python3.11/dist-packages",
+    ])
+"""
+
+
+def skopeo(*arguments: str) -> str:
+    done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def scratch_image(directory: Path, files: Mapping[str, bytes]) -> Path:
+    """A Docker archive of one layer with `files` alone."""
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o755
+            tar.addfile(member, io.BytesIO(content))
+    diff = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
+    config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/hello"]},
+              "rootfs": {"type": "layers", "diff_ids": [diff]}}
+    directory.mkdir()
+    path = directory / "scratch.tar"
+    with tarfile.open(path, "w") as tar:
+        for name, content in (
+            ("layer.tar", layer.getvalue()), ("config.json", json.dumps(config).encode()),
+            ("manifest.json", json.dumps(
+                [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]
+            ).encode()),
+        ):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+@dataclass(frozen=True)
+class Images:
+    """A registry with images in it."""
+
+    server: servers.RegistryServer
+
+    @property
+    def registry(self) -> str:
+        return self.server.address
+
+    def copy(self, source: str, target: str, *options: str) -> None:
+        skopeo("copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", *options, source,
+               f"docker://{self.registry}/{target}")
+
+
+@pytest.fixture(scope="module")
+def images(
+    shared_store: Path, tmp_path_factory: pytest.TempPathFactory,
+    registry_server: servers.RegistryServer,
+) -> Images:
+    directory = tmp_path_factory.mktemp("images")
+    found = Images(registry_server)
+    registry = found.registry
+    for name, spec in (("original", ORIGINAL), ("python", PYTHON)):
+        envd = Envd(shared_store, directory / name)
+        envd.spec(spec)
+        envd.run("push", f"{registry}/sources/{name}:1")
+    original = f"docker://{registry}/sources/original:1"
+    found.copy(original, "sources/docker:1", "--format", "v2s2")
+    found.copy(original, "library/short:1")
+    for number in (1, 2):
+        nothing = scratch_image(directory / str(number), {"hello": b"hello %d\n" % number})
+        found.copy(f"docker-archive:{nothing}", f"sources/scratch:{number}")
+    return found
+
+
+def config_of(layout: Path) -> dict[str, object]:
+    inspected = json.loads(skopeo("inspect", "--config", f"oci:{layout}"))
+    return dict(inspected["config"])
+
+
+def run_in(root: Path, *argv: str) -> str:
+    done = subprocess.run(["chroot", str(root), *argv], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_packages_upon_an_image(shared_store: Path, tmp_path: Path, images: Images) -> None:
+    envd = Envd(shared_store, tmp_path / "p")
+    envd.spec(
+        f"""
+def build():
+    base(image="{images.registry}/sources/docker:1", language="python3")
+    install.apt_packages(["tree"])
+    install.python_packages(["six==1.16.0"])
+    runtime.environ(env={{"OURS": "1"}})
+    runtime.expose(envd_port=8000)
+"""
+    )
+    root = envd.unpacked(tmp_path)
+    assert "tree" in run_in(root, "/usr/bin/tree", "--version")
+    assert run_in(root, "/usr/bin/python3", "-c", "import six; print(six.__file__)") == \
+        "/usr/local/lib/python3.11/dist-packages/six.py\n"
+    assert (root / "etc/original").read_text() == "original\n"
+    assert (root / "etc/original").stat().st_uid == 7
+    assert not (root / "etc/issue.net").exists()
+
+    config = config_of(tmp_path / "layout")
+    assert {"FLAVOUR=plum", "OURS=1"} <= set(config["Env"])  # type: ignore[call-overload]
+    assert config["Entrypoint"] == ["/bin/sh", "-c", "echo hello"]
+    assert config["ExposedPorts"] == {"8000/tcp": {}}
+    labels = config["Labels"]
+    assert isinstance(labels, dict)
+    assert labels["org.opencontainers.image.base.name"] == f"{images.registry}/sources/docker:1"
+
+    # the image's own layers are in ours as the registry has them
+    theirs = json.loads(
+        skopeo("inspect", "--raw", "--tls-verify=false",
+               f"docker://{images.registry}/sources/docker:1")
+    )
+    digest = json.loads((tmp_path / "layout/index.json").read_text())["manifests"][0]["digest"]
+    ours = json.loads((tmp_path / f"layout/blobs/{digest.replace(':', '/')}").read_text())
+    count = len(theirs["layers"])
+    assert [x["digest"] for x in ours["layers"]][:count] == [x["digest"] for x in theirs["layers"]]
+    assert {x["mediaType"] for x in ours["layers"]} == {
+        "application/vnd.oci.image.layer.v1.tar+gzip"
+    }
+    # and so they are not sent again
+    before = len(images.server.requests())
+    pushed = envd.run("push", f"{images.registry}/sources/docker:ours").stdout
+    assert pushed.rpartition("@")[2] == digest
+    uploads = [r[1] for r in images.server.requests()[before:] if r[0] == "PUT"]
+    assert uploads
+    assert not [u for u in uploads if any(x["digest"][7:] in u for x in theirs["layers"])]
+
+
+def test_a_python_of_the_images_own(shared_store: Path, tmp_path: Path, images: Images) -> None:
+    envd = Envd(shared_store, tmp_path / "p")
+    envd.spec(
+        f"""
+def build():
+    base(image="{images.registry}/sources/python:1")
+    install.python_packages(["markupsafe==2.1.5", "docopt==0.6.2"])
+"""
+    )
+    root = envd.unpacked(tmp_path)
+    found = run_in(
+        root, "/usr/local/bin/python3", "-c",
+        "import markupsafe, docopt; print(markupsafe.__version__, docopt.__version__)",
+    )
+    assert found == "2.1.5 0.6.2\n"
+    site = root / "usr/local/lib/python3.11/site-packages"
+    assert (site / "markupsafe/_speedups.cpython-311-x86_64-linux-gnu.so").exists()
+    assert (site / "docopt.py").exists()
+    assert (root / "usr/local/bin/pip").read_text().startswith("#!/usr/local/bin/python3.11\n")
+
+
+def test_a_tag_that_moves_moves_the_lock_only_when_asked(
+    shared_store: Path, tmp_path: Path, images: Images
+) -> None:
+    images.copy(f"docker://{images.registry}/sources/scratch:1", "sources/moving:1")
+    envd = Envd(shared_store, tmp_path / "p")
+    envd.spec(f'def build():\n    base(image="{images.registry}/sources/moving:1")\n')
+    first = envd.run("build", "--no-load").stdout
+    before = (envd.project / "envd.lock").read_text()
+    assert f'image = "{images.registry}/sources/moving:1"' in before
+    images.copy(f"docker://{images.registry}/sources/scratch:2", "sources/moving:1")
+    assert envd.run("build", "--no-load").stdout == first
+    assert (envd.project / "envd.lock").read_text() == before
+    # another section is resolved: the image stays where it was
+    envd.spec(
+        f'def build():\n    base(image="{images.registry}/sources/moving:1")\n'
+        '    install.vscode_extensions([])\n    run([])\n    runtime.environ(env={"A": "1"})\n'
+    )
+    envd.run("lock")
+    digest = next(x for x in before.splitlines() if x.startswith("digest = "))
+    assert digest in (envd.project / "envd.lock").read_text()
+    envd.spec(f'def build():\n    base(image="{images.registry}/sources/moving:1")\n')
+    envd.run("lock", "--update")
+    assert digest not in (envd.project / "envd.lock").read_text()
+    # images of no distribution, without a shell: they are built all the same
+    done = envd.run("build", "-o", f"oci-dir:{tmp_path}/layout")
+    assert done.stdout != first
+    assert config_of(tmp_path / "layout")["Cmd"] == ["/hello"]
+    assert "SHELL=" not in str(config_of(tmp_path / "layout")["Env"])
+
+
+def test_what_needs_apt_says_so_where_there_is_none(
+    shared_store: Path, tmp_path: Path, images: Images
+) -> None:
+    envd = Envd(shared_store, tmp_path / "p")
+    reference = f"{images.registry}/sources/scratch:1"
+    envd.spec(f'def build():\n    base(image="{reference}")\n    install.apt_packages(["tree"])\n')
+    done = envd.run("lock", check=False)
+    assert done.code == 1
+    assert "build.envd:3:" in done.stderr and "has no apt" in done.stderr
+    envd.spec(f'def build():\n    base(image="{reference}", language="python3")\n')
+    done = envd.run("lock", check=False)
+    assert done.code == 1 and "cannot add python3" in done.stderr
+    assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
+
+
+def test_mirrors_and_short_names(shared_store: Path, tmp_path: Path, images: Images) -> None:
+    mirrors = f"ghcr.io=http://127.0.0.1:9,docker.io=http://{images.registry}"
+    envd = Envd(shared_store, tmp_path / "p", {"ENVD_REGISTRY_MIRRORS": mirrors})
+    envd.spec('def build():\n    base(image="short:1")\n')
+    image = envd.run("build", "--no-load").stdout
+    lock = (envd.project / "envd.lock").read_text()
+    assert 'image = "docker.io/library/short:1"' in lock
+    assert 'url = "oci://docker.io/library/short"' in lock
+    assert images.registry not in lock
+    # another store has to fetch the layers: from the mirror too
+    fresh = Envd(tmp_path / "store", envd.project, envd.environment)
+    assert fresh.run("build", "--no-load", "--locked").stdout == image
+    wrong = Envd(shared_store, tmp_path / "p", {"ENVD_REGISTRY_MIRRORS": "docker.io"})
+    done = wrong.run("lock", "--update", check=False)
+    assert done.code == 1 and "ENVD_REGISTRY_MIRRORS: 'docker.io' is not REGISTRY=URL" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("{registry}/sources/original:none", "has no image {registry}/sources/original:none"),
+        ("{registry}/sources/nothing:1", "has no image"),
+        ("{registry}/Sources:1", "is no image name"),
+        ("127.0.0.1:9/x/y:1", "cannot reach the registry 127.0.0.1:9"),
+    ],
+)
+def test_images_that_are_not_there(
+    shared_store: Path, tmp_path: Path, images: Images, name: str, says: str
+) -> None:
+    envd = Envd(shared_store, tmp_path / "p")
+    name = name.format(registry=images.registry)
+    envd.spec(f'def build():\n    base(image="{name}")\n')
+    done = envd.run("lock", check=False)
+    assert (done.code, "Traceback" in done.stderr) == (1, False)
+    assert "build.envd:2:" in done.stderr
+    assert says.format(registry=images.registry) in done.stderr
+    assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
+
+
+def test_a_registry_that_wants_a_login(
+    shared_store: Path, tmp_path: Path, images: Images, registry_auth: servers.RegistryServer
+) -> None:
+    skopeo("copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", "--dest-creds",
+           f"{servers.USER}:{servers.PASSWORD}", f"docker://{images.registry}/sources/scratch:1",
+           f"docker://{registry_auth.address}/private/image:1")
+    envd = Envd(tmp_path / "store", tmp_path / "p", {"DOCKER_CONFIG": str(tmp_path)})
+    envd.spec(f'def build():\n    base(image="{registry_auth.address}/private/image:1")\n')
+    refused = envd.run("build", "--no-load", check=False)
+    assert refused.code == 1
+    assert f"docker login {registry_auth.address}" in refused.stderr
+    login = base64.b64encode(f"{servers.USER}:{servers.PASSWORD}".encode()).decode()
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {registry_auth.address: {"auth": login}}})
+    )
+    envd.run("build", "--no-load")
+    assert os.environ.get("DOCKER_CONFIG") != str(tmp_path)
