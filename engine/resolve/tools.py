@@ -149,7 +149,7 @@ def apt_packages(environment: Environment) -> list[str]:
     own = "" if of_image else debian.release_of(environment.base).python
     if not of_base and (
         (python is not None and python.source == "distribution")
-        or _uv_python(environment) == own
+        or (own and _uv_python(environment) == own)
     ):
         found.append("python3")
     return found
