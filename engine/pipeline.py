@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from engine import fastpath, languages, locking, planning, userns
+from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
 from engine.build.dev import turned_on
 from engine.build.image import as_pinned
@@ -28,8 +27,6 @@ from engine.scheduler import realise
 from grammar.environment import Environment, Owner
 from store import Store
 
-if TYPE_CHECKING:
-    from store.registry import Reference
 
 @dataclass(frozen=True)
 class Result:
@@ -189,7 +186,7 @@ def _deliver(
         if output.kind == "load":
             wanted += [output.name] if output.name else tags
         elif output.kind == "push":
-            _push(image, store, _reference(output.name), emit)
+            publish.push(image, store, publish.reference(output.name), emit)
         elif output.path is not None:
             name = tag if output.kind == "docker" else tag.rpartition(":")[2]
             writers[output.kind](image, store, output.path, name)
@@ -208,34 +205,15 @@ def _deliver(
         load_into_docker(image, store, tag, emit)
 
 
-def _reference(text: str) -> Reference:
-    from store import registry
-
-    try:
-        return registry.parse_reference(text)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _push(image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()) -> None:
-    from store import registry
-
-    blobs: list[tuple[str, int, Path | bytes]] = [
-        (image.config_digest, len(image.config), image.config)
-    ]
-    blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
-    sent = registry.Registry(target).push_image(
-        blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-    )
-    emit(Event("push", str(target), text=f"{sent} blobs sent"))
-
-
 def push(
-    project: Project, reference: str, *, progress: str = "auto", locked: bool = False,
-    jobs: int | None = None, force: bool = False,
+    project: Project, reference: str, *, also: Sequence[str] = (), progress: str = "auto",
+    locked: bool = False, jobs: int | None = None, force: bool = False,
 ) -> str:
-    """Build, then push to `reference`; returns the manifest's digest. Raises RegistryError."""
-    target = _reference(reference)
+    """Build, then push to `reference` and under the tags `also`; returns the manifest's digest.
+
+    Raises RegistryError, and what `build` raises.
+    """
+    target, tags = publish.reference(reference), publish.tags(also)
     environment = evaluate(project)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
@@ -243,7 +221,30 @@ def push(
         os.umask(0o022)
         image, store, _ = _image(project, environment, lock, None, emit, jobs, force)
         try:
-            _push(image, store, target, emit)
+            publish.push(image, store, target, emit, tags)
         finally:
             store.close()
+    return image.manifest_digest
+
+
+def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: str = "auto") -> str:
+    """Push the image that the store keeps under `name`, as it is; returns its manifest's digest.
+
+    Raises UsageError when there is none, RegistryError.
+    """
+    target, tags = publish.reference(reference), publish.tags(also)
+    store = Store.open(store_path())
+    try:
+        image = kept.find(store, name)
+        if image is None:
+            from grammar.errors import suggest
+
+            hint = suggest(name, [item.name for item in kept.listed(store)])
+            raise UsageError(
+                f"the store has no image '{name}'{hint or '; `envd images` lists what there is'}"
+            )
+        with open_sink(progress) as emit, store.in_use():
+            publish.push(image, store, target, emit, tags)
+    finally:
+        store.close()
     return image.manifest_digest

@@ -53,6 +53,27 @@ class Reference:
         return bare in ("localhost", "[::1]") or bare.startswith("127.")
 
 
+@dataclass(frozen=True)
+class Count:
+    """Some blobs: how many, and their bytes."""
+
+    blobs: int
+    bytes: int
+
+
+def _count(sizes: Sequence[int]) -> Count:
+    return Count(len(sizes), sum(sizes))
+
+
+@dataclass(frozen=True)
+class PushReport:
+    """What a push did with the blobs: sent, found there, mounted from another repository."""
+
+    sent: Count
+    skipped: Count
+    mounted: Count
+
+
 def parse_reference(text: str) -> Reference:
     """The parts of "HOST[:PORT]/NAME[:TAG]". Raises ValueError."""
     match = _REFERENCE.fullmatch(text)
@@ -159,7 +180,7 @@ class Registry:
     def _denied(self) -> RegistryError:
         host = self.reference.host if self._login else self._host
         return RegistryError(
-            f"{host} refuses access to {self.reference.name}; run `docker login {host}` with a "
+            f"{host} refuses access to {self.reference.name}; run `envd login {host}` (or `docker login {host}`) with a "
             "user who may"
         )
 
@@ -179,12 +200,16 @@ class Registry:
         answer = self._request("HEAD", f"{self._base}/blobs/{digest}")
         return bool(self._expect(answer, f"blob {digest[:19]}", 200, 404).status_code == 200)
 
-    def push_blob(self, digest: str, content: Path | bytes) -> None:
-        """Upload a blob in one piece. Raises RegistryError."""
-        from urllib.parse import urljoin
+    def push_blob(self, digest: str, content: Path | bytes, mount: str | None = None) -> bool:
+        """Upload a blob in one piece, or have it mounted from the repository `mount`; whether it
+        was. Raises RegistryError."""
+        from urllib.parse import quote, urljoin
 
-        answer = self._request("POST", f"{self._base}/blobs/uploads/")
-        self._expect(answer, "starting an upload", 202)
+        query = f"?mount={digest}&from={quote(mount)}" if mount else ""
+        answer = self._request("POST", f"{self._base}/blobs/uploads/{query}")
+        # 201: mounted; 202: it is not there (or may not be read), so upload it.
+        if self._expect(answer, "starting an upload", 201, 202).status_code == 201:
+            return True
         location = urljoin(self._root, answer.headers["Location"])
         url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
         def body() -> Any:
@@ -195,12 +220,13 @@ class Registry:
             headers={"Content-Type": "application/octet-stream"},
         )
         self._expect(answer, f"uploading {digest[:19]}", 201)
+        return False
 
-    def push_manifest(self, manifest: bytes) -> None:
-        """Upload a manifest under the reference's tag. Raises RegistryError."""
+    def push_manifest(self, manifest: bytes, tag: str = "") -> None:
+        """Upload a manifest under a tag [the reference's]. Raises RegistryError."""
         media_type = json.loads(manifest).get("mediaType", MANIFEST_TYPE)
         answer = self._request(
-            "PUT", f"{self._base}/manifests/{self.reference.tag}", data=lambda: manifest,
+            "PUT", f"{self._base}/manifests/{tag or self.reference.tag}", data=lambda: manifest,
             headers={"Content-Type": media_type},
         )
         self._expect(answer, "uploading the manifest", 201)
@@ -210,27 +236,37 @@ class Registry:
         blobs: Sequence[tuple[str, int, Path | bytes]],
         manifest: bytes,
         sent: Callable[[str, int], None] = lambda digest, size: None,
-    ) -> int:
-        """Push (digest, size, content) blobs side by side, then the manifest that names them.
+        also: Sequence[str] = (),
+        elsewhere: Callable[[str], str | None] = lambda digest: None,
+    ) -> PushReport:
+        """Push (digest, size, content) blobs side by side, then the manifest that names them, under
+        the reference's tag and those in `also`.
 
-        Blobs that the registry has are skipped; `sent` is told of each that was not. Returns
-        how many were sent. Raises RegistryError.
+        Blobs that the registry has are skipped; `sent` is told of each that was not. `elsewhere`
+        names another repository of this registry that may have a blob: then it is mounted.
+        Raises RegistryError.
         """
         unique = {digest: (digest, size, content) for digest, size, content in blobs}
 
-        def push(blob: tuple[str, int, Path | bytes]) -> bool:
+        def push(blob: tuple[str, int, Path | bytes]) -> tuple[str, int]:
             digest, size, content = blob
             if self.has_blob(digest):
-                return False
-            self.push_blob(digest, content)
+                return "skipped", size
+            there = elsewhere(digest)
+            if self.push_blob(digest, content, there if there != self.reference.name else None):
+                return "mounted", size
             sent(digest, size)
-            return True
+            return "sent", size
 
         self._scheme()  # asked once, not by each thread
         with ThreadPoolExecutor(PARALLEL) as pool:
-            count = sum(pool.map(push, unique.values()))
-        self.push_manifest(manifest)
-        return count
+            done = list(pool.map(push, unique.values()))
+        for tag in dict.fromkeys((self.reference.tag, *also)):
+            self.push_manifest(manifest, tag)
+        return PushReport(
+            *(_count([size for what, size in done if what == kind])
+              for kind in ("sent", "skipped", "mounted"))
+        )
 
     # Reading
 

@@ -35,6 +35,8 @@ COMMANDS = {
     "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
     "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
     "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
+    "login": ("engine.cli.login", "login", "Log in to a registry."),
+    "logout": ("engine.cli.login", "logout", "Forget a registry's login."),
     "images": ("engine.cli.image", "images", "List, describe and remove built images."),
     "image": ("engine.cli.image", "images", ""),  # another name
     "context": ("engine.cli.context", "context", "Choose the Docker engine."),

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import click
 
+from engine.cli import complete
 from engine.cli.options import build_options, project_options
 
 
 @click.command()
 @click.argument("reference", metavar="REF")
+@click.option(
+    "-t", "--tag", "name", metavar="NAME[:TAG]", shell_complete=complete.image_name,
+    help="Push what was built under this name, without building.",
+)
+@click.option("--also", multiple=True, metavar="TAG", help="A further tag; also several times.")
 @project_options
 @build_options
 def push(
     reference: str,
+    name: str | None,
+    also: tuple[str, ...],
     file: str | None,
     path: str | None,
     progress: str,
@@ -20,11 +28,27 @@ def push(
     jobs: int | None,
     force: bool,
 ) -> None:
-    """Build, then push the image to REF (HOST/NAME:TAG). Prints REF@DIGEST."""
+    """Build, then push the image to REF (HOST/NAME:TAG). Prints REF@DIGEST.
+
+    Blobs that the registry has are not sent again; those that it has in another repository, as far
+    as this store knows, are mounted from there. `envd login` logs in.
+
+    \b
+    Examples:
+      envd push registry.example.org/team/env:v2 --also latest
+      envd push registry.example.org/team/env:v2 -t project:dev
+    """
     from engine import pipeline
+    from engine.docker.reference import image_tag
     from engine.project import find
 
-    digest = pipeline.push(
-        find(file, path), reference, progress=progress, locked=locked, jobs=jobs, force=force
-    )
+    if name is not None:
+        if file or path or force:
+            raise click.UsageError("--tag pushes what was built: it takes no -f, -p and --force")
+        digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=progress)
+    else:
+        digest = pipeline.push(
+            find(file, path), reference, also=also, progress=progress, locked=locked, jobs=jobs,
+            force=force,
+        )
     click.echo(f"{reference}@{digest}")

@@ -1,0 +1,152 @@
+"""`envd push -t`, `envd pull`, `envd login`, with real registries and small images."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from store import Store
+from tests.integration import servers
+from tests.integration.envd import ENVD, Envd
+from tests.integration.tiny import tiny_image
+
+NAME = f"cli-registry-{os.getpid()}"
+
+
+@pytest.fixture
+def envd(tmp_path: Path, docker_engine: str) -> Envd:
+    """The command over a store that keeps NAME:one."""
+    (tmp_path / "p").mkdir()
+    (tmp_path / "docker").mkdir()
+    store = Store.open(tmp_path / "store")
+    try:
+        tiny_image(store, f"{NAME}:one")
+    finally:
+        store.close()
+    environment = {"DOCKER_HOST": docker_engine, "DOCKER_CONFIG": str(tmp_path / "docker")}
+    return Envd(tmp_path / "store", tmp_path / "p", environment)
+
+
+def uploads(server: servers.RegistryServer) -> list[str]:
+    """Paths of the blobs that were uploaded."""
+    return [path for method, path, _ in server.requests() if method == "PUT" and "/blobs/" in path]
+
+
+def test_push_what_was_built(envd: Envd, registry_server: servers.RegistryServer) -> None:
+    base = f"{registry_server.address}/{NAME}"
+    done = envd.run("push", "-t", f"{NAME}:one", f"{base}/a:v1", "--also", "latest", "--also", "v1.0")
+    reference, _, digest = done.stdout.partition("@")
+    assert reference == f"{base}/a:v1"
+    assert "2 blobs sent" in done.stderr
+    for tag in ("v1", "latest", "v1.0"):
+        found = subprocess.run(
+            ["skopeo", "inspect", "--tls-verify=false", f"docker://{base}/a:{tag}"],
+            capture_output=True, text=True, check=True,
+        )
+        assert json.loads(found.stdout)["Digest"] == digest
+    before = len(uploads(registry_server))
+    again = envd.run("push", "-t", f"{NAME}:one", f"{base}/a:v2")
+    assert "nothing to send, 2 there already" in again.stderr
+    # Into another repository of the same registry they are mounted, not sent.
+    other = envd.run("push", "-t", f"{NAME}:one", f"{base}/b:v1")
+    assert "nothing to send, 2 mounted" in other.stderr
+    assert len(uploads(registry_server)) == before
+    assert other.stdout == f"{base}/b:v1@{digest}"
+    for arguments, says in (
+        (["-t", f"{NAME}:onne", f"{base}/a"], f"did you mean '{NAME}:one'?"),
+        (["-t", f"{NAME}:one", "a"], "no image reference"),
+        (["-t", f"{NAME}:one", f"{base}/a", "--also", "x/y:z"], "no tag"),
+        (["-t", f"{NAME}:one", f"{base}/a", "-f", "x"], "takes no -f"),
+    ):
+        wrong = envd.run("push", *arguments, check=False)
+        assert (wrong.code, says in wrong.stderr) == (2, True), wrong.stderr
+
+
+def test_login_and_logout(envd: Envd, registry_auth: servers.RegistryServer) -> None:
+    host = registry_auth.address
+    config = Path(envd.environment["DOCKER_CONFIG"]) / "config.json"
+    config.write_text('{"psFormat": "kept"}')
+
+    def login(*arguments: str, password: str = servers.PASSWORD) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [ENVD, "login", *arguments], input=password, text=True, capture_output=True,
+            check=False, env={**os.environ, **envd.environment},
+        )
+
+    denied = envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v1", check=False)
+    assert (denied.code, "login" in denied.stderr) == (1, True)
+    wrong = login(host, "-u", servers.USER, "--password-stdin", password="no")
+    assert (wrong.returncode, "refuses this user name" in wrong.stderr) == (1, True)
+    assert json.loads(config.read_text()) == {"psFormat": "kept"}
+    right = login(host, "-u", servers.USER, "--password-stdin")
+    assert right.returncode == 0, right.stderr
+    assert json.loads(config.read_text())["psFormat"] == "kept"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v1")
+    # docker finds the login, and we find docker's.
+    docker = ["docker", "--config", str(config.parent)]
+    subprocess.run([*docker, "logout", host], check=True, capture_output=True)
+    assert envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v2", check=False).code == 1
+    subprocess.run(
+        [*docker, "login", host, "-u", servers.USER, "--password-stdin"], input=servers.PASSWORD,
+        text=True, check=True, capture_output=True,
+        env={**os.environ, **envd.environment},
+    )
+    envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v2")
+    assert "logged out" in envd.run("logout", host).stderr
+    assert "not logged in" in envd.run("logout", host).stderr
+    assert envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v3", check=False).code == 1
+    for arguments, says in (
+        (["https://x/y", "-u", "a", "-p", "b"], "no registry"),
+        ([host, "-u", "a", "-p", "b", "--password-stdin"], "once"),
+        ([host], "no terminal"),
+        ([host, "--password-stdin"], "needs --username"),
+    ):
+        bad = login(*arguments)
+        assert (bad.returncode, says in bad.stderr) == (2, True), bad.stderr
+    config.write_text("{")
+    broken = login(host, "-u", servers.USER, "--password-stdin")
+    assert (broken.returncode, "no valid JSON" in broken.stderr) == (2, True)
+    assert config.read_text() == "{"
+
+
+HELPER = """#!/bin/sh
+# The protocol of docker-credential-helpers, over one file.
+case $1 in
+store) cat >"$HELPER_FILE" ;;
+get) cat "$HELPER_FILE" 2>/dev/null || { echo "credentials not found in native keychain"; exit 1; } ;;
+erase) rm -f "$HELPER_FILE" ;;
+esac
+"""
+
+
+def test_a_credential_helper_keeps_the_login(
+    envd: Envd, registry_auth: servers.RegistryServer, tmp_path: Path
+) -> None:
+    host = registry_auth.address
+    config = Path(envd.environment["DOCKER_CONFIG"]) / "config.json"
+    config.write_text(json.dumps({"credHelpers": {host: "tests"}}))
+    program = tmp_path / "bin/docker-credential-tests"
+    program.parent.mkdir()
+    program.write_text(HELPER)
+    program.chmod(0o755)
+    kept = tmp_path / "secret"
+    over = Envd(
+        envd.store, envd.project,
+        {**envd.environment, "PATH": f"{program.parent}:{os.environ['PATH']}",
+         "HELPER_FILE": str(kept)},
+    )
+    done = over.run("login", host, "-u", servers.USER, "-p", servers.PASSWORD)
+    assert "kept by docker-credential-tests" in done.stderr
+    assert json.loads(kept.read_text())["Username"] == servers.USER
+    assert servers.PASSWORD not in config.read_text()
+    over.run("push", "-t", f"{NAME}:one", f"{host}/helped:v1")
+    over.run("logout", host)
+    assert not kept.exists()
+    gone = envd.run("login", host, "-u", servers.USER, "-p", servers.PASSWORD, check=False)
+    assert (gone.code, "is not on PATH" in gone.stderr) == (1, True)
