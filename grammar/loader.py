@@ -12,6 +12,7 @@ from grammar.builtins import UNIVERSE
 from grammar.environment import Environment, Position
 from grammar.errors import MAX_ERRORS, SpecError, suggest, together
 from grammar.interpreter import Interpreter
+from grammar.limits import MAX_STEPS
 from grammar.recovery import parse_all
 from grammar.values import Builtin, Function, type_name
 
@@ -44,7 +45,8 @@ def decoded(data: bytes, filename: str) -> str:
 
 
 def evaluate(
-    text: str, filename: str, function: str = "build", directory: Path | None = None
+    text: str, filename: str, function: str = "build", directory: Path | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> Environment:
     """The environment that `function` asks for.
 
@@ -53,7 +55,7 @@ def evaluate(
     found: list[SpecError] = []
     try:
         state = State(directory or Path(), syntax=syntax_of(text, filename))
-        _run(text, filename, function, state, found)
+        _run(text, filename, function, state, found, max_steps)
     except SpecError as error:
         found.append(error)
     except RecursionError:
@@ -66,7 +68,8 @@ def evaluate(
 
 
 def _run(
-    text: str, filename: str, function: str, state: State, found: list[SpecError]
+    text: str, filename: str, function: str, state: State, found: list[SpecError],
+    max_steps: int,
 ) -> None:
     """Evaluate and call `function`; what only one request of it got wrong goes into `found`."""
 
@@ -76,7 +79,9 @@ def _run(
             raise found.pop()
 
     names = vocabulary(state)
-    interpreter = Interpreter({**UNIVERSE, **names}, requests=names.keys(), report=report)
+    interpreter = Interpreter(
+        {**UNIVERSE, **names}, max_steps, requests=names.keys(), report=report
+    )
     defined = interpreter.run(parse_all(text, filename))
     start = Position(filename, 1, 1)
     if function not in defined:

@@ -31,6 +31,7 @@ COMMANDS = {
     "envs": ("engine.cli.envs", "envs", "List development environments."),
     "lock": ("engine.cli.lock", "lock", "Resolve a build.envd into envd.lock."),
     "parse": ("engine.cli.parse", "parse", "Print the environment that a build.envd asks for."),
+    "lsp": ("engine.cli.lsp", "lsp", "Run a language server for editors."),
     "graph": ("engine.cli.graph", "graph", "Print the plan: its derivations and their inputs."),
     "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
     "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
