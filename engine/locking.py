@@ -302,7 +302,7 @@ class _Session:
             from engine.resolve import conda_wheels
 
             return conda_wheels.resolve(
-                conda_wanted(environment), lock.conda, self.release.glibc, self.cache, self.log
+                conda_wanted(environment), lock.conda, self.glibc(lock), self.cache, self.log
             )
         from engine.resolve import vscode
 
