@@ -180,8 +180,8 @@ class Registry:
     def _denied(self) -> RegistryError:
         host = self.reference.host if self._login else self._host
         return RegistryError(
-            f"{host} refuses access to {self.reference.name}; run `envd login {host}` (or `docker login {host}`) with a "
-            "user who may"
+            f"{host} refuses access to {self.reference.name}; run `envd login {host}` (or `docker "
+            f"login {host}`) with a user who may"
         )
 
     def _expect(self, answer: Any, what: str, *codes: int) -> Any:
