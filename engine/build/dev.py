@@ -10,7 +10,9 @@ What the entry point reads from its environment (`engine.docker.start` sets it):
 - ENVD_UID, ENVD_GID: the user's ids [1000];
 - ENVD_WORKDIR: where sessions and services start [the user's home];
 - ENVD_OWN: directories, one a line, that are to belong to the user;
-- ENVD_LISTEN, ENVD_SSH_PORT: where sshd listens; ENVD_JUPYTER_LISTEN, ENVD_JUPYTER_PORT: Jupyter;
+- ENVD_SSH_LISTEN, ENVD_SSH_PORT: where sshd listens [0.0.0.0, 2222];
+- ENVD_LISTEN, ENVD_JUPYTER_PORT: where Jupyter listens [0.0.0.0, the spec's port]; ENVD_LISTEN is
+  for the user's own daemons, too: 127.0.0.1 where the host's network is shared;
 - JUPYTER_TOKEN: Jupyter's own variable; without one it makes up a token.
 
 Formats: sshd_config(5), sudoers(5), s6-svscan(1), servicedir.
@@ -150,11 +152,11 @@ _PROFILE = """\
 
 _SSHD = f"""\
 exec /usr/sbin/sshd -D -e -f /etc/envd/sshd_config -p "${{ENVD_SSH_PORT:-{SSH_PORT}}}" \\
-    -o ListenAddress="${{ENVD_LISTEN:-0.0.0.0}}"
+    -o ListenAddress="${{ENVD_SSH_LISTEN:-0.0.0.0}}"
 """
 
 _JUPYTER = """\
-exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_JUPYTER_LISTEN:-0.0.0.0}" \\
+exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_LISTEN:-0.0.0.0}" \\
     --port="${ENVD_JUPYTER_PORT:-%d}" --ServerApp.port_retries=0 --ServerApp.root_dir="$ENVD_WORKDIR"
 """
 

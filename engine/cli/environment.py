@@ -13,6 +13,7 @@ import click
 from engine.errors import DockerError
 
 if TYPE_CHECKING:
+    from engine.docker.keys import Keys
     from engine.docker.start import Started
     from engine.docker.wanted import Options
 
@@ -100,15 +101,17 @@ def which_options(function: F) -> F:
 
 
 def start(
-    image: str, options: Options, *, detach: bool, timeout: float, force: bool, progress: str,
-    private_key: str | None, public_key: str | None,
+    image: str, options: Options, pair: Keys, *, detach: bool, timeout: float, force: bool,
+    progress: str,
 ) -> None:
     """Start an environment, say where it is, and attach to it unless `detach`."""
+    import signal
+
     from engine.docker import start as starting
-    from engine.docker.keys import keys
     from engine.progress import open_sink
 
-    pair = keys(private_key, public_key)
+    # Told to end, we end as on Ctrl-C: nothing that is half made stays.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     client = starting.local_engine()
     with open_sink(progress) as emit:
         started = starting.start(

@@ -30,6 +30,7 @@ def run(
     from pathlib import Path
 
     from engine import locate
+    from engine.docker.keys import keys
     from engine.docker.wanted import Options
     from engine.errors import UsageError
 
@@ -41,6 +42,6 @@ def run(
     start_environment(
         image or f"{project}:dev",
         Options(project=directory, name=name or environment_name(project), **options),
-        detach=detach, timeout=timeout, force=force, progress="auto", private_key=private_key,
-        public_key=public_key,
+        keys(private_key, public_key),
+        detach=detach, timeout=timeout, force=force, progress="auto",
     )

@@ -45,9 +45,10 @@ def up(
     The project is bound to /home/envd/PROJECT, files in it stay yours, and `ssh NAME.envd` leads
     there. Ends with ssh's exit status; the environment goes on until `envd destroy`.
     """
+    from engine.docker.keys import keys
     from engine.docker.reference import image_tag
     from engine.docker.start import local_engine
-    from engine.docker.wanted import Options
+    from engine.docker.wanted import Options, check
     from engine.project import find
 
     project = find(file, path)
@@ -55,7 +56,10 @@ def up(
     wanted = Options(
         project=project.directory, name=name or environment_name(project.name), **options
     )
-    local_engine()  # before the work of building
+    # before the work of building
+    check(wanted)
+    pair = keys(private_key, public_key)
+    local_engine()
     # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
     command = [sys.executable, "-P", "-m", "engine.cli.entry", "build", "--dev", "--tag", tag,
                "--progress", progress]
@@ -70,6 +74,5 @@ def up(
     if built.returncode != 0:
         raise click.exceptions.Exit(built.returncode)
     start_environment(
-        tag, wanted, detach=detach, timeout=timeout, force=force, progress=progress,
-        private_key=private_key, public_key=public_key,
+        tag, wanted, pair, detach=detach, timeout=timeout, force=force, progress=progress
     )

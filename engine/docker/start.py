@@ -94,7 +94,7 @@ def start(
             )
         different = differences(found.facts, want.facts)
         if not different:
-            return _again(client, found, keys, timeout)
+            return _again(client, found, keys, timeout, emit)
         if not force:
             raise DockerError(
                 f"the environment '{want.name}' is there, but with different {_and(different)}; "
@@ -129,10 +129,12 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
     return replace(want, gpus="")
 
 
-def _again(client: docker.APIClient, found: Found, keys: Keys, timeout: float) -> Started:
+def _again(
+    client: docker.APIClient, found: Found, keys: Keys, timeout: float, emit: Sink
+) -> Started:
     running = not environments.resume(client, found)
     _authorize(client, found.id, keys)
-    _wait(client, found.id, found.ssh, timeout)
+    _wait(client, found.id, found.name, found.ssh, timeout, emit)
     _enter(client, found, keys)
     return Started(environments.get(client, found.name), running)
 
@@ -158,7 +160,7 @@ def _create(
             identity = str(made["Id"])
             _authorize(client, identity, keys)
             client.start(identity)
-        _wait(client, identity, chosen[0], timeout)
+        _wait(client, identity, want.name, chosen[0], timeout, emit)
         found = environments.get(client, want.name)
         _enter(client, found, keys)
         with explained(f"cannot start {want.name}"):
@@ -201,8 +203,8 @@ def _config(
     else:
         host["NetworkMode"] = "host"
         variables |= {
-            "ENVD_LISTEN": by_service["ssh"].listen, "ENVD_SSH_PORT": str(chosen[0].container),
-            "ENVD_JUPYTER_LISTEN": LOOPBACK,
+            "ENVD_SSH_LISTEN": chosen[0].listen, "ENVD_SSH_PORT": str(chosen[0].container),
+            "ENVD_LISTEN": LOOPBACK,
         }
     if want.cpus:
         host["NanoCpus"] = int(want.cpus * 1e9)
@@ -251,12 +253,23 @@ def _authorize(client: docker.APIClient, identity: str, keys: Keys) -> None:
         client.put_archive(identity, directory, data.getvalue())
 
 
-def _wait(client: docker.APIClient, identity: str, port: ports.Port, timeout: float) -> None:
-    """Wait until sshd answers. Raises DockerError with the log's end."""
+def _wait(
+    client: docker.APIClient, identity: str, name: str, port: ports.Port, timeout: float, emit: Sink
+) -> None:
+    """Wait until sshd answers, and show what the container says meanwhile (init commands, say).
+
+    Raises DockerError with the log's end.
+    """
     end = time.monotonic() + timeout
+    shown, since = 0, int(time.time())
     while not _answers(port):
         with explained("cannot look at the container"):
             state = client.inspect_container(identity)["State"]
+            text: bytes = client.logs(identity, since=since)
+        lines = text.decode("utf-8", "replace").splitlines()
+        for line in lines[shown:]:
+            emit(Event("log", name, text=line))
+        shown = len(lines)
         if not state["Running"]:
             why = f"the container ended with exit status {state['ExitCode']}"
         elif time.monotonic() > end:

@@ -185,6 +185,11 @@ def wanted(
     )
 
 
+def check(options: Options) -> None:
+    """Raise UsageError for options that no image could be started with."""
+    wanted("", {}, options, (0, 0))
+
+
 def _target(text: str, workdir: str) -> str:
     path = HOME + text[1:] if text == "~" or text.startswith("~/") else text
     return posixpath.normpath(posixpath.join(workdir, path))

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration import gallery, servers
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +78,36 @@ def extensions(
     files.append(gallery.make_vsix(editor_tools, directory, "acme", "helper", "1.0.0"))
     with gallery.serve(files) as url:
         yield url
+
+
+@pytest.fixture
+def ordinary_user() -> Iterator[str]:
+    """A fresh ordinary user with a range of subordinate ids."""
+    name = f"envdtest{os.getpid() % 10000}"
+    subprocess.run(["useradd", "-m", name], check=True)
+    subprocess.run(
+        ["usermod", "--add-subuids", "500000-565535", "--add-subgids", "500000-565535", name],
+        check=True,
+    )
+    try:
+        yield name
+    finally:
+        subprocess.run(["pkill", "-9", "-u", name], check=False)
+        subprocess.run(["userdel", "-r", name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def readable_copy() -> Iterator[Path]:
+    """envd and its dependencies where any user may read them."""
+    directory = Path(tempfile.mkdtemp(prefix="envd-copy-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    packages = next(p for p in sys.path if p.endswith("site-packages"))
+    for source in (packages, *(str(ROOT / name) for name in ("grammar", "store", "engine"))):
+        subprocess.run(["cp", "-r", "--no-preserve=mode,ownership", source, str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
 
 
 class _failing_clearly:  # noqa: N801  (used as a statement)

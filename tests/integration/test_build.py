@@ -9,11 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -167,36 +165,6 @@ def test_kill_in_the_middle_then_build(tmp_path: Path) -> None:
         process.stderr.close()
     envd.run("build", "--no-load")
     assert envd.run("store", "verify").stdout == "store is clean"
-
-
-@pytest.fixture
-def ordinary_user() -> Iterator[str]:
-    """A fresh ordinary user with a range of subordinate ids."""
-    name = f"envdtest{os.getpid() % 10000}"
-    subprocess.run(["useradd", "-m", name], check=True)
-    subprocess.run(
-        ["usermod", "--add-subuids", "500000-565535", "--add-subgids", "500000-565535", name],
-        check=True,
-    )
-    try:
-        yield name
-    finally:
-        subprocess.run(["pkill", "-9", "-u", name], check=False)
-        subprocess.run(["userdel", "-r", name], check=False, capture_output=True)
-
-
-@pytest.fixture
-def readable_copy() -> Iterator[Path]:
-    """envd and its dependencies where any user may read them."""
-    directory = Path(tempfile.mkdtemp(prefix="envd-copy-", dir="/var/tmp"))
-    directory.chmod(0o755)
-    packages = next(p for p in sys.path if p.endswith("site-packages"))
-    for source in (packages, *(str(ROOT / name) for name in ("grammar", "store", "engine"))):
-        subprocess.run(["cp", "-r", "--no-preserve=mode,ownership", source, str(directory)], check=True)
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory)
 
 
 def test_same_lock_gives_the_same_image_for_root_and_user(
