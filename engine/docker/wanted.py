@@ -273,13 +273,23 @@ def device_requests(gpus: str) -> list[dict[str, Any]] | None:
 
 
 def make_sources(mounts: Sequence[Mount]) -> None:
-    """Make the directories of the host that are mounted and not there yet, as the caller's and not
-    as root's. Raises DockerError."""
+    """Make the directories of the host that are mounted, or mounted over, and not there yet: as the
+    caller's, where the engine would make them as root's. Raises DockerError."""
     for mount in mounts:
-        if mount.kind != "bind":
-            continue
-        try:
-            if not Path(mount.source).exists():
-                Path(mount.source).mkdir(parents=True)
-        except OSError as error:
-            raise DockerError(f"cannot make {mount.source} to mount it: {error.strerror}") from error
+        source = Path(mount.source)
+        is_file = mount.kind == "bind" and source.is_file()
+        places = [source] if mount.kind == "bind" else []
+        for outer in mounts:
+            if outer is not mount and outer.kind == "bind" and _within(mount.target, outer.target):
+                places.append(Path(outer.source) / posixpath.relpath(mount.target, outer.target))
+        for place in places:
+            try:
+                if place.exists():
+                    continue
+                if is_file:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.touch()
+                else:
+                    place.mkdir(parents=True)
+            except OSError as error:
+                raise DockerError(f"cannot make {place} to mount it: {error.strerror}") from error

@@ -17,6 +17,7 @@ from engine.docker.wanted import (
     Wanted,
     device_requests,
     differences,
+    make_sources,
     runtime_of,
     wanted,
 )
@@ -49,6 +50,23 @@ def test_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     # never the project itself or what is in it: those are the caller's own
     assert made.owned == ("/data", "/home/envd/.cache")
+
+
+def test_what_is_mounted_is_made_by_us(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    make_sources([
+        Mount("bind", f"{tmp_path}/project", "/p"), Mount("bind", f"{tmp_path}/a/b", "/p/in/it"),
+        Mount("volume", "name", "/p/volume"), Mount("bind", f"{tmp_path}/file", "/p/one.txt"),
+        Mount("volume", "other", "/else"),
+    ])
+    made = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
+    assert made == [
+        "a", "a/b", "file", "project", "project/in", "project/in/it", "project/one.txt",
+        "project/volume",
+    ]
+    assert (tmp_path / "project/one.txt").is_file()
+    with pytest.raises(DockerError, match="cannot make"):
+        make_sources([Mount("bind", f"{tmp_path}/file/below", "/x")])
 
 
 @pytest.mark.parametrize(
