@@ -22,11 +22,12 @@ class _Group(Group):
 
 
 @click.group(cls=_Group, invoke_without_command=True)
+@listing.format_option
 @click.pass_context
-def envs(ctx: click.Context) -> None:
+def envs(ctx: click.Context, form: str) -> None:
     """List development environments, and look into one."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_environments, form="table")
+        ctx.invoke(list_environments, form=form)
 
 
 @envs.command("list")

@@ -261,6 +261,7 @@ def test_envs(up: Up) -> None:
     assert row["endpoint"] == re.findall(r"http://\S+token=\S+", up.printed)[0]
     assert row["project"] == str(up.envd.project) and row["gpu"] is False
     assert up.name in up.envd.run("envs").stdout
+    assert row in json.loads(up.envd.run("envs", "-f", "json").stdout)
     described = up.envd.run("envs", "describe", "--env", up.name).stdout
     assert re.search(r"^jupyter +\d+ +tcp +127\.0\.0\.1 +\d+$", described, re.MULTILINE)
     assert re.search(r"^numpy +Python$", described, re.MULTILINE)
