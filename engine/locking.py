@@ -17,8 +17,10 @@ from engine import languages
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
+from engine.errors import ResolveError
 from engine.events import Event, Sink
 from engine.fetch import shown
+from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
 from engine.resolve import apt, cuda, debian, pypi, system, tools
 from engine.resolve import languages as by_language
@@ -32,6 +34,8 @@ _FOLLOWS = {
     "dev": ("base", "apt"), "tools": (), "r": ("base",), "julia": (), "rstudio": ("base",),
     "conda_wheels": ("base", "conda"),
 }
+# Sections that mean nothing when the one on the right could not be resolved.
+_NEEDS = {"dev": ("apt",), "conda_wheels": ("conda",)}
 # Section name in `requests` -> field of Lock.
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
@@ -353,6 +357,8 @@ def resolve(
         }
         lock = Lock(base=base, requests=requests, **kept)
         before = () if old is None else by_language.apt_needs(old)
+        problems: list[str] = []
+        failed: set[str] = set()
         # The Python comes before its packages: its whole version is known then.
         for section in (
             *by_language.SECTIONS, "apt", "tools", "conda", "conda_wheels", "python", "cuda",
@@ -360,14 +366,25 @@ def resolve(
         ):
             if section == "apt" and by_language.apt_needs(lock) != before:
                 stale |= {"apt", "dev"}
-            if section in stale and section in requests:
+            needed = set(_NEEDS.get(section, ()))
+            if section in stale and section in requests and not failed & needed:
                 said(section)
-                packages = tuple(session.section(section, lock))
-                changed: dict[str, Any] = {_FIELDS[section]: packages}
-                lock = replace(lock, **changed)
+                try:
+                    packages = tuple(session.section(section, lock))
+                except ResolveError as error:
+                    if located(str(error)) is None:
+                        raise
+                    # A mistake of the spec: the other sections may have theirs.
+                    problems.append(str(error))
+                    failed.add(section)
+                else:
+                    changed: dict[str, Any] = {_FIELDS[section]: packages}
+                    lock = replace(lock, **changed)
             if section == "apt":
                 same = old is not None and not stale & {"base", "apt", "python"}
                 lock = replace(
                     lock, python=old.python if same and old is not None else session.python(lock)
                 )
+    if problems:
+        raise ResolveError("\n".join(problems))
     return lock

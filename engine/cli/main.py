@@ -67,6 +67,7 @@ def cli(debug: bool, store_path: str | None, context: str | None) -> None:
 def _known_error(error: BaseException) -> tuple[str, int] | None:
     """(message, exit code) of an error that is meant for the user, or None."""
     from engine.errors import BuildError, EnvdError
+    from engine.located import located
     from grammar.errors import SpecError
     from store.errors import StoreError
 
@@ -75,7 +76,7 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, BuildError):
         return (f"{error.log.rstrip()}\n" if error.log else "") + f"error: {error}", 1
     if isinstance(error, EnvdError):
-        return f"error: {error}", error.exit_code
+        return str(located(str(error)) or f"error: {error}"), error.exit_code
     if isinstance(error, StoreError):
         return f"error: {error}", 1
     if isinstance(error, OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +29,7 @@ def gallery() -> str:
 def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[LockedPackage]:
     """The extensions asked for, and those that they depend on. Raises ResolveError."""
     found: dict[str, LockedPackage] = {}
+    problems: list[str] = []
     todo = [(r.text, r.position) for r in requests]
     while todo:
         text, position = todo.pop(0)
@@ -36,6 +38,9 @@ def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[Loc
             continue
         log(f"looking up {text}")
         data = _metadata(identity, version, position)
+        if data is None:
+            problems.append(_unknown(identity, version, position))
+            continue
         found[identity.lower()] = _locked(data, identity, position)
         for group in ("dependencies", "bundledExtensions"):
             for other in data.get(group) or ():
@@ -43,10 +48,12 @@ def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[Loc
                 # What the editor itself carries is in no gallery.
                 if other["namespace"].lower() != "vscode":
                     todo.append((name, position))
+    if problems:
+        raise ResolveError("\n".join(problems))
     return list(found.values())
 
 
-def _metadata(identity: str, version: str, position: Position) -> Mapping[str, Any]:
+def _metadata(identity: str, version: str, position: Position) -> Mapping[str, Any] | None:
     publisher, _, name = identity.partition(".")
     base = f"{gallery()}/api/{quote(publisher)}/{quote(name)}"
     tail = f"/{quote(version)}" if version else ""
@@ -61,10 +68,34 @@ def _metadata(identity: str, version: str, position: Position) -> Mapping[str, A
         except (ValueError, KeyError, TypeError):
             pass
         raise ResolveError(f"{position}: {url}: not an answer of an extension gallery")
+    return None
+
+
+def _unknown(identity: str, version: str, position: Position) -> str:
+    """What to say of an extension that the gallery has not, with what it finds by that name."""
     wanted = f" in version {version}" if version else ""
-    raise ResolveError(
-        f"{position}: the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}"
+    hint = ""
+    for query in (identity, identity.partition(".")[2]):
+        names = _search(query, position)
+        close = get_close_matches(identity.lower(), names, n=1, cutoff=0.6)
+        same = [n for n in names if n.partition(".")[2] == query.lower()]
+        if (close or same) and identity.lower() not in names:
+            hint = f"; did you mean '{names[(close or same)[0]]}'?"
+            break
+    return (
+        f"{position}: the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}{hint}"
     )
+
+
+def _search(query: str, position: Position) -> dict[str, str]:
+    """Extensions that a gallery finds, by lower-case name; none when it cannot search."""
+    try:
+        answer = get(f"{gallery()}/api/-/search?query={quote(query)}&size=20", position)
+        rows = answer.json()["extensions"] if answer is not None else []
+        names = [f"{row['namespace']}.{row['name']}" for row in rows]
+    except (ResolveError, ValueError, KeyError, TypeError):
+        return {}
+    return {name.lower(): name for name in names}
 
 
 def _locked(data: Mapping[str, Any], identity: str, position: Position) -> LockedPackage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import threading
 import zipfile
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 MANIFEST: dict[str, Any] = {
     "engines": {"vscode": "^1.80.0"}, "main": "./main.js", "license": "MIT",
@@ -94,7 +96,9 @@ def serve(files: Sequence[Path]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.strip("/").split("/")
-            if parts[0] == "api" and len(parts) >= 3:
+            if self.path.startswith("/api/-/search?"):
+                self._search(parse_qs(urlsplit(self.path).query)["query"][0])
+            elif parts[0] == "api" and len(parts) >= 3:
                 self._metadata(parts[1:])
             elif parts[0] == "files":
                 self._file(parts[1])
@@ -122,6 +126,14 @@ def serve(files: Sequence[Path]) -> Iterator[str]:
                 ],
             }
             self._answer(json.dumps(answer).encode())
+
+        def _search(self, query: str) -> None:
+            words = re.split(r"\W+", query.lower())
+            rows = [
+                {"namespace": namespace, "name": name} for namespace, name in table
+                if any(word in f"{namespace}.{name}" for word in words)
+            ]
+            self._answer(json.dumps({"offset": 0, "extensions": rows}).encode())
 
         def _file(self, name: str) -> None:
             for path in files:

@@ -91,10 +91,10 @@ def test_what_does_not_fit_is_named_at_once(
     done = envd.run("lock", check=False)
     assert done.code == 1
     for text in (
-        "build.envd:5:25: no R package 'word' in http", "did you mean 'words'?",
-        "build.envd:5:33: no version of words does: old 1.0 needs words >= 5.0",
-        "build.envd:5:40: no R package 'BiocThing', which lost 1.0 needs in http",
-        "build.envd:5:48: no R package 'Counter'", "did you mean 'counter'?",
+        "build.envd:5:25: error: no R package 'word' in http", "did you mean 'words'?",
+        "build.envd:5:33: error: no version of words does: old 1.0 needs words >= 5.0",
+        "build.envd:5:40: error: no R package 'BiocThing', which lost 1.0 needs in http",
+        "build.envd:5:48: error: no R package 'Counter'", "did you mean 'counter'?",
     ):
         assert text in done.stderr
     assert "Traceback" not in done.stderr
