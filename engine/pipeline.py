@@ -12,14 +12,14 @@ from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
 from engine.build.dev import turned_on
 from engine.build.image import as_pinned
+from engine.deliver import deliver
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
-from engine.image import kept, layout
+from engine.image import kept
 from engine.image import outputs as image_outputs
 from engine.image.assemble import assemble
 from engine.image.model import Image
-from engine.image.outputs import Output
 from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
@@ -127,7 +127,7 @@ def build(
         image, store, inputs = _image(project, environment, lock, tag, emit, jobs, force, also)
         try:
             tags = [tag or f"{project.name}:dev", *also]
-            _deliver(image, store, targets, tags, load, emit)
+            deliver(image, store, targets, tags, load, emit)
             loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
             if tag and not outputs and loaded:
                 request = fastpath.Request(
@@ -170,39 +170,6 @@ def _image(
     )
     read = [Path(p) for p in environment.read_files]
     return image, store, [*read, project.lock, *plan.sources.values()]
-
-
-def _deliver(
-    image: Image, store: Store, outputs: Sequence[Output], tags: Sequence[str], load: bool,
-    emit: Sink,
-) -> None:
-    writers = {
-        "oci": layout.write_archive, "oci-dir": layout.write_directory,
-        "docker": layout.write_docker_file,
-    }
-    wanted = list(tags) if load else []
-    for output in outputs:
-        tag = output.name or tags[0]
-        if output.kind == "load":
-            wanted += [output.name] if output.name else tags
-        elif output.kind == "push":
-            publish.push(image, store, publish.reference(output.name), emit)
-        elif output.path is not None:
-            name = tag if output.kind == "docker" else tag.rpartition(":")[2]
-            writers[output.kind](image, store, output.path, name)
-            emit(Event("image", str(output.path), text="written"))
-    if not wanted:
-        return
-    if not probe.engine_available():
-        emit(
-            Event("message", f"no Docker engine answers at {probe.host()}: the image is built "
-                  "but not loaded; start one, or write a file with -o oci:FILE")
-        )
-        return
-    from engine.docker.load import load as load_into_docker
-
-    for tag in wanted:
-        load_into_docker(image, store, tag, emit)
 
 
 def push(

@@ -36,6 +36,7 @@ COMMANDS = {
     "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
     "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
     "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
+    "pull": ("engine.cli.pull", "pull", "Fetch an image from a registry."),
     "login": ("engine.cli.login", "login", "Log in to a registry."),
     "logout": ("engine.cli.login", "logout", "Forget a registry's login."),
     "images": ("engine.cli.image", "images", "List, describe and remove built images."),

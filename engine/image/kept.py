@@ -7,14 +7,16 @@ So an image can be listed, described, loaded and pushed again without its spec. 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from engine.image.model import Image
+from engine.image.model import LAYER_TYPES, Image
 from store import Store
-from store.model import Root
+from store.model import Object, Root
 
 PREFIX = "image:"
+_LARGEST_MANIFEST = 4 << 20  # what registries take
 
 
 @dataclass(frozen=True)
@@ -34,9 +36,12 @@ def keep(store: Store, name: str, image: Image) -> None:
             with store.blob_writer() as writer:
                 writer.write(body)
                 writer.commit(digest)
+    # A pulled layer may be compressed otherwise than the object that is its content.
+    own = {found.digest for x in image.layers if (found := store.get(x.id)) is not None}
+    others = [layer.digest for layer in image.layers if layer.digest not in own]
     store.add_root(
         PREFIX + name, [layer.id for layer in image.layers],
-        [image.config_digest, image.manifest_digest],
+        [image.config_digest, image.manifest_digest, *others],
     )
 
 
@@ -54,7 +59,11 @@ def find(store: Store, name: str) -> Image | None:
 
 def _image(store: Store, root: Root) -> Image | None:
     """The image that a root names, None when something of it is gone."""
-    bodies = {digest: path.read_bytes() for digest in root.blobs if (path := store.blob(digest))}
+    bodies = {}
+    for digest in root.blobs:
+        path = store.blob(digest)
+        if path is not None and path.stat().st_size <= _LARGEST_MANIFEST:
+            bodies[digest] = path.read_bytes()
     objects = [found for i in root.objects if (found := store.get(i)) is not None]
     by_diff_id = {item.diff_id: item for item in objects}
     for digest, body in bodies.items():
@@ -63,8 +72,19 @@ def _image(store: Store, root: Root) -> Image | None:
             config_digest = str(document["config"]["digest"])
             config = bodies[config_digest]
             diff_ids = json.loads(config)["rootfs"]["diff_ids"]
-            layers = tuple(by_diff_id[diff_id] for diff_id in diff_ids)
+            layers = tuple(
+                as_it_lies(by_diff_id[diff_id], entry)
+                for diff_id, entry in zip(diff_ids, document["layers"], strict=True)
+            )
         except (ValueError, LookupError, TypeError):
             continue  # the config, or one whose layers were collected
         return Image(config, body, config_digest, digest, layers)
     return None
+
+
+def as_it_lies(item: Object, entry: Mapping[str, Any]) -> Object:
+    """An object with the blob that a manifest's entry names."""
+    media_type = LAYER_TYPES.get(str(entry["mediaType"]), item.media_type)
+    return replace(
+        item, digest=str(entry["digest"]), size=int(entry["size"]), media_type=media_type
+    )

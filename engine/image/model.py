@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from store.model import Object
+from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER, Object
+
+# What a layer of each type is in an OCI manifest.
+LAYER_TYPES = {
+    GZIP_LAYER: GZIP_LAYER,
+    ZSTD_LAYER: ZSTD_LAYER,
+    TAR_LAYER: TAR_LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.gzip": GZIP_LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar.zstd": ZSTD_LAYER,
+    "application/vnd.docker.image.rootfs.diff.tar": TAR_LAYER,
+}
 
 
 @dataclass(frozen=True)

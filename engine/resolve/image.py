@@ -21,36 +21,27 @@ from typing import Any
 from engine import fetch
 from engine.derivation import Fetch
 from engine.errors import FetchError, ResolveError
-from engine.image.model import ImageConfig
+from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Position
 from store import Store, pull
 from store.errors import RegistryError
-from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER
 
 Log = Callable[[str], None]
 
-# What a layer of each type is in an OCI manifest.
-LAYER_TYPES = {
-    GZIP_LAYER: GZIP_LAYER,
-    ZSTD_LAYER: ZSTD_LAYER,
-    TAR_LAYER: TAR_LAYER,
-    "application/vnd.docker.image.rootfs.diff.tar.gzip": GZIP_LAYER,
-    "application/vnd.docker.image.rootfs.diff.tar.zstd": ZSTD_LAYER,
-    "application/vnd.docker.image.rootfs.diff.tar": TAR_LAYER,
-}
 _FORMAT = 1  # of the remembered contents; raised when more is read from images
 
 
 @dataclass(frozen=True)
 class Pinned:
     """An image as its registry has it now: `packages` are its config and its layers, bottom
-    first; `digest` is the manifest's."""
+    first; `digest` is the manifest's, `manifest` its bytes."""
 
     name: str
     digest: str
     packages: tuple[LockedPackage, ...]
+    manifest: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -79,19 +70,24 @@ def normalised(text: str, position: Position) -> pull.ImageName:
 def pin(text: str, position: Position, log: Log) -> Pinned:
     """Ask the registry what an image's name means. Raises ResolveError naming `position`."""
     name = normalised(text, position)
-    log(f"looking up {name}")
     try:
-        body = pull.manifest(name)
-        document = _document(body, name)
-        if "manifests" in document:
-            digest = _for_platform(document["manifests"], name)
-            body = pull.manifest(pull.ImageName(name.host, name.name, name.tag, digest))
-            document = _document(body, name)
-        return _pinned(name, body, document)
+        return look_up(name, log)
     except (RegistryError, FetchError) as error:
         raise ResolveError(f"{position}: cannot resolve image '{text}': {error}") from error
     except ResolveError as error:
         raise ResolveError(f"{position}: image '{text}': {error}") from error
+
+
+def look_up(name: pull.ImageName, log: Log) -> Pinned:
+    """What an image's name means now, for our platform. Raises RegistryError, ResolveError."""
+    log(f"looking up {name}")
+    body = pull.manifest(name)
+    document = _document(body, name)
+    if "manifests" in document:
+        digest = _for_platform(document["manifests"], name)
+        body = pull.manifest(pull.ImageName(name.host, name.name, name.tag, digest))
+        document = _document(body, name)
+    return _pinned(name, body, document)
 
 
 def _document(body: bytes, name: pull.ImageName) -> Mapping[str, Any]:
@@ -144,7 +140,7 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
     except (ValueError, KeyError, TypeError) as error:
         raise ResolveError(f"its manifest or config is malformed ({error!r})") from error
     # A digest that was asked for stays part of the name: the pin below is what it led to.
-    return Pinned(str(name), f"sha256:{hashlib.sha256(body).hexdigest()}", tuple(packages))
+    return Pinned(str(name), f"sha256:{hashlib.sha256(body).hexdigest()}", tuple(packages), body)
 
 
 def _package(

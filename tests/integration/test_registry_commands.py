@@ -12,7 +12,7 @@ import pytest
 
 from store import Store
 from tests.integration import servers
-from tests.integration.envd import ENVD, Envd
+from tests.integration.envd import ENVD, Envd, docker
 from tests.integration.tiny import tiny_image
 
 NAME = f"cli-registry-{os.getpid()}"
@@ -150,3 +150,83 @@ def test_a_credential_helper_keeps_the_login(
     assert not kept.exists()
     gone = envd.run("login", host, "-u", servers.USER, "-p", servers.PASSWORD, check=False)
     assert (gone.code, "is not on PATH" in gone.stderr) == (1, True)
+
+
+def image_ids(host: str, *names: str) -> list[str]:
+    """The IDs that the engine has under these names."""
+    return [docker("inspect", "-f", "{{.Id}}", name, host=host) for name in names]
+
+
+def test_pull_what_was_pushed(
+    envd: Envd, registry_server: servers.RegistryServer, docker_engine: str, tmp_path: Path
+) -> None:
+    reference = f"{registry_server.address}/{NAME}/pulled:v1"
+    digest = envd.run("push", "-t", f"{NAME}:one", reference).stdout.partition("@")[2]
+    there = Envd(tmp_path / "elsewhere", envd.project, envd.environment)
+    try:
+        image = there.run("pull", reference, "--progress=json")
+        assert len(image.names("fetch-finish")) == 2
+        assert image_ids(docker_engine, reference) == [image.stdout]
+        rows = json.loads(there.run("images", "-f", "json").stdout)
+        row = next(row for row in rows if row["name"] == reference)
+        assert (row["store"], row["docker"], row["layers"]) == (True, True, 1)
+        described = json.loads(there.run("images", "describe", reference, "-f", "json").stdout)
+        assert described["manifest"] == digest
+        assert described["layers"][0]["name"] == "files-greeting"
+        # What is there is not fetched again; by digest it needs a name.
+        again = there.run("pull", f"{reference}@{digest}", "-t", f"{NAME}:again", "--progress=json")
+        assert (again.stdout, again.names("fetch-finish")) == (image.stdout, [])
+        assert image_ids(docker_engine, f"{NAME}:again") == [image.stdout]
+        # And it can be pushed on, as it is.
+        on = there.run("push", "-t", reference, f"{registry_server.address}/{NAME}/on:v1").stdout
+        assert on.endswith(f"@{digest}")
+        unnamed = there.run("pull", f"{reference}@{digest}", check=False)
+        assert (unnamed.code, "-t NAME:TAG" in unnamed.stderr) == (2, True)
+        for name, code, says in (
+            (f"{registry_server.address}/{NAME}/nothing:v1", 1, "no image"),
+            ("A B", 2, "no image name"), ("127.0.0.1:1/a", 1, "cannot reach"),
+        ):
+            wrong = there.run("pull", name, check=False)
+            assert (wrong.code, says in wrong.stderr) == (code, True), wrong.stderr
+            assert "Traceback" not in wrong.stderr
+        assert there.run("store", "verify").stdout == "store is clean"
+    finally:
+        docker("rmi", "-f", reference, f"{NAME}:again", host=docker_engine, check=False)
+
+
+def test_pull_what_docker_pushed(
+    envd: Envd, registry_server: servers.RegistryServer, docker_engine: str, tmp_path: Path
+) -> None:
+    """Docker's own media types, two layers, a damaged registry."""
+    reference = f"{registry_server.address}/{NAME}/docker:v1"
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text(
+        f"FROM scratch\nCOPY Dockerfile /one\nCOPY Dockerfile /two-{NAME}\nENV A=1\n"
+    )
+    docker("build", "-q", "-t", reference, str(tmp_path / "context"), host=docker_engine)
+    docker("push", "-q", reference, host=docker_engine)
+    identity, = image_ids(docker_engine, reference)
+    docker("rmi", "-f", reference, host=docker_engine)
+    try:
+        # Another store, which has a layer's content already, compressed by ourselves.
+        done = envd.run("pull", reference)
+        assert done.stdout == identity
+        assert image_ids(docker_engine, reference) == [identity]
+        on = envd.run("push", "-t", reference, f"{registry_server.address}/{NAME}/on:v2")
+        assert "2 mounted" in on.stderr or "sent" in on.stderr
+        layout = tmp_path / "layout"
+        envd.run("pull", reference, "-o", f"oci-dir:{layout}")
+        entries = json.loads((layout / "index.json").read_text())["manifests"]
+        manifest = json.loads(
+            (layout / "blobs" / entries[0]["digest"].replace(":", "/")).read_text()
+        )
+        layer = manifest["layers"][-1]["digest"].removeprefix("sha256:")
+        blob = registry_server.data / "docker/registry/v2/blobs/sha256" / layer[:2] / layer / "data"
+        blob.write_bytes(b"x" * blob.stat().st_size)
+        fresh = Envd(tmp_path / "fresh", envd.project, envd.environment)
+        broken = fresh.run("pull", "--no-load", reference, check=False)
+        assert (broken.code, "sha256" in broken.stderr) == (1, True), broken.stderr
+        named = json.loads(fresh.run("images", "-f", "json").stdout)
+        assert [row for row in named if row["name"] == reference and row["store"]] == []
+    finally:
+        docker("rmi", "-f", reference, host=docker_engine, check=False)
