@@ -53,17 +53,22 @@ def push(
     blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
     report = registry.Registry(target).push_image(
         blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-        also, lambda digest: store.memo(_where(target, digest)),
+        also, lambda digest: store.memo(_where(target.host, digest)),
     )
-    for digest, _, _ in blobs:
-        store.set_memo(_where(target, digest), target.name)
+    remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
     for tag in dict.fromkeys((target.tag, *also)):
         emit(Event("push", f"{target.host}/{target.name}:{tag}", text=said(report)))
     return report
 
 
-def _where(target: Reference, digest: str) -> str:
-    return f"pushed:{target.host}:{digest}"
+def remember(store: Store, host: str, repository: str, digests: Sequence[str]) -> None:
+    """Remember that a registry has blobs in a repository: a push to another mounts them."""
+    for digest in digests:
+        store.set_memo(_where(host, digest), repository)
+
+
+def _where(host: str, digest: str) -> str:
+    return f"blob:{host}:{digest}"
 
 
 def said(report: PushReport) -> str:

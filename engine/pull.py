@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from engine import publish
 from engine.deliver import deliver
 from engine.derivation import Fetch
 from engine.errors import BuildError, UsageError
@@ -53,6 +54,8 @@ def pull(
         try:
             with store.in_use():
                 image = _fetched(pinned, store, emit)
+                digests = [image.config_digest, *(layer.digest for layer in image.layers)]
+                publish.remember(store, name.host, name.name, digests)
                 for tag in tags or [shown]:
                     kept.keep(store, tag, image)
                 size = sum(layer.size for layer in image.layers)
