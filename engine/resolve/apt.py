@@ -7,12 +7,17 @@ machine it runs on; it needs no root. Exact files come from the archive's signed
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -20,19 +25,12 @@ from pathlib import Path
 from engine.command import HOST_ENVIRONMENT
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
+from engine.resolve.package_lists import PackageLists
+from engine.version import VERSION
 from grammar.environment import Request
 from store.hashing import hash_value
 
-Stanza = Mapping[str, str]
-_FIELD = re.compile(r"^([A-Za-z0-9_-]+):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
-
-
-def parse_stanzas(text: str) -> Iterator[dict[str, str]]:
-    """Every paragraph of a control file (deb822(5))."""
-    for paragraph in re.split(r"\n[ \t]*\n", text):
-        if fields := {m[1]: m[2] for m in _FIELD.finditer(paragraph)}:
-            yield fields
 
 
 @dataclass(frozen=True)
@@ -58,30 +56,40 @@ class Apt:
                 f"{argv[0]} not found; install apt (Debian, Ubuntu) to resolve .debs"
             ) from error
 
-    def _lists(self) -> list[Path]:
+    @cached_property
+    def _lists(self) -> PackageLists:
         lists = (self.directory / "lists").glob("*_Packages")
         # The same version may be in two archives: the main one keeps its files for longer.
-        return sorted(lists, key=lambda p: ("security" in p.name, p.name))
+        return PackageLists(sorted(lists, key=lambda p: ("security" in p.name, p.name)))
 
     @cached_property
-    def _index(self) -> dict[str, list[str]]:
-        """Package name -> its paragraphs, from every list."""
-        found: dict[str, list[str]] = {}
-        for path in self._lists():
-            for paragraph in path.read_text("utf-8").split("\n\n"):
-                first, _, _ = paragraph.lstrip("\n").partition("\n")
-                if first.startswith("Package: "):
-                    found.setdefault(first[9:].strip(), []).append(paragraph)
-        return found
+    def _bases(self) -> dict[Path, str]:
+        """List -> the URI that its "Filename" fields are relative to."""
+        done = self.run("apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)",
+                        "Created-By: Packages")
+        rows = (line.partition("\t") for line in done.stdout.splitlines())
+        return {Path(path).resolve(): base.rstrip("/") for path, _, base in rows}
+
+    @cached_property
+    def state(self) -> str:
+        """A hash of what the archives hold now: their signed releases name every list by hash."""
+        found = []
+        for path in sorted((self.directory / "lists").glob("*")):
+            if path.name.endswith("Release"):
+                found.append([path.name, hashlib.sha256(path.read_bytes()).hexdigest()])
+            elif path.is_file():
+                info = path.stat()
+                found.append([path.name, str(info.st_size), str(int(info.st_mtime))])
+        return hash_value("envd apt state v1", found)
 
     @property
     def names(self) -> list[str]:
         """Every package name that the lists know."""
-        return list(self._index)
+        return self._lists.names
 
     def stanzas(self, name: str) -> list[dict[str, str]]:
         """All paragraphs of a package."""
-        return [s for text in self._index.get(name, ()) for s in parse_stanzas(text)]
+        return [entry.fields for entry in self._lists.entries(name)]
 
     def stanza(self, name: str, version: str) -> dict[str, str] | None:
         """The paragraph of one version of a package, or None."""
@@ -90,14 +98,7 @@ class Apt:
     def required(self) -> list[str]:
         """Names of the packages of a minimal system: essential ones and those of priority
         required."""
-        return sorted(
-            name
-            for name, paragraphs in self._index.items()
-            if any(
-                "\nEssential: yes" in text or "\nPriority: required" in text
-                for text in paragraphs
-            )
-        )
+        return self._lists.holding("Essential: yes", "Priority: required")
 
     def solve(self, names: Sequence[str], status: str) -> list[tuple[str, str]]:
         """(name, version) of what installing `names` over a dpkg `status` adds.
@@ -116,31 +117,17 @@ class Apt:
 
     def locked(self, name: str, version: str) -> LockedPackage:
         """The pinned .deb of one version. Raises ResolveError when no list has it."""
-        stanza = self.stanza(name, version)
-        if stanza is None or stanza["Filename"] not in self._owners:
-            raise ResolveError(f"{name}: version {version} is in no package list")
-        filename = stanza["Filename"]
-        file = LockedFile(
-            name=filename.rpartition("/")[2], url=self._owners[filename],
-            sha256=stanza["SHA256"].strip(), size=int(stanza["Size"]),
-        )
-        return LockedPackage("deb", name, version, file, {"arch": stanza["Architecture"]})
-
-    @cached_property
-    def _owners(self) -> dict[str, str]:
-        """Filename in an archive -> URL, from each list's own base URI."""
-        done = self.run("apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)",
-                        "Created-By: Packages")
-        owners: dict[str, str] = {}
-        for line in done.stdout.splitlines():
-            path, _, base = line.partition("\t")
-            listing = Path(path)
-            if not listing.exists():
-                continue
-            for match in re.finditer(r"^Filename: (\S+)$", listing.read_text("utf-8"), re.MULTILINE):
-                filename = match[1]
-                owners.setdefault(filename, f"{base.rstrip('/')}/{filename.removeprefix('./')}")
-        return owners
+        for entry in self._lists.entries(name):
+            fields, base = entry.fields, self._bases.get(entry.source.resolve())
+            if fields.get("Version") == version and "Filename" in fields and base is not None:
+                filename = fields["Filename"]
+                file = LockedFile(
+                    name=filename.rpartition("/")[2],
+                    url=f"{base}/{filename.removeprefix('./')}",
+                    sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
+                )
+                return LockedPackage("deb", name, version, file, {"arch": fields["Architecture"]})
+        raise ResolveError(f"{name}: version {version} is in no package list")
 
     def unknown(self, request: Request) -> str:
         """What to say of a package that no list has."""
@@ -151,10 +138,38 @@ class Apt:
 
     def provides(self, name: str) -> bool:
         """Whether a package has that name, really or virtually."""
-        if name in self._index:
-            return True
-        word = re.compile(rf"^Provides:.*(?<![\w.+-]){re.escape(name)}(?![\w.+-])", re.MULTILINE)
-        return any(word.search(text) for texts in self._index.values() for text in texts)
+        return self._lists.provides(name)
+
+    def remembered(
+        self, question: Sequence[str], answer: Callable[[], list[LockedPackage]]
+    ) -> list[LockedPackage]:
+        """`answer()`, or what it was when the archives were in this state before: what apt solves
+        follows from the lists, the dpkg status and the names alone."""
+        key = hash_value("envd apt answer v1", [VERSION, *question])
+        path = self.directory / "answers" / self.state / key
+        try:
+            rows = json.loads(path.read_text("utf-8"))
+            return [LockedPackage(**{**row, "file": LockedFile(**row["file"])}) for row in rows]
+        except (OSError, ValueError, TypeError, KeyError):
+            pass
+        with self._alone():
+            found = answer()
+        with suppress(OSError):  # whoever sees a newer state tidies up
+            for old in (self.directory / "answers").glob("*"):
+                if old.name != self.state:
+                    shutil.rmtree(old, ignore_errors=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+                json.dump([asdict(p) for p in found], file)
+            Path(file.name).replace(path)
+        return found
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else changes the directory meanwhile."""
+        with (self.directory / "lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
@@ -189,21 +204,18 @@ def open_apt(
 
     Raises ResolveError when an archive cannot be read or its signature does not hold.
     """
-    import fcntl
-
     trusted = [[name, content.hex()] for name, content in sorted(keys.items())]
     key = hash_value("envd apt directory v1", [*sources, *trusted])[:16]
     directory = cache / f"apt-{key}"
     for name in ("lists/partial", "archives/partial", "etc/empty.d", "etc/keys.d", "log"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    apt = Apt(directory)
+    with apt._alone():
         for name, content in keys.items():
             # apt reads no others
             cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
             (directory / "etc/keys.d" / cleaned).write_bytes(content)
         _configure(directory, sources, keyring)
-        apt = Apt(directory)
         log(f"reading package lists of {len(sources)} sources")
         done = apt.run("apt-get", "update", "-q")
         problems = [
@@ -214,7 +226,8 @@ def open_apt(
                 "cannot read the apt sources: " + ("; ".join(problems) or done.stderr[-500:])
                 + "; check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
             )
-        yield apt
+        assert apt.state  # read while it holds
+    yield apt
 
 
 def _configure(directory: Path, sources: Sequence[str], keyring: str) -> None:
@@ -295,6 +308,10 @@ def check_names(apt: Apt, requests: Sequence[Request]) -> None:
 def bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
     """The .debs of a minimal system with `extra`; those that must lie there before dpkg can run
     are marked "essential". Raises ResolveError."""
+    return apt.remembered(["bootstrap", *extra], lambda: _bootstrap(apt, extra))
+
+
+def _bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
     required = apt.required()
     essential = {name for name, _ in apt.solve(required, "")}
     found = []
@@ -310,6 +327,17 @@ def resolve(
 ) -> list[LockedPackage]:
     """The .debs that `requests` add to a system with that dpkg `status`, and those that the
     .debs of `local` (package name -> file) depend upon, without these. Raises ResolveError."""
+    if local:
+        return _resolve(apt, requests, status, local)
+    names = sorted(r.text for r in requests)
+    return apt.remembered(
+        ["install", status, *names], lambda: _resolve(apt, requests, status, local)
+    )
+
+
+def _resolve(
+    apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path]
+) -> list[LockedPackage]:
     check_names(apt, requests)
     try:
         found = apt.solve([*(r.text for r in requests), *map(str, local.values())], status)

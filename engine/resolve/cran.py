@@ -19,8 +19,8 @@ from pathlib import Path
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
-from engine.resolve.apt import parse_stanzas
 from engine.resolve.http import get
+from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key
 from grammar.environment import NOWHERE, Position, Request

@@ -337,7 +337,7 @@ def _one_line(text: str) -> Iterator[str]:
 
 
 def _deb822(text: str) -> Iterator[str]:
-    from engine.resolve.apt import parse_stanzas
+    from engine.resolve.package_lists import parse_stanzas
 
     for fields in parse_stanzas("\n".join(x for x in text.splitlines() if not x.startswith("#"))):
         if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes") == "no":
