@@ -55,7 +55,7 @@ def test_unknown_names_of_all_kinds_are_one_answer(
     envd.spec("""
 def build():
     base(os="debian12", language="python3")
-    install.apt_packages(["ripgrp", "htopp"])
+    install.apt_packages(["ripgrp", "tmuxx"])
     install.python_packages(["numpyy"])
     install.vscode_extensions(["acme.helpr"])
 """)
@@ -63,7 +63,7 @@ def build():
     errors = [line for line in done.stderr.splitlines() if ": error: " in line]
     assert [line.split(": error: ")[0].rpartition("/")[2] for line in errors] == [
         "build.envd:4:27", "build.envd:4:37", "build.envd:5:30", "build.envd:6:32"]
-    for error, meant in zip(errors, ("ripgrep", "htop", "numpy", "acme.helper"), strict=True):
+    for error, meant in zip(errors, ("ripgrep", "tmux", "numpy", "acme.helper"), strict=True):
         assert f"did you mean '{meant}'?" in error
     assert done.stderr.count("^") == 4 and done.code == 1
     assert not (envd.project / "envd.lock").exists()
