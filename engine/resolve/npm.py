@@ -25,7 +25,6 @@ SETTING = "ENVD_NPM_REGISTRY"
 _TARGET = {"os": "linux", "cpu": "x64", "libc": "glibc"}
 
 
-@cache
 def registry() -> str:
     """The registry's URL: ENVD_NPM_REGISTRY, or what npm is configured with.
 
@@ -37,6 +36,7 @@ def registry() -> str:
     return found.rstrip("/")
 
 
+@cache
 def _configured() -> str:
     if shutil.which("npm"):
         done = subprocess.run(
