@@ -233,7 +233,7 @@ def _with_login(url: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
-def request(url: str, offset: int = 0) -> BaseHTTPResponse:
+def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
     """GET `url` from byte `offset` on; the body is not read yet. Raises urllib3's errors."""
     import urllib3
 
@@ -248,7 +248,7 @@ def request(url: str, offset: int = 0) -> BaseHTTPResponse:
     if offset:
         headers["Range"] = f"bytes={offset}-"
     return _pool(_proxy(url), not unchecked).request(
-        "GET",
+        method,
         shown(url),
         headers=headers,
         preload_content=False,

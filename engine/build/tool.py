@@ -132,7 +132,7 @@ def _unzip(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
 # -- python-build-standalone ------------------------------------------------------------------
 
 # It is built below this prefix, with a toolchain that an image does not have.
-_BUILT = re.compile(r"(?<![\w/.-])/install(?![\w.-])")
+_BUILT = re.compile(r"(?:(?<=-[IL])|(?<![\w/.-]))/install(?![\w.-])")
 _TOOLCHAIN = tuple(
     (re.compile(rf"(?<![\w./+-])(?:[\w./+-]*/)?{re.escape(theirs)}(?![\w+-])"), plain)
     for theirs, plain in (("clang++", "c++"), ("clang", "cc"), ("llvm-ar", "ar"))

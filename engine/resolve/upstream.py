@@ -57,25 +57,25 @@ class Upstream:
         )
 
     def size(self, url: str, position: Position) -> int:
-        """The size in bytes that a file's headers give, 0 when they give none; none of its content
-        is read. Raises ResolveError when it is not there."""
+        """The size in bytes that a file's headers give, 0 when they give none.
+
+        Raises ResolveError when the file is not there.
+        """
         import urllib3
 
         from engine.fetch import request, shown
 
         try:
-            response = request(url)
-            response.close()
+            response = request(url, method="HEAD")
+            response.release_conn()
         except urllib3.exceptions.HTTPError as error:
             raise ResolveError(
                 f"{position}: cannot reach {shown(url)}: {error}; {self.advice}"
             ) from error
-        if response.status != 200:
-            raise ResolveError(
-                f"{position}: {shown(url)}: HTTP status {response.status}; {self.advice}"
-            )
+        if response.status == 404:
+            raise ResolveError(f"{position}: {shown(url)} is not there; {self.advice}")
         text = response.headers.get("Content-Length", "")
-        return int(text) if text.isdecimal() else 0
+        return int(text) if response.status == 200 and text.isdecimal() else 0
 
 
 def checksums(text: str) -> dict[str, str]:

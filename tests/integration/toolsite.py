@@ -61,7 +61,10 @@ def serve() -> Iterator[Site]:
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Length", str(len(body or b"")))
             self.end_headers()
-            self.wfile.write(body or b"")
+            if self.command != "HEAD":
+                self.wfile.write(body or b"")
+
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             pass
@@ -185,11 +188,11 @@ def add_rust(site: Site, version: str) -> None:
     ).encode()
 
 
-def add_pixi(site: Site, *versions: str, seed: bytes = b"") -> None:
+def add_pixi(site: Site, *versions: str) -> None:
     """Releases of pixi, the newest last, as GitHub serves them."""
     name = "pixi-x86_64-unknown-linux-musl.tar.gz"
     for version in versions:
-        data = pack({"pixi": says(f"pixi {version}") + seed})
+        data = pack({"pixi": says(f"pixi {version}")})
         site.pages[f"/pixi/download/v{version}/{name}"] = data
         site.pages[f"/pixi/download/v{version}/{name}.sha256"] = f"{sha256(data)}  {name}\n".encode()
         site.pages[f"/pixi/tag/v{version}"] = b"<html>"
@@ -244,7 +247,8 @@ def add_codex(site: Site, *versions: str) -> None:
 
 def another_python(fetch: Callable[[str], Path], directory: Path) -> dict[str, bytes]:
     """The files of Debian 11's Python 3.9 below one prefix; `fetch` gives the .deb of a package."""
-    for package in ("python3.9-minimal", "libpython3.9-minimal", "libpython3.9-stdlib"):
+    for package in ("python3.9-minimal", "libpython3.9-minimal", "libpython3.9-stdlib",
+                    "python3-distutils"):
         subprocess.run(["dpkg-deb", "-x", str(fetch(package)), str(directory)], check=True)
     files = {"bin/python3.9": (directory / "usr/bin/python3.9").read_bytes()}
     library = directory / "usr/lib/python3.9"
