@@ -33,7 +33,7 @@ class LockedFile:
 class LockedPackage:
     """A named, versioned package and its file; `kind` tells what reads it.
 
-    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config" |
+    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config" | "file" |
     "tool" (a release archive of a toolchain) | "r-source" | "julia-package" | "julia-artifact".
     `extra` holds kind-specific facts as strings (architecture, build, subdir, channel…).
     """
@@ -77,6 +77,8 @@ class Lock:
     wheels: tuple[LockedPackage, ...] = ()
     conda: tuple[LockedPackage, ...] = ()
     conda_wheels: tuple[LockedPackage, ...] = ()  # Python packages inside conda's prefix
+    files: tuple[LockedPackage, ...] = ()  # io.http
+    images: tuple[LockedPackage, ...] = ()  # layers that io.copy takes files from
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
     r: tuple[LockedPackage, ...] = ()
@@ -89,7 +91,7 @@ class Lock:
 
 SECTIONS = (
     "apt", "wheels", "conda", "conda_wheels", "cuda", "vscode", "dev", "tools", "r", "julia",
-    "rstudio",
+    "rstudio", "files", "images",
 )
 
 

@@ -22,7 +22,7 @@ from engine.events import Event, Sink
 from engine.fetch import shown
 from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda, debian, pypi, system, tools
+from engine.resolve import apt, cuda, debian, pypi, system, tools, web
 from engine.resolve import languages as by_language
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
@@ -32,7 +32,7 @@ from grammar.environment import Environment, Request
 _FOLLOWS = {
     "apt": ("base",), "python": ("base",), "cuda": ("base",), "conda": (), "vscode": (),
     "dev": ("base", "apt"), "tools": (), "r": ("base",), "julia": (), "rstudio": ("base",),
-    "conda_wheels": ("base", "conda"),
+    "conda_wheels": ("base", "conda"), "files": (), "images": (),
 }
 # Sections that mean nothing when the one on the right could not be resolved.
 _NEEDS = {"dev": ("apt",), "conda_wheels": ("conda",)}
@@ -40,7 +40,7 @@ _NEEDS = {"dev": ("apt",), "conda_wheels": ("conda",)}
 _FIELDS = {
     "apt": "apt", "python": "wheels", "conda": "conda", "cuda": "cuda", "vscode": "vscode",
     "dev": "dev", "tools": "tools", "r": "r", "julia": "julia", "rstudio": "rstudio",
-    "conda_wheels": "conda_wheels",
+    "conda_wheels": "conda_wheels", "files": "files", "images": "images",
 }
 
 
@@ -148,6 +148,8 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "vscode": _texts(environment.vscode_extensions),
         "dev": dev.PACKAGES if dev.wanted(environment) else (),
         "tools": tools.requests(environment),
+        "files": web.file_requests(environment),
+        "images": web.image_requests(environment),
     }
     found.update(languages.requests(environment))
     return {name: texts for name, texts in found.items() if texts}
@@ -308,6 +310,10 @@ class _Session:
             return conda_wheels.resolve(
                 conda_wanted(environment), lock.conda, self.glibc(lock), self.cache, self.log
             )
+        if name == "files":
+            return web.resolve_files(environment, lock.files, store, self.log)
+        if name == "images":
+            return web.resolve_images(environment, lock.images, self.log)
         from engine.resolve import vscode
 
         return vscode.resolve(environment.vscode_extensions, self.log)
@@ -362,7 +368,7 @@ def resolve(
         # The Python comes before its packages: its whole version is known then.
         for section in (
             *by_language.SECTIONS, "apt", "tools", "conda", "conda_wheels", "python", "cuda",
-            "vscode", "dev",
+            "vscode", "dev", "files", "images",
         ):
             if section == "apt" and by_language.apt_needs(lock) != before:
                 stale |= {"apt", "dev"}

@@ -19,7 +19,9 @@ from engine.build import (
     dev,
     files,
     group,
+    http,
     image,
+    image_files,
     rpackage,
     run,
     sdist,
@@ -33,13 +35,12 @@ from engine.build import (
 from engine.build.context import Builder
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
-from engine.errors import UsageError
 from engine.image.model import ImageConfig
 from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
 from engine.resolve import cuda as cuda_names
-from engine.resolve import tools
-from grammar.environment import Copy, Environment, Http, Run
+from engine.resolve import tools, web
+from grammar.environment import Copy, Environment, Run
 from grammar.errors import SpecError, together
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
@@ -62,7 +63,9 @@ class Plan:
         """The builder of every kind."""
         return {
             base.KIND: base.build,
+            http.KIND: http.build,
             image.KIND: image.build,
+            image_files.KIND: image_files.build,
             apt.KIND: apt.build,
             wheel.KIND: wheel.build,
             sdist.KIND: sdist.build,
@@ -124,12 +127,18 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     if started is not None:
         layers.append(started)
     config = _config(environment, lock, supervised=started is not None)
+    # Files from the web are there before the first step, in whichever order they are written.
+    pinned = {p.extra["request"]: p for p in lock.files}
+    for wanted in web.files(environment):
+        layers.append(http.derivation(pinned[web.text_of(wanted)], wanted.url))
     sources: dict[str, Path] = {}
     home = dev.HOME if developing else "/root"
     for step in environment.steps:
         if isinstance(step, Copy):
             if step.image:
-                raise UsageError(f"{step.position}: io.copy(image=...) is not supported yet")
+                below = web.layers_of(step.image, lock.images)
+                layers.append(image_files.derivation(step, below, home))
+                continue
             copy = files.derivation(step, directory, home)
             sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
             layers.append(copy)
@@ -145,7 +154,6 @@ def refuse_unsupported(environment: Environment) -> None:
         for t in environment.toolchains
         if t.name not in tools.NAMES and t.name not in languages.TOOLCHAINS
     ]
-    found += [(s.position, "io.http") for s in environment.steps if isinstance(s, Http)]
     found += [(s.position, "run(mount_host=True)") for s in environment.steps
               if isinstance(s, Run) and s.mount_host]
     if found:

@@ -12,13 +12,14 @@ import stat
 from pathlib import Path
 
 from engine.build.context import BuildContext
+from engine.build.places import make_parents
 from engine.derivation import Derivation
 from engine.errors import BuildError, UsageError
 from engine.fingerprint import fingerprint
 from grammar.environment import Copy
 
 KIND = "files"
-VERSION = 1
+VERSION = 2
 
 
 def source_of(step: Copy, directory: Path) -> Path:
@@ -75,9 +76,7 @@ class BuilderOfFiles:
         upper.mkdir()
         upper.chmod(0o755)
         target = upper / str(context.parameters["target"]).lstrip("/")
-        for parent in reversed(target.relative_to(upper).parents):
-            (upper / parent).mkdir(exist_ok=True)
-            (upper / parent).chmod(0o755)
+        make_parents(upper, target)
         if source.is_dir():
             shutil.copytree(source, target, symlinks=True)
         else:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import servers
+from tests.integration import servers, webserver
 from tests.integration.envd import Envd
 
 ORIGINAL = """
@@ -212,9 +212,10 @@ def test_a_tag_that_moves_moves_the_lock_only_when_asked(
     # another section is resolved: the image stays where it was
     envd.spec(
         f'def build():\n    base(image="{images.registry}/sources/moving:1")\n'
-        '    install.vscode_extensions([])\n    run([])\n    runtime.environ(env={"A": "1"})\n'
+        f'    io.copy("hello", "/moved", image="{images.registry}/sources/moving:1")\n'
     )
     envd.run("lock")
+    assert "[[images]]" in (envd.project / "envd.lock").read_text()
     digest = next(x for x in before.splitlines() if x.startswith("digest = "))
     assert digest in (envd.project / "envd.lock").read_text()
     envd.spec(f'def build():\n    base(image="{images.registry}/sources/moving:1")\n')
@@ -298,3 +299,61 @@ def test_a_registry_that_wants_a_login(
     )
     envd.run("build", "--no-load")
     assert os.environ.get("DOCKER_CONFIG") != str(tmp_path)
+
+
+def test_files_of_another_image_and_of_the_web(
+    shared_store: Path, tmp_path: Path, images: Images
+) -> None:
+    """Upon an image without anything, so that the copies are all that is there."""
+    web = tmp_path / "web"
+    for directory in (web, tmp_path / "first", tmp_path / "second"):
+        directory.mkdir()
+    (web / "data.bin").write_bytes(b"first")
+    envd = Envd(shared_store, tmp_path / "p")
+    original = f"{images.registry}/sources/original:1"
+    with webserver.serve(web) as server:
+        text = f"""
+def build():
+    base(image="{images.registry}/sources/scratch:1")
+    io.copy("/srv/tree", "/copied", image="{original}")
+    io.copy("etc/original", "/etc/", image="{original}")
+    io.copy("/bin/sh", "/shell", image="{original}")
+    io.http("{server.url}/data.bin")
+    io.http("{server.url}/data.bin", filename="again",
+            checksum="{hashlib.sha256(b'first').hexdigest()}")
+"""
+        envd.spec(text)
+        root = envd.unpacked(tmp_path / "first")
+        assert len(server.requests) == 1  # the checksum's file was there by then
+        (web / "data.bin").write_bytes(b"second")
+        assert "[[files]]" in (envd.project / "envd.lock").read_text()
+        assert envd.run("build", "--progress=json", "--no-load").names("start") == []
+        # one more file moves no other
+        envd.spec(f'{text}    io.http("{server.url}/data.bin", filename="new")\n')
+        both = envd.unpacked(tmp_path / "second")
+        envd.spec(f'{text}    io.http("{server.url}/data.bin", "sha256:{"0" * 64}", "wrong")\n')
+        wrong = envd.run("lock", check=False)
+        envd.spec(f'{text}    io.http("{server.url}/none")\n')
+        missing = envd.run("lock", check=False)
+    # a file that went is fetched no more, but its source is named when it is wanted
+    extra = root / "home/envd/extra_source"
+    assert sorted(p.name for p in extra.iterdir()) == ["again", "data.bin"]
+    assert (both / "home/envd/extra_source/data.bin").read_bytes() == b"first"
+    assert (both / "home/envd/extra_source/new").read_bytes() == b"second"
+    assert wrong.code == 1 and "build.envd:10:" in wrong.stderr
+    assert f"has the checksum sha256:{hashlib.sha256(b'second').hexdigest()}" in wrong.stderr
+    assert missing.code == 1 and "HTTP status 404" in missing.stderr
+
+    assert sorted(p.name for p in (root / "copied").iterdir()) == ["link", "two"]
+    assert (root / "copied/link").readlink() == Path("one")  # dangling, as it is there
+    assert (root / "etc/original").read_text() == "original\n"
+    assert ((root / "etc/original").stat().st_uid, (root / "etc/original").stat().st_gid) == (7, 8)
+    assert (root / "shell").read_bytes()[:4] == b"\x7fELF" and not (root / "shell").is_symlink()
+    assert (root / "hello").exists()
+
+    envd.spec(
+        f'def build():\n    base(image="{images.registry}/sources/scratch:1")\n'
+        f'    io.copy("/srv/tree/one", "/x", image="{original}")\n'
+    )
+    gone = envd.run("build", "--no-load", check=False)
+    assert gone.code == 1 and "the image has no /srv/tree/one" in gone.stderr

@@ -1,0 +1,35 @@
+"""`io.http(...)`: a file from the web, as a layer of its own, where envd has always put it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from engine.build.context import BuildContext
+from engine.build.places import make_parents
+from engine.derivation import Derivation, Fetch, Input
+from engine.lock import LockedPackage
+
+KIND = "http"
+VERSION = 1
+DIRECTORY = "/home/envd/extra_source"
+
+
+def derivation(package: LockedPackage, url: str) -> Derivation:
+    """The derivation of one file; `url` is its URL with the login that a lock does not keep."""
+    file = package.file
+    return Derivation(
+        KIND, f"http-{file.name}", VERSION,
+        (Input("file", Fetch(file.name, url, file.sha256, file.size)),),
+    )
+
+
+def build(context: BuildContext) -> Path:
+    """Put the file where it belongs."""
+    upper = context.scratch / "upper"
+    (name, path), = context.files
+    target = upper / DIRECTORY.lstrip("/") / name
+    make_parents(upper, target)
+    shutil.copyfile(path, target)
+    target.chmod(0o644)
+    return upper

@@ -1,0 +1,110 @@
+"""`io.copy(..., image=REF)`: files of another image, as a layer of their own.
+
+What the image's layers make together is what is copied: whiteouts hide, later layers win.
+Owners, modes, symlinks and hard links stay; of the source itself a symlink is followed, as
+Dockerfile's COPY does.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from engine.build.context import BuildContext
+from engine.build.places import make_parents
+from engine.derivation import Derivation, Fetch, Input
+from engine.errors import BuildError, UsageError
+from engine.layers import Node, contents, view
+from engine.lock import LockedPackage
+from grammar.environment import Copy
+from store.trees import dress
+
+KIND = "image-files"
+VERSION = 1
+
+
+def derivation(step: Copy, layers: Sequence[LockedPackage], home: str = "/root") -> Derivation:
+    """The derivation of one copy out of the image of `layers` (bottom first); relative targets are
+    below `home`. Raises UsageError."""
+    target = step.target if step.target.startswith("/") else f"{home}/{step.target}"
+    into = target.endswith(("/", "/."))
+    target = os.path.normpath(target)
+    if target == "/" and not into:
+        raise UsageError(f"{step.position}: io.copy: cannot replace the root directory")
+    source = os.path.normpath(f"/{step.source}").replace("//", "/")
+    files = [p.file for p in layers]
+    return Derivation(
+        KIND, f"copy-{PurePosixPath(source).name or 'image'}", VERSION,
+        tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
+        {"source": source, "target": target, "into": into},
+    )
+
+
+@dataclass
+class _Copying:
+    """What one copy has made so far."""
+
+    files: dict[int, list[Path]] = field(default_factory=dict)  # id of a node -> its places
+    nodes: dict[int, Node] = field(default_factory=dict)
+    directories: list[tuple[Path, Node]] = field(default_factory=list)
+
+    def take(self, node: Node, target: Path) -> None:
+        """Make everything but contents; those come when the layers are read again."""
+        if node.children is not None:
+            target.mkdir(exist_ok=True)
+            self.directories.append((target, node))
+            for name, child in sorted(node.children.items()):
+                self.take(child, target / name)
+            return
+        assert node.member is not None
+        if node.member.isreg():
+            self.nodes[id(node)] = node
+            self.files.setdefault(id(node), []).append(target)
+        elif node.member.issym():
+            target.symlink_to(node.member.linkname)
+            dress(target, node.member)
+        elif node.member.isfifo():
+            os.mkfifo(target)
+            dress(target, node.member)
+        # devices are the container's business
+
+
+def build(context: BuildContext) -> Path:
+    """Copy. Raises BuildError when the image has no such file."""
+    source = str(context.parameters["source"])
+    blobs = [path for _, path in context.files]
+    image = view(blobs)
+    node = image.find(source)
+    if node is None:
+        raise BuildError(f"{context.name}: the image has no {source}")
+    target = PurePosixPath(str(context.parameters["target"]))
+    if context.parameters["into"] and not node.is_directory:
+        target /= PurePosixPath(source).name
+    upper = context.scratch / "upper"
+    place = upper / target.relative_to("/")
+    if place == upper:
+        upper.mkdir()
+        upper.chmod(0o755)
+    else:
+        make_parents(upper, place)
+    copying = _Copying()
+    copying.take(node, place)
+    for found, archive in contents(blobs, list(copying.nodes.values())):
+        assert found.member is not None
+        first, *others = copying.files[id(found)]
+        file = archive.extractfile(found.member)
+        assert file is not None
+        with first.open("wb") as output:
+            shutil.copyfileobj(file, output, 1 << 20)
+        dress(first, found.member)
+        for other in others:
+            os.link(first, other)
+    for directory, made in reversed(copying.directories):
+        if made.member is not None:
+            dress(directory, made.member)
+        elif directory != upper:
+            directory.chmod(0o755)
+    return upper
