@@ -63,6 +63,15 @@ class LockedBase:
 
 
 @dataclass(frozen=True)
+class LockedInclude:
+    """A git repository that the spec includes, pinned to a commit; `ref` is what was asked for."""
+
+    git: str
+    ref: str
+    commit: str
+
+
+@dataclass(frozen=True)
 class Lock:
     """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "conda_wheels",
     "cuda", "vscode", "dev", "tools") to the request strings that it was resolved from; comparing
@@ -79,6 +88,7 @@ class Lock:
     conda_wheels: tuple[LockedPackage, ...] = ()  # Python packages inside conda's prefix
     files: tuple[LockedPackage, ...] = ()  # io.http
     images: tuple[LockedPackage, ...] = ()  # layers that io.copy takes files from
+    includes: tuple[LockedInclude, ...] = ()
     cuda: tuple[LockedPackage, ...] = ()
     vscode: tuple[LockedPackage, ...] = ()
     r: tuple[LockedPackage, ...] = ()
@@ -180,6 +190,11 @@ def dumps(lock: Lock) -> str:
     for section in SECTIONS:
         if packages := getattr(lock, section):
             document[section] = rows(packages)
+    if lock.includes:
+        document["includes"] = [
+            {f.name: getattr(row, f.name) for f in fields(row)}
+            for row in sorted(lock.includes, key=lambda row: (row.git, row.ref))
+        ]
     header = "# Made by `envd lock`. Commit it beside build.envd; do not edit it by hand.\n"
     return header + tomli_w.dumps(document)
 
@@ -214,6 +229,10 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
                 packages=tuple(_row_package(row) for row in base["package"]),
                 config=_row_config(base["config"]) if "config" in base else None,
                 facts={str(k): str(v) for k, v in base.get("facts", {}).items()},
+            ),
+            includes=tuple(
+                LockedInclude(str(row["git"]), str(row["ref"]), str(row["commit"]))
+                for row in document.get("includes", ())
             ),
             **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
         )

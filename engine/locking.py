@@ -148,6 +148,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "vscode": _texts(environment.vscode_extensions),
         "dev": dev.PACKAGES if dev.wanted(environment) else (),
         "tools": tools.requests(environment),
+        "includes": web.include_requests(environment),
         "files": web.file_requests(environment),
         "images": web.image_requests(environment),
     }
@@ -361,7 +362,9 @@ def resolve(
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
         }
-        lock = Lock(base=base, requests=requests, **kept)
+        lock = Lock(
+            base=base, requests=requests, includes=web.includes(environment), **kept
+        )
         before = () if old is None else by_language.apt_needs(old)
         problems: list[str] = []
         failed: set[str] = set()

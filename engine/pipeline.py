@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
@@ -27,6 +28,10 @@ from engine.scheduler import realise
 from grammar.environment import Environment, Owner
 from store import Store
 
+if TYPE_CHECKING:
+    from grammar.environment import Include
+    from grammar.loader import Checkout, Includer
+
 
 @dataclass(frozen=True)
 class Result:
@@ -35,15 +40,20 @@ class Result:
     image: Image
 
 
-def evaluate(project: Project, *, dev: bool = False, build: bool = True) -> Environment:
+def evaluate(
+    project: Project, *, dev: bool = False, build: bool = True, update: bool = False
+) -> Environment:
     """What the project's spec asks for; with `dev` in the variant that `envd up` runs.
 
     What is suspicious is said on standard error. Unless it is to `build`, the environment may ask
-    for what this engine does not build yet. Raises SpecError, UsageError.
+    for what this engine does not build yet. With `update`, included repositories are taken as they
+    are now and not as the lock pins them. Raises SpecError, UsageError, ResolveError.
     """
     from grammar import loader
 
-    environment = loader.load(project.spec, project.function, project.directory)
+    environment = loader.load(
+        project.spec, project.function, project.directory, _includer(project, update)
+    )
     for notice in environment.notices:
         print(notice, file=sys.stderr)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
@@ -52,6 +62,24 @@ def evaluate(project: Project, *, dev: bool = False, build: bool = True) -> Envi
         planning.refuse_unsupported(environment)
         languages.check(environment)
     return turned_on(environment) if dev else environment
+
+
+def _includer(project: Project, update: bool) -> Includer:
+    """How include() is evaluated: at the commit that the lock pins, unless it is to move."""
+    pinned: dict[tuple[str, str], str] | None = None
+
+    def include(wanted: Include) -> Checkout:
+        from engine.resolve import git
+
+        nonlocal pinned
+        if pinned is None:
+            lock = None if update else locks.read(project.lock)
+            rows = () if lock is None else lock.includes
+            pinned = {(row.git, row.ref): row.commit for row in rows}
+        cache = store_path() / "cache"
+        return git.checkout(wanted, pinned.get((git.public_url(wanted.git), wanted.ref), ""), cache)
+
+    return include
 
 
 def _owner(text: str) -> Owner:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from grammar.api import data
 from grammar.api.reference import TYPES, default_of, described, signature
+from grammar.api.settings import NO_INCLUDES
 from grammar.api.signature import Api, Parameter
 from grammar.api.vocabulary import APIS
 from grammar.builtins import UNIVERSE
@@ -87,6 +88,8 @@ def diagnose(text: str, filename: str, directory: Path) -> list[Diagnosis]:
                 continue
             # A library has no build(), and an editor may not go on as long as a build may.
             library = one.message.startswith("no function 'build'; write") and functions
+            if one.message == NO_INCLUDES:  # what it would bring is not known to an editor
+                continue
             if not library and " takes more than " not in one.message:
                 found.append(_diagnosis(one.position, lines, one.message, "error"))
     else:

@@ -118,11 +118,12 @@ class PythonOption:
 @dataclass(frozen=True)
 class Include:
     """A git repository whose *.envd files were evaluated. `ref` is a branch, tag or commit, or
-    "" for the remote's own default."""
+    "" for the remote's own default; `commit` is the one that was evaluated."""
 
     git: str
     ref: str = ""
     position: Position = field(default=NOWHERE, compare=False)
+    commit: str = ""
 
 
 @dataclass(frozen=True)

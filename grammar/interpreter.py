@@ -61,6 +61,14 @@ class Interpreter:
 
     # -- entry
 
+    def another(self) -> Interpreter:
+        """An interpreter for one more module of this evaluation: limits and calls are shared."""
+        made = Interpreter(
+            self.universe, 0, self.requests, self._report, self._dialect, self._loader
+        )
+        made.meter, made._calls, made._active = self.meter, self._calls, self._active
+        return made
+
     def run(self, statements: tuple[syntax.Node, ...]) -> Mapping[str, Value]:
         """Execute a module, and freeze it; its globals. Raises SpecError."""
         with deep_stack():

@@ -3,29 +3,49 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from grammar.api.state import State
 from grammar.api.vocabulary import vocabulary
 from grammar.builtins import UNIVERSE
-from grammar.environment import Environment, Position
+from grammar.environment import Environment, Include, Position
 from grammar.errors import MAX_ERRORS, SpecError, suggest, together
 from grammar.interpreter import Interpreter
 from grammar.limits import MAX_STEPS
 from grammar.recovery import parse_all
-from grammar.values import Builtin, Function, type_name
+from grammar.values import Builtin, Function, Module, Value, type_name
 
 
-def load(path: Path, function: str = "build", directory: Path | None = None) -> Environment:
+@dataclass(frozen=True)
+class Checkout:
+    """What include() gets: where it comes from (for people, without a login), the commit, and
+    (name, content) of the *.envd files at the repository's root."""
+
+    place: str
+    commit: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+Includer = Callable[[Include], Checkout]
+
+
+def load(
+    path: Path, function: str = "build", directory: Path | None = None,
+    include: Includer | None = None,
+) -> Environment:
     """The environment that `function` of the spec at `path` asks for; `directory` is what relative
-    paths mean (the spec's own, unless another is given). Raises SpecError."""
+    paths mean (the spec's own, unless another is given), `include` brings in other repositories.
+    Raises SpecError, and what `include` does."""
     start = Position(str(path), 1, 1)
     try:
         text = decoded(path.read_bytes(), str(path))
     except OSError as error:
         raise SpecError(f"cannot read the file: {error.strerror}", start) from None
-    made = evaluate(text, str(path), function, directory or path.parent)
+    made = evaluate(
+        text, str(path), function, directory or path.parent, include=include
+    )
     return replace(made, read_files=(str(path.resolve()), *made.read_files))
 
 
@@ -46,16 +66,17 @@ def decoded(data: bytes, filename: str) -> str:
 
 def evaluate(
     text: str, filename: str, function: str = "build", directory: Path | None = None,
-    max_steps: int = MAX_STEPS,
+    max_steps: int = MAX_STEPS, include: Includer | None = None,
 ) -> Environment:
-    """The environment that `function` asks for.
+    """The environment that `function` asks for; without `include`, include() is an error.
 
     Raises SpecError for any fault of the text, SpecErrors for several that are independent.
     """
     found: list[SpecError] = []
+    texts = {filename: text}  # of every file that was evaluated
     try:
         state = State(directory or Path(), syntax=syntax_of(text, filename))
-        _run(text, filename, function, state, found, max_steps)
+        _run(text, filename, function, state, found, max_steps, include, texts)
     except SpecError as error:
         found.append(error)
     except RecursionError:
@@ -63,13 +84,16 @@ def evaluate(
     except MemoryError:
         found.append(SpecError("the evaluation needs too much memory", Position(filename, 1, 1)))
     if found:
-        raise together(found).with_source(text, filename)
+        problem = together(found)
+        for name, source in texts.items():
+            problem.with_source(source, name)
+        raise problem
     return state.freeze()
 
 
 def _run(
     text: str, filename: str, function: str, state: State, found: list[SpecError],
-    max_steps: int,
+    max_steps: int, include: Includer | None, texts: dict[str, str],
 ) -> None:
     """Evaluate and call `function`; what only one request of it got wrong goes into `found`."""
 
@@ -82,6 +106,8 @@ def _run(
     interpreter = Interpreter(
         {**UNIVERSE, **names}, max_steps, requests=names.keys(), report=report
     )
+    if include is not None:
+        state.include = _Modules(interpreter, state, include, texts).module
     defined = interpreter.run(parse_all(text, filename))
     start = Position(filename, 1, 1)
     if function not in defined:
@@ -99,6 +125,57 @@ def _run(
                 parameter.position,
             )
     interpreter.enter(called)
+
+
+class _Modules:
+    """Repositories that were included: each is evaluated once."""
+
+    def __init__(
+        self, interpreter: Interpreter, state: State, include: Includer, texts: dict[str, str]
+    ) -> None:
+        self._interpreter = interpreter
+        self._state = state
+        self._include = include
+        self._texts = texts
+        self._found: dict[tuple[str, str], Module | None] = {}  # None: while it is evaluated
+
+    def module(self, wanted: Include) -> Module:
+        """The public names of a repository's *.envd files. Raises SpecError."""
+        key = (wanted.git, wanted.ref)
+        if key in self._found:
+            known = self._found[key]
+            if known is None:
+                raise SpecError(f"include(): {wanted.git} includes itself", wanted.position)
+            return known
+        self._found[key] = None
+        checkout = self._include(wanted)
+        self._state.includes.append(replace(wanted, commit=checkout.commit))
+        made = Module(wanted.git.rstrip("/").rpartition("/")[2].removesuffix(".git"),
+                      self._members(wanted, checkout))
+        self._found[key] = made
+        return made
+
+    def _members(self, wanted: Include, checkout: Checkout) -> dict[str, Value]:
+        if not checkout.files:
+            raise SpecError(
+                f"include(): {checkout.place} has no *.envd files at its root", wanted.position
+            )
+        members: dict[str, Value] = {}
+        homes: dict[str, str] = {}
+        for name, data in checkout.files:
+            filename = f"{checkout.place}:{name}"
+            text = self._texts[filename] = decoded(data, filename)
+            syntax_of(text, filename)
+            for member, value in self._interpreter.another().run(parse_all(text, filename)).items():
+                if member.startswith("_"):
+                    continue
+                if member in members:
+                    raise SpecError(
+                        f"include(): '{member}' is in both {homes[member]} and {name} of "
+                        f"{checkout.place}", wanted.position,
+                    )
+                members[member], homes[member] = value, name
+        return members
 
 
 def syntax_of(text: str, filename: str) -> str:

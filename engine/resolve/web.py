@@ -12,8 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from engine.errors import ResolveError
 from engine.fetch import shown
-from engine.lock import LockedFile, LockedPackage
+from engine.lock import LockedFile, LockedInclude, LockedPackage
 from engine.resolve import image
+from engine.resolve.git import public_url
 from engine.resolve.pin import pin
 from grammar.environment import Copy, Environment, Http
 from store import Store
@@ -60,6 +61,20 @@ def file_requests(environment: Environment) -> tuple[str, ...]:
 def image_requests(environment: Environment) -> tuple[str, ...]:
     """The request strings of the section "images"."""
     return tuple(sorted({s.image for s in _copies(environment) if s.image}))
+
+
+def includes(environment: Environment) -> tuple[LockedInclude, ...]:
+    """The included repositories, at the commits that were evaluated."""
+    found = {
+        (public_url(i.git), i.ref): LockedInclude(public_url(i.git), i.ref, i.commit)
+        for i in environment.includes
+    }
+    return tuple(row for _, row in sorted(found.items()))
+
+
+def include_requests(environment: Environment) -> tuple[str, ...]:
+    """The request strings of the section "includes"."""
+    return tuple(" ".join(filter(None, (row.git, row.ref))) for row in includes(environment))
 
 
 def _copies(environment: Environment) -> list[Copy]:

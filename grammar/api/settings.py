@@ -14,6 +14,7 @@ from grammar.environment import (
     Expose,
     GitConfig,
     Http,
+    Include,
     Jupyter,
     Mount,
     Owner,
@@ -23,7 +24,9 @@ from grammar.environment import (
     Run,
 )
 from grammar.errors import Problems, SpecError, suggest
+from grammar.values import Value
 
+NO_INCLUDES = "include() is not evaluated here"
 SYSTEMS = ("debian11", "debian12", "debian13", "ubuntu20.04", "ubuntu22.04", "ubuntu24.04")
 SHELLS = ("bash", "zsh", "fish")
 LANGUAGES = ("python", "python3", "r", "julia")
@@ -84,8 +87,25 @@ def _git(state: State, given: Given) -> None:
     state.git = GitConfig(str(given["name"]), str(given["email"]), str(given["editor"]))
 
 
-def _include(state: State, given: Given) -> None:
-    raise SpecError("include() is not supported yet", given.position)
+# What git takes as a URL (git-fetch(1), "GIT URLS"), without remote helpers such as "ext::…".
+_GIT_URL = re.compile(
+    r"(https?|ssh|git)://[^/\s-][^\s]*|file:///[^\s]+|[A-Za-z0-9_.][\w.-]*@[\w.-]+:(?!:)[^\s-][^\s]*"
+)
+_GIT_REF = re.compile(r"[A-Za-z0-9_][\w./+@-]*")
+
+
+def _include(state: State, given: Given) -> Value:
+    url, ref = str(given["git"]), str(given["ref"] or "")
+    if not _GIT_URL.fullmatch(url):
+        raise SpecError(
+            f"'{url}' is no URL of a git repository; write https://HOST/PATH, ssh://USER@HOST/PATH, "
+            "USER@HOST:PATH or file:///PATH", given.at("git"),
+        )
+    if ref and (not _GIT_REF.fullmatch(ref) or ".." in ref or "@{" in ref):
+        raise SpecError(f"'{ref}' is no branch, tag or commit", given.at("ref"))
+    if state.include is None:
+        raise SpecError(NO_INCLUDES, given.position)
+    return state.include(Include(url, ref, given.at("git")))
 
 
 def _apt_source(state: State, given: Given) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from grammar.environment import (
     Toolchain,
 )
 from grammar.errors import SpecError
+from grammar.values import Module
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class State:
     read_files: list[str] = field(default_factory=list)
     once: dict[str, tuple[Position, object]] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
+    include: Callable[[Include], Module] | None = None  # how to evaluate a repository
 
     def only_once(self, name: str, position: Position, values: object = None) -> None:
         """Raise SpecError when `name` was called before, and not with the same `values`: functions

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 import subprocess
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +18,7 @@ import pytest
 
 from tests.integration import servers, webserver
 from tests.integration.envd import Envd
+from tests.integration.scratch import scratch_image, skopeo
 
 ORIGINAL = """
 def build():
@@ -46,38 +44,6 @@ def build():
         "ln -s site-packages /usr/local/lib/python3.11/dist-packages",
     ])
 """
-
-
-def skopeo(*arguments: str) -> str:
-    done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def scratch_image(directory: Path, files: Mapping[str, bytes]) -> Path:
-    """A Docker archive of one layer with `files` alone."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.mode = len(content), 0o755
-            tar.addfile(member, io.BytesIO(content))
-    diff = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
-    config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/hello"]},
-              "rootfs": {"type": "layers", "diff_ids": [diff]}}
-    directory.mkdir()
-    path = directory / "scratch.tar"
-    with tarfile.open(path, "w") as tar:
-        for name, content in (
-            ("layer.tar", layer.getvalue()), ("config.json", json.dumps(config).encode()),
-            ("manifest.json", json.dumps(
-                [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]
-            ).encode()),
-        ):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return path
 
 
 @dataclass(frozen=True)
