@@ -271,6 +271,8 @@ class _Session:
             )
         if name == "apt":
             debs = self._debs_wanted(apt_requests(environment))
+            if environment.cuda is not None and environment.cuda.source == "apt":
+                cuda.check_apt(environment.cuda, self.apt)
             if not self.system.apt:
                 return []
             asked = by_language.apt_requests(self.apt, environment, lock, debs)

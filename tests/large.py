@@ -1,0 +1,53 @@
+"""The two examples that need more than a gigabyte: not in CI, `make test-large` runs them.
+
+A file of its own name, so that pytest collects it only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from tests.integration.conftest import (  # noqa: F401  (fixtures)
+    docker_engine,
+    editor_tools,
+    extensions,
+    shared_store,
+)
+from tests.integration.envd import Envd, docker
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name: str, store: Path, place: Path, environment: dict[str, str]) -> Envd:
+    """A copy of an example, so that its lock is made anew."""
+    envd = Envd(store, place / name, environment)
+    envd.project.mkdir()
+    shutil.copy(EXAMPLES / name / "build.envd", envd.project)
+    return envd
+
+
+def test_tensorflow_on_an_old_debian(
+    shared_store: Path, tmp_path: Path, docker_engine: str  # noqa: F811
+) -> None:
+    envd = example("tensorflow", shared_store, tmp_path, {"DOCKER_HOST": docker_engine})
+    image = envd.run("build", "-t", "envd-test-large:tensorflow").stdout
+    code = "import tensorflow as tf; print(tf.__version__, int(tf.reduce_sum(tf.range(4))))"
+    said = docker("run", "--rm", "--network=none", image, "python", "-c", code, host=docker_engine)
+    docker("rmi", "-f", "envd-test-large:tensorflow", host=docker_engine)
+    assert said == "2.9.1 6"
+
+
+def test_the_main_job_with_cudnn(
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str  # noqa: F811
+) -> None:
+    settings = {"DOCKER_HOST": docker_engine, "ENVD_VSCODE_GALLERY": extensions}
+    envd = example("full", shared_store, tmp_path, settings)
+    image = envd.run("build", "-t", "envd-test-large:full").stdout
+    code = (
+        "import ctypes, numpy; d = ctypes.CDLL('libcudnn.so.9'); d.cudnnGetVersion.restype = "
+        "ctypes.c_size_t; print(d.cudnnGetVersion() // 10000); ctypes.CDLL('libcublas.so.12')"
+    )
+    said = docker("run", "--rm", "--network=none", image, "python", "-c", code, host=docker_engine)
+    docker("rmi", "-f", "envd-test-large:full", host=docker_engine)
+    assert said == "9"
