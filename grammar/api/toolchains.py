@@ -73,26 +73,47 @@ def _rstudio(state: State, given: Given) -> None:
 _VERSIONED = Parameter("version", "str", "", about="such as \"1.2.3\" [the current one]")
 _NAMES = Parameter("name", "list[str]", aliases=("names",), about="names")
 
+
+def _carried(*words: str) -> Parameter:
+    """The version of a tool that the distribution carries."""
+    named = "".join(f", \"{word}\"" for word in words)
+    return Parameter(
+        "version", "str", "", about=f"such as \"1.2\" or \"1.2.3\"{named} [the distribution's]"
+    )
+
+
+# Versions that are no numbers.
+_RUST, _GO, _NODEJS = ("stable", "beta", "nightly"), ("latest",), ("latest", "lts")
+_CARRIED = ("Without a version, or with the one that the distribution carries, it is the "
+            "distribution's own; every other is upstream's release.")
+
 APIS = (
-    Api("install.python", (_VERSIONED,), _toolchain("python"), "A Python of its own version.",
-        differs="Without a version it is the distribution's, not 3.11."),
+    Api("install.python", (_carried(),), _toolchain("python"),
+        "A Python: the distribution's own, or a build of another version below /opt/python.",
+        differs="Without a version it is the distribution's, not 3.11. With `install.conda` it is "
+        "conda's, as there, and so is every package for it."),
     Api("install.conda", (Parameter("use_mamba", "bool", False, about="micromamba instead"),),
-        _toolchain("conda", "use_mamba"), "conda, or micromamba."),
+        _toolchain("conda", "use_mamba"), "conda, or micromamba, in /opt/conda; the environment's "
+        "Python is conda's then.",
+        differs="There is no environment `envd` inside: everything is in the one prefix."),
     Api("install.uv",
-        (Parameter("python_version", "str", "", about="a Python for it [the distribution's]"),
-         _VERSIONED), _toolchain("uv", "python_version"), "uv."),
+        (Parameter("python_version", "str", "", about="a Python that it manages [none]"),
+         _VERSIONED), _toolchain("uv", "python_version"), "uv, from the Python index.",
+        differs="It brings no Python unless one is asked for; the distribution's own is used where "
+        "its version fits. Other Pythons may be used beside it."),
     Api("install.pixi",
         (Parameter("use_pixi_mirror", "bool", False, about="take packages from pixi's mirror"),
          Parameter("pypi_index", "str", None, about="a Python index for it"), _VERSIONED),
         _toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi."),
     Api("install.r_lang", (_VERSIONED,), _toolchain("r"), "R."),
     Api("install.julia", (_VERSIONED,), _toolchain("julia"), "Julia."),
-    Api("install.rust", (_VERSIONED,), _toolchain("rust", words=("stable", "beta", "nightly")),
-        "Rust."),
-    Api("install.go", (_VERSIONED,), _toolchain("go", words=("latest",)), "Go."),
-    Api("install.nodejs", (_VERSIONED,), _toolchain("nodejs", words=("latest", "lts")),
-        "Node.js and npm."),
-    Api("install.codex", (_VERSIONED,), _toolchain("codex"), "The Codex command line."),
+    Api("install.rust", (_carried(*_RUST),), _toolchain("rust", words=_RUST),
+        "Rust and cargo, with a linker.", differs=f"{_CARRIED} There is no rustup."),
+    Api("install.go", (_carried(*_GO),), _toolchain("go", words=_GO), "Go.", differs=_CARRIED),
+    Api("install.nodejs", (_carried(*_NODEJS),), _toolchain("nodejs", words=_NODEJS),
+        "Node.js and npm.", differs=_CARRIED),
+    Api("install.codex", (_VERSIONED,), _toolchain("codex"),
+        "The Codex command line: the program of its npm package, without Node.js."),
     Api("install.r_packages", (_NAMES,), _named(_R_NAME, "an R package", "r_packages"),
         "R packages, from CRAN."),
     Api("install.julia_packages", (_NAMES,),
