@@ -148,12 +148,18 @@ def test_prune(envd: Envd, docker_engine: str) -> None:
     assert (envd.store / "cache/uv/x").exists()
 
 
-def test_dangling_images_are_pruned(envd: Envd, docker_engine: str) -> None:
+def test_dangling_images_are_pruned(envd: Envd, docker_engine: str, tmp_path: Path) -> None:
     identity = mine(envd)["one"]["id"]
     container = docker("create", identity, host=docker_engine)
     try:
-        for tag in ("one", "same"):
-            docker("rmi", "-f", f"{NAME}:{tag}", host=docker_engine)
+        # Another image takes its tags: it is still there, under no name.
+        store = Store.open(tmp_path / "other")
+        try:
+            other = tiny_image(store, f"{NAME}:other")
+            for tag in ("one", "same"):
+                load(store, other, f"{NAME}:{tag}", docker_engine)
+        finally:
+            store.close()
         # Docker keeps what a container uses, and so do we.
         would = {row["name"] for row in rows(envd, "images", "prune", "--dry-run")}
         assert identity not in would
