@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from packaging.tags import Tag
 
 
+_NEWEST = 40  # `uv pip compile --python-platform` ends with manylinux_2_40
+
+
 @dataclass(frozen=True)
 class Target:
     """What wheels are for: `python` "3.11", `glibc` "2.36", on x86_64 Linux.
@@ -28,8 +31,9 @@ class Target:
 
     @property
     def platform(self) -> str:
-        """uv's name of the platform."""
-        return f"x86_64-manylinux_{self.glibc.replace('.', '_')}"
+        """uv's name of the platform: of the newest glibc that it knows and the target has."""
+        major, minor = (int(part) for part in self.glibc.split("."))
+        return f"x86_64-manylinux_{major}_{min(minor, _NEWEST)}"
 
     @property
     def markers(self) -> dict[str, str]:

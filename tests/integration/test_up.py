@@ -38,6 +38,8 @@ ADDED = """
     config.owner(uid=%d, gid=%d)
     runtime.mount(host_path=data.envd("%s"), envd_path="/data")
     runtime.mount(host_path="~/notes", envd_path="~/deep/notes")
+    config.shm_size(size=128)
+    runtime.daemon(commands=[["sleep", "86399"]])
     runtime.environ(env={"GREETING": "it's me"}, extra_path=["/opt/tools/bin"])
     runtime.command(commands={"fail": "echo $GREETING; echo bad >&2; exit 7"})
 """
@@ -147,6 +149,7 @@ def test_a_session_is_the_users_in_the_project(up: Up) -> None:
         found = (up.envd.project / name).stat()
         assert (found.st_uid, found.st_gid) == (UID, GID)
     assert up.ssh("git --version; file -v").startswith("git version")
+    assert up.ssh("df -m --output=size /dev/shm | tail -1") == "128"
 
 
 def test_home_and_mounts_are_the_users(up: Up) -> None:
@@ -226,8 +229,9 @@ def test_jupyter_wants_its_token_and_shows_the_project(up: Up, tmp_path: Path) -
 
 def test_services_run_as_the_user(up: Up) -> None:
     rows = up.ssh("ps axww -o user,args").splitlines()
-    (server,) = [r for r in rows if "-m http.server" in r]
-    assert server.split()[0] == "envd"
+    for daemon in ("-m http.server", "sleep 86399"):
+        (row,) = [r for r in rows if daemon in r and "s6-" not in r]
+        assert row.split()[0] == "envd"
     up.envd.run("exec", "--name", up.name, "--command", "train")
     port = up.described()["ports"][2]
     assert port["name"] == "results"
@@ -421,6 +425,9 @@ def test_taken_names_and_ports_and_wrong_options(other: tuple[Envd, str], tmp_pa
         done = envd.run(*up, check=False)
         assert done.code == 1 and f"port {port} of 127.0.0.1" in done.stderr
         assert nothing_of(envd, name, tmp_path / "home")
+    envd.spec("def build(:\n")
+    done = envd.run(*up, check=False)
+    assert done.code == 2 and "build.envd:1:" in done.stderr
     envd.spec(SMALL.format(more=""))
     for arguments, says in (
         (("--cpus", "1", "--cpu-set", "0"), "exclude each other"),

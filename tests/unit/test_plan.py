@@ -113,6 +113,12 @@ def test_locks_say_what_does_not_fit() -> None:
     assert locking.misfits(lock, requests) == {"apt": "+git -curl"}
 
 
+def test_uv_is_asked_for_a_platform_that_it_knows() -> None:
+    """debian13 has glibc 2.41."""
+    assert Target("3.13", "2.41").platform == "x86_64-manylinux_2_40"
+    assert Target("3.11", "2.36").platform == "x86_64-manylinux_2_36"
+
+
 def test_the_best_wheel_for_the_target() -> None:
     target = Target("3.11", "2.28")
 
