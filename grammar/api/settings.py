@@ -330,7 +330,7 @@ APIS = (
         _expose, "A port that the host forwards."),
     Api("runtime.mount", _MOUNT, _mount, "A directory of the host, mounted when it runs."),
     Api("runtime.command", (Parameter("commands", "dict[str]", {}, about="names and commands"),),
-        _command, "Named commands, for `envd run NAME`."),
+        _command, "Named commands, for `envd exec --command NAME`."),
     Api("runtime.daemon", (Parameter("commands", "list[list[str]]", about="argument vectors"),),
         _daemon, "Commands that start with the container and are kept running."),
     Api("runtime.init", (_COMMANDS,), _init, "Commands that run at each start, before daemons."),
