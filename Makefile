@@ -2,7 +2,7 @@
 # A file's tests stay together: they share servers. All share one store, as many builds at once may.
 PARALLEL = -n 3 --dist loadfile
 
-.PHONY: demo test lint unit integration bench docs setup clean
+.PHONY: demo test lint unit integration bench docs setup clean tables
 
 demo:
 	scripts/setup run
@@ -33,6 +33,10 @@ bench:
 
 docs:
 	.venv/bin/python -m grammar.api.reference
+
+# The parser's tables, after a change of grammar/starlark.lark (or of Lark).
+tables:
+	PYTHONHASHSEED=0 .venv/bin/python -m grammar.tables
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -35,9 +35,11 @@ from grammar.values import (
 _Run = Callable[[Any, Call], Value]
 
 
-def _length(_: Any, call: Call) -> Value:
+def _length(interpreter: Any, call: Call) -> Value:
     (value,) = positional("len", call, 1, 1)
     if isinstance(value, str):
+        if not value.isascii():
+            interpreter.meter.work(len(value) >> 5)
         return length(value)
     if isinstance(value, bytes | list | tuple | dict | range | Set | View):
         try:
@@ -79,7 +81,7 @@ def _sorted(interpreter: Any, call: Call) -> Value:
     decorated = [(key(x), x) for x in found]
 
     def order(a: tuple[Value, Value], b: tuple[Value, Value]) -> int:
-        interpreter.meter.work(1)
+        interpreter.meter.work(3)
         return compare(a[0], b[0], interpreter.meter)
 
     decorated.sort(key=cmp_to_key(order), reverse=truth(descending))
@@ -100,7 +102,7 @@ def _extreme(name: str, sign: int) -> _Run:
         key = _key(interpreter, call.named.get("key"), call)
         best, rank = items[0], key(items[0])
         for item in islice(items, 1, None):
-            interpreter.meter.work(1)
+            interpreter.meter.work(3)
             other_rank = key(item)
             if sign * compare(other_rank, rank, interpreter.meter) > 0:
                 best, rank = item, other_rank
@@ -320,7 +322,7 @@ def _quantifier(name: str, wanted: bool) -> _Run:
     def run(interpreter: Any, call: Call) -> Value:
         (items,) = positional(name, call, 1, 1)
         for item in iterable(items):
-            interpreter.meter.work(1)
+            interpreter.meter.work(2)
             if truth(item) is wanted:
                 return wanted
         return not wanted

@@ -331,9 +331,9 @@ class Compiler:
 
             def unpack(frame: Frame, value: Value) -> None:
                 try:
-                    items = elements(value, meter)
+                    items = elements(value, meter, "cannot unpack")
                 except ValueProblem as problem:
-                    raise error(f"cannot unpack: {problem}", position) from None
+                    raise error(str(problem), position) from None
                 if len(items) != len(stores):
                     few = "few" if len(items) < len(stores) else "many"
                     raise error(
@@ -723,9 +723,7 @@ class Compiler:
             where = dict(places)
             if star is not None and more is not None:
                 added = self._starred(more(frame), star)
-                where.update(dict.fromkeys(
-                    range(len(arguments), len(arguments) + len(added)), star.value.position
-                ))
+                where["*"] = star.value.position
                 arguments.extend(added)
             if stars is not None and others is not None:
                 self._keywords(others(frame), stars, by_name, where)
@@ -735,10 +733,9 @@ class Compiler:
 
     def _starred(self, value: Value, argument: syntax.Argument) -> list[Value]:
         try:
-            return list(elements(value, self._meter))
+            return list(elements(value, self._meter, "argument after * must be iterable"))
         except ValueProblem as problem:
-            message = f"argument after * must be iterable: {problem}"
-            raise self._interpreter.error(message, argument.position) from None
+            raise self._interpreter.error(str(problem), argument.position) from None
 
     def _keywords(
         self, value: Value, argument: syntax.Argument, named: dict[str, Value],
@@ -747,7 +744,7 @@ class Compiler:
         error, position = self._interpreter.error, argument.position
         if not isinstance(value, Dict):
             raise error(f"argument after ** must be a mapping, not {type_name(value)}", position)
-        self._meter.steps += len(value)
+        self._meter.steps += 4 * len(value)
         for key, item in value.items():
             if not isinstance(key, str):
                 raise error("keywords must be strings: argument after ** has other keys", position)

@@ -128,7 +128,7 @@ _FOREIGN = {"true": "True", "false": "False", "null": "None", "nil": "None", "no
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """ "; did you mean 'x'?" when something known is close to `name`, else ""."""
-    choices = sorted(set(known))
+    choices = sorted(set(known)) if len(name) <= 100 else []
     folded = {choice.lower(): choice for choice in reversed(choices)}
     if name in _FOREIGN and _FOREIGN[name] in choices:
         return f"; did you mean '{_FOREIGN[name]}'?"

@@ -161,7 +161,7 @@ class Interpreter:
         if method is None:
             kind = type_name(value)
             hint = suggest(name, methods)
-            raise self.error(f"{kind} has no .{name} field or method{hint}", position)
+            raise self.error(f"{kind} has no .{name[:80]} field or method{hint}", position)
         return Builtin(name, lambda interpreter, call: method(interpreter, value, call),
                        type_name(value))
 
@@ -185,6 +185,7 @@ class Interpreter:
         """Call a value. Raises SpecError."""
         if isinstance(function, Builtin):
             try:
+                self.meter.work(3)
                 return adopt(function.run(self, call))
             except SpecError as error:
                 for one in error.errors:
@@ -213,6 +214,7 @@ class Interpreter:
             raise self.error(f"more than {MAX_CALLS} calls inside each other", call.position)
         frame = self._frame(code)
         try:
+            self.meter.work(5 + code.size)
             values = bind(function, call)
         except ValueProblem as problem:
             raise self.error(str(problem), call.position) from None

@@ -9,7 +9,7 @@ from lark import Token
 from lark.lark import PostLex
 
 from grammar.keywords import RESERVED
-from grammar.limits import MAX_NESTING
+from grammar.limits import MAX_NESTING, MAX_TOKENS
 
 _OPENING = {"LPAR": ")", "LSQB": "]", "LBRACE": "}"}
 _CLOSING = ("RPAR", "RSQB", "RBRACE")
@@ -38,8 +38,10 @@ class Layout(PostLex):
         levels = [0]
         brackets: list[Token] = []
         first = True
-        for token in stream:
+        for number, token in enumerate(stream):
             kind = token.type
+            if number > MAX_TOKENS:
+                raise _at(token, f"the file has more than {MAX_TOKENS} tokens")
             if kind == "_NEWLINE":
                 if not brackets:
                     yield from self._line(token, levels)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 MAX_SOURCE = 1 << 20  # characters of a file
+MAX_TOKENS = 100_000  # of a file
 MAX_NESTING = 200  # of expressions and blocks in a file, of brackets, and of values in each other
-MAX_STEPS = 10_000_000  # about: nodes of the syntax tree that are evaluated
+MAX_STEPS = 5_000_000  # about: nodes of the syntax tree that are evaluated
 MAX_CALLS = 200  # inside each other
-MAX_LENGTH = 10_000_000  # elements or characters of one value
-MAX_BITS = 1_000_000  # of an int
+MAX_LENGTH = 4_000_000  # elements or characters of one value
+MAX_BITS = 1 << 18  # of an int
 MAX_MEMORY = 1 << 30  # bytes of all values that an evaluation makes, kept or not, about
 
 
@@ -34,6 +35,11 @@ class Meter:
         self.steps += steps
         if self.steps > self.steps_left_at:
             raise ValueProblem(f"the evaluation takes more than {self.steps_left_at} steps")
+
+    def scan(self, size: int) -> None:
+        """Count a look at `size` bytes."""
+        if size > 256:
+            self.work(size >> 8)
 
     def bytes(self, size: int) -> None:
         """Count a copy of `size` bytes."""
@@ -58,7 +64,7 @@ class Meter:
 
     def quadratic(self, bits: int, other: int) -> None:
         """Count a multiplication or division of ints with so many bits."""
-        self.work((bits >> 5) * (other >> 5) >> 9)
+        self.work((bits >> 5) * (other >> 5) >> 7)
 
 
 @contextmanager

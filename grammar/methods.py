@@ -21,6 +21,7 @@ from grammar.values import (
     ValueProblem,
     elements,
     equal,
+    grown,
     iterable,
     keyed,
     mutable,
@@ -34,7 +35,7 @@ from grammar.values import (
 def _append(interpreter: Any, items: List, call: Call) -> None:
     (item,) = positional("append", call, 1, 1)
     mutable(items, "append to")
-    interpreter.meter.elements("list", len(items) + 1, 0)
+    grown("list", items)
     items.append(item)
 
 
@@ -50,6 +51,7 @@ def _insert(interpreter: Any, items: List, call: Call) -> None:
     place, item = positional("insert", call, 2, 2)
     mutable(items, "insert into")
     interpreter.meter.elements("list", len(items) + 1, 0)
+    interpreter.meter.work(len(items) >> 6)
     number = integer("insert", place, "index")
     items.insert(max(-len(items), min(number, len(items))), item)
 
@@ -61,7 +63,8 @@ def _pop(interpreter: Any, items: List, call: Call) -> Value:
     if not -len(items) <= place < len(items):
         count = f"{len(items)} element{'s' * (len(items) != 1)}"
         raise ValueProblem(f"pop: index {brief(place)} out of range: list has {count}")
-    interpreter.meter.work(len(items) >> 9)
+    if place != -1:
+        interpreter.meter.work(len(items) >> 6)
     return items.pop(place)
 
 
@@ -70,7 +73,7 @@ def _list_index(interpreter: Any, items: List, call: Call) -> Value:
     start = boundary("index", args[1], "start") if len(args) > 1 else None
     end = boundary("index", args[2], "end") if len(args) > 2 else None
     for number in range(len(items))[start:end]:
-        interpreter.meter.work(1)
+        interpreter.meter.work(3)
         if equal(items[number], args[0], interpreter.meter):
             return number
     raise ValueProblem(f"index: value {brief(args[0])} not in list")
@@ -80,8 +83,9 @@ def _list_remove(interpreter: Any, items: List, call: Call) -> None:
     (item,) = positional("remove", call, 1, 1)
     mutable(items, "remove from")
     for number, found in enumerate(items):
-        interpreter.meter.work(1)
+        interpreter.meter.work(3)
         if equal(found, item, interpreter.meter):
+            interpreter.meter.work(len(items) >> 6)
             del items[number]
             return
     raise ValueProblem("remove: element not found")
@@ -149,7 +153,7 @@ def _setdefault(interpreter: Any, table: Dict, call: Call) -> Value:
     mutable(table, "insert into")
     key = keyed(args[0], interpreter.meter)
     if key not in table:
-        interpreter.meter.elements("dict", len(table) + 1, 0)
+        grown("dict", table)
         table[key] = args[1] if len(args) > 1 else None
     return table[key]
 

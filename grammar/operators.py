@@ -97,6 +97,7 @@ def _multiply(a: Value, b: Value, meter: Meter) -> Value:
 
 def _repeat(value: Value, times: int, meter: Meter) -> Value:
     size = 1 if isinstance(value, str | bytes) else 8
+    times = times if len(value) else 0
     meter.elements(type_name(value), len(value) * times, size)
     if isinstance(value, str):
         made = str(value) * times
@@ -206,7 +207,7 @@ def contains(value: Value, container: Value, meter: Meter) -> bool:
     if isinstance(container, str):
         if not isinstance(value, str):
             raise ValueProblem(f"'in <string>' requires string as left operand, not {type_name(value)}")
-        meter.work(len(container) >> 9)
+        meter.scan(len(container))
         return value in container if whole(value) else encoded(value) in encoded(container)
     if isinstance(container, Dict):
         return keyed(value, meter) in container
@@ -217,7 +218,7 @@ def contains(value: Value, container: Value, meter: Meter) -> bool:
             raise ValueProblem(f"'in <range>' requires a number as left operand, not {type_name(value)}")
         return math.isfinite(value) and int(value) == value and int(value) in container
     if isinstance(container, bytes):
-        meter.work(len(container) >> 9)
+        meter.scan(len(container))
         if isinstance(value, bytes):
             return value in container
         if not is_int(value):
@@ -230,7 +231,7 @@ def contains(value: Value, container: Value, meter: Meter) -> bool:
     if not isinstance(container, list | tuple | View):
         raise _refuse("in", value, container)
     for item in iterable(container):
-        meter.work(1)
+        meter.work(3)
         if equal(value, item, meter):
             return True
     return False
@@ -258,7 +259,7 @@ def binary(operator: str, a: Value, b: Value, meter: Meter) -> Value:
     try:
         return BINARY[operator](a, b, meter)
     except OverflowError:
-        raise ValueProblem("an int too large for a float") from None
+        raise ValueProblem("int too large to convert to float") from None
 
 
 def augmented(operator: str, old: Value, value: Value, meter: Meter) -> Value:
@@ -315,7 +316,7 @@ def index(value: Value, key: Value, meter: Meter) -> Value:
             raise ValueProblem(f"key {brief(key)} not in dict") from None
     if isinstance(value, str) and not value.isascii():
         data = encoded(value)
-        meter.work(len(data) >> 9)
+        meter.work(len(data) >> 5)
         at = _position(value, key, len(data)) % len(data)
         return decoded(data[at : at + 1])
     if isinstance(value, str | bytes):
@@ -359,5 +360,6 @@ def part(value: Value, start: Value, stop: Value, step: Value, meter: Meter) -> 
     if isinstance(value, View):
         return List(list(value)[chosen])
     if isinstance(value, str) and not value.isascii():
+        meter.work(len(value) >> 4)
         return decoded(encoded(value)[chosen])
     return (str(value) if isinstance(value, str) else value)[chosen]

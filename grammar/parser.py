@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grammar import syntax
 from grammar.environment import Position
@@ -14,23 +12,7 @@ from grammar.limits import MAX_SOURCE, deep_stack
 from grammar.literals import float_value, integer_value, string_value
 from grammar.wording import about_character, about_token
 
-if TYPE_CHECKING:
-    from lark import Lark
-
 _MAX_TREE = 600  # levels of Lark's tree: a bracket takes two, an operator one
-
-
-@cache
-def _lark() -> Lark:
-    from lark import Lark
-
-    from grammar.layout import Layout
-
-    text = (Path(__file__).parent / "starlark.lark").read_text("utf-8")
-    return Lark(
-        text, parser="lalr", lexer="basic", postlex=Layout(), propagate_positions=True,
-        maybe_placeholders=True,
-    )
 
 
 def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
@@ -38,6 +20,7 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
     from grammar.layout import LayoutError
+    from grammar.tables import parser
 
     if len(text) > MAX_SOURCE:
         raise SpecError(f"the file is larger than {MAX_SOURCE} characters", Position(filename, 1, 1))
@@ -50,7 +33,7 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     try:
         text.encode()
         with deep_stack():
-            tree = _lark().parse(stripped + "\n")
+            tree = parser().parse(stripped + "\n")
             return _Builder(filename).block(tree.children)
     except UnicodeEncodeError as error:
         line = text[: error.start].count("\n") + 1

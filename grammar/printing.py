@@ -21,7 +21,7 @@ class _Printer:
         self.size += len(text)
         if self.size > MAX_LENGTH:
             raise ValueProblem(f"a string of more than {MAX_LENGTH} elements")
-        self.meter.work(1 + (len(text) >> 6))
+        self.meter.work(3 + (len(text) >> 6))
         self.parts.append(text)
 
     def value(self, value: values.Value) -> None:

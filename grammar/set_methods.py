@@ -7,7 +7,7 @@ from typing import Any
 from grammar.arguments import positional
 from grammar.limits import MAX_LENGTH, Meter
 from grammar.string_methods import Method
-from grammar.values import Call, Set, Value, ValueProblem, elements, keyed, mutable, unkeyed
+from grammar.values import Call, Set, Value, ValueProblem, elements, grown, keyed, mutable, unkeyed
 
 _Table = dict[Value, None]
 
@@ -78,7 +78,7 @@ def _in_place(name: str, make: Any, doing: str, single: bool = False) -> Method:
 def _add(interpreter: Any, value: Set, call: Call) -> None:
     item = _one("add", call)
     mutable(value, "insert into")
-    interpreter.meter.elements("set", len(value) + 1, 0)
+    grown("set", value)
     value.table[keyed(item, interpreter.meter)] = None
 
 
@@ -115,11 +115,13 @@ def _pop(_: Any, value: Set, call: Call) -> Value:
 
 def _is_disjoint(interpreter: Any, value: Set, call: Call) -> Value:
     other = table_of(_one("isdisjoint", call), interpreter.meter)
+    interpreter.meter.work(len(value) >> 2)
     return not any(k in other for k in value.table)
 
 
 def _is_subset(interpreter: Any, value: Set, call: Call) -> Value:
     other = table_of(_one("issubset", call), interpreter.meter)
+    interpreter.meter.work(len(value) >> 2)
     return all(k in other for k in value.table)
 
 

@@ -78,7 +78,7 @@ def _search(name: str) -> Method:
         args = positional(name, call, 1, 3)
         wanted = string(name, args[0], "sub")
         searched, sought, *bounds = _region(name, text, args[1:], wanted)
-        interpreter.meter.bytes(len(searched))
+        interpreter.meter.scan(4 * len(searched))
         try:
             return getattr(searched, name)(sought, *bounds)
         except ValueError:
@@ -96,6 +96,7 @@ def _affix(name: str) -> Method:
                 kind = "string in tuple" if isinstance(args[0], tuple) else "string or tuple of strings"
                 raise ValueProblem(f"{name}: got {type_name(item)}, want {kind}")
         interpreter.meter.work(len(wanted))
+        interpreter.meter.scan(sum(map(len, wanted)) + (0 if text.isascii() else len(text) << 4))
         searched, *rest = _region(name, text, args[1:], *map(str, wanted))
         affixes, bounds = rest[: len(wanted)], rest[len(wanted) :]
         return getattr(searched, name)(tuple(affixes), *bounds)
@@ -104,8 +105,9 @@ def _affix(name: str) -> Method:
 
 
 def _remove(name: str) -> Method:
-    def method(_: Any, text: str, call: Call) -> Value:
+    def method(interpreter: Any, text: str, call: Call) -> Value:
         (affix,) = positional(name, call, 1, 1)
+        interpreter.meter.elements("string", len(text), 1)
         searched, sought = _region(name, text, (), string(name, affix, "affix"))
         made = getattr(searched, name)(sought)
         return decoded(made) if isinstance(made, bytes) else made
@@ -186,6 +188,7 @@ def _replace(interpreter: Any, text: str, call: Call) -> Value:
     old, new = string("replace", args[0], "old"), string("replace", args[1], "new")
     limit = -1 if len(args) < 3 or args[2] is None else integer("replace", args[2], "count")
     limit = max(-1, min(limit, MAX_LENGTH))
+    interpreter.meter.scan(4 * len(text))
     times = text.count(old) if limit < 0 else min(limit, text.count(old))
     interpreter.meter.elements("string", len(text) + times * max(len(new) - len(old), 0), 1)
     if old and not whole(old):

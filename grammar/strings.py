@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from grammar.limits import MAX_LENGTH, Meter
-from grammar.printing import display, represent
+from grammar.printing import brief, display, represent
 from grammar.text import float_text, joined, length
 from grammar.values import Dict, Value, ValueProblem, type_name
 
@@ -34,7 +34,7 @@ def percent(text: str, operand: Value, meter: Meter) -> str:
             if not isinstance(operand, Dict):
                 raise ValueProblem("format requires a mapping: a dict for its names")
             if match[2] not in operand:
-                raise ValueProblem(f"key not found: {represent(match[2])} is not in the dict")
+                raise ValueProblem(f"key not found: {brief(match[2])} is not in the dict")
             value = operand[match[2]]
         elif used >= len(values):
             raise ValueProblem("not enough arguments for format string")
@@ -72,7 +72,7 @@ def _verb(verb: str, value: Value, meter: Meter) -> str:
             return format(int(value), verb)
         number = float(value)
     except (OverflowError, ValueError):
-        raise ValueProblem(f"%{verb}: {represent(value)} is out of its range") from None
+        raise ValueProblem(f"%{verb}: {brief(value)} is out of its range") from None
     if verb in "gG":
         made = float_text(number)
         return made.upper() if verb == "G" else made
@@ -94,7 +94,7 @@ def _character(value: Value) -> str:
 def code_point(value: int) -> str:
     """The string of one code point; U+FFFD for a surrogate. Raises ValueProblem."""
     if not 0 <= value <= 0x10FFFF:
-        raise ValueProblem(f"code point {value} out of range: it is from 0 to 0x10ffff")
+        raise ValueProblem(f"code point {brief(value)} out of range: it is from 0 to 0x10ffff")
     return "\ufffd" if 0xD800 <= value <= 0xDFFF else chr(value)
 
 

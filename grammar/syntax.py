@@ -1,4 +1,4 @@
-"""The syntax tree: frozen nodes, each with its position."""
+"""The syntax tree: frozen nodes, each with its position. A node equals only itself."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 from grammar.environment import Position
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Node:
     position: Position
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Literal(Node):
     value: int | float | str | bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Name(Node):
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sequence(Node):
     """A list (`kind` "list") or tuple display."""
 
@@ -30,44 +30,44 @@ class Sequence(Node):
     items: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dict(Node):
     pairs: tuple[tuple[Node, Node], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Unary(Node):
     operator: str
     operand: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Binary(Node):
     operator: str
     left: Node
     right: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conditional(Node):
     test: Node
     then: Node
     otherwise: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attribute(Node):
     value: Node
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Index(Node):
     value: Node
     index: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slice(Node):
     value: Node
     start: Node | None
@@ -75,7 +75,7 @@ class Slice(Node):
     step: Node | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Argument(Node):
     """`kind`: "" positional, "=" keyword, "*" or "**"."""
 
@@ -84,13 +84,13 @@ class Argument(Node):
     value: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Call(Node):
     function: Node
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Parameter(Node):
     """`kind`: "" plain, "*" (an empty name: keyword-only follow) or "**"."""
 
@@ -99,13 +99,13 @@ class Parameter(Node):
     default: Node | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lambda(Node):
     parameters: tuple[Parameter, ...]
     body: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clause(Node):
     """`for target in value`, or `if value` when there is no target."""
 
@@ -113,7 +113,7 @@ class Clause(Node):
     value: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Comprehension(Node):
     """`key` is None for a list's."""
 
@@ -122,12 +122,12 @@ class Comprehension(Node):
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expression(Node):
     value: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assign(Node):
     """`operator` is "" for plain assignment, "+" for += and so on."""
 
@@ -136,39 +136,39 @@ class Assign(Node):
     value: Node
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class If(Node):
     branches: tuple[tuple[Node, tuple[Node, ...]], ...]
     otherwise: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class For(Node):
     target: Node
     value: Node
     body: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Def(Node):
     name: str
     parameters: tuple[Parameter, ...]
     body: tuple[Node, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Return(Node):
     value: Node | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Jump(Node):
     """`kind`: "break", "continue" or "pass"."""
 
     kind: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loaded(Node):
     """`local = "name"` in a load statement."""
 
@@ -176,7 +176,7 @@ class Loaded(Node):
     name: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Load(Node):
     module: str
     names: tuple[Loaded, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from grammar.limits import MAX_NESTING, Meter
+from grammar.limits import MAX_LENGTH, MAX_NESTING, Meter
 from grammar.limits import ValueProblem as ValueProblem  # whoever computes values raises it
 from grammar.text import View
 
@@ -89,6 +89,8 @@ class Call:
 
     def place(self, key: int | str) -> Position:
         """Where an argument stands."""
+        if isinstance(key, int) and key not in self.places:
+            key = "*"
         return self.places.get(key, self.position)
 
 
@@ -142,6 +144,12 @@ def mutable(value: List | Dict | Set, doing: str) -> None:
         raise ValueProblem(f"cannot {doing} frozen {type_name(value)}")
     if value.iterators:
         raise ValueProblem(f"cannot {doing} {type_name(value)} during iteration")
+
+
+def grown(kind: str, value: Any) -> None:
+    """Raise ValueProblem when `value` may not have one more element."""
+    if len(value) >= MAX_LENGTH:
+        raise ValueProblem(f"a {kind} of more than {MAX_LENGTH} elements")
 
 
 def freeze(values: Iterable[Value]) -> None:
@@ -213,14 +221,14 @@ def keyed(value: Value, meter: Meter | None = None, depth: int = 0) -> Value:
         return _NAN if math.isnan(value) else value
     if kind is tuple:
         meter = meter or Meter()
-        meter.work(len(value) + 1)
+        meter.work(3 * len(value) + 3)
         _deep(depth)
         return tuple([keyed(x, meter, depth + 1) for x in value])
     if isinstance(value, _PLAIN):
         return value
     if isinstance(value, List | Dict | Set) and value.frozen:
         meter = meter or Meter()
-        meter.work(len(value) + 1)
+        meter.work(3 * len(value) + 3)
         _deep(depth)
         return _FrozenKey(value, meter, depth)
     raise ValueProblem(f"unhashable type: {type_name(value)}")
@@ -255,11 +263,13 @@ def equal(a: Value, b: Value, meter: Meter, depth: int = 0) -> bool:
     if isinstance(a, _SCALARS):
         if isinstance(a, float) and isinstance(b, float) and math.isnan(a):
             return math.isnan(b)
+        if isinstance(a, str | bytes):
+            meter.scan(len(a))
         return isinstance(b, _SCALARS) and bool(a == b)
     if (isinstance(a, list) and isinstance(b, list)) or (isinstance(a, tuple) and isinstance(b, tuple)):
         if len(a) != len(b):
             return False
-        meter.work(len(a) + 1)
+        meter.work(3 * len(a) + 3)
         _deep(depth)
         for x, y in zip(a, b, strict=True):  # noqa: SIM110 - a generator would double the stack
             if not equal(x, y, meter, depth + 1):
@@ -268,14 +278,14 @@ def equal(a: Value, b: Value, meter: Meter, depth: int = 0) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         if len(a) != len(b):
             return False
-        meter.work(len(a) + 1)
+        meter.work(3 * len(a) + 3)
         _deep(depth)
         for key, value in a.items():
             if key not in b or not equal(value, b[key], meter, depth + 1):
                 return False
         return True
     if isinstance(a, Set) and isinstance(b, Set):
-        meter.work(len(a) + 1)
+        meter.work(3 * len(a) + 3)
         return a.table.keys() == b.table.keys()
     return False
 
@@ -292,17 +302,19 @@ def compare(a: Value, b: Value, meter: Meter, operator: str = "<", depth: int = 
             return (a != a) - (b != b)
         return (a > b) - (a < b)
     elif isinstance(a, str) and isinstance(b, str):
+        meter.scan(len(a))
         if a.isascii() and b.isascii():
             return (a > b) - (a < b)
         x, y = a.encode("utf-8", "surrogateescape"), b.encode("utf-8", "surrogateescape")
         return (x > y) - (x < y)
     elif isinstance(a, bytes) and isinstance(b, bytes):
+        meter.scan(len(a))
         return (a > b) - (a < b)
     elif (isinstance(a, list) and isinstance(b, list)) or \
             (isinstance(a, tuple) and isinstance(b, tuple)):
         _deep(depth)
         for one, other in zip(a, b, strict=False):
-            meter.work(1)
+            meter.work(3)
             if not equal(one, other, meter, depth + 1):
                 return compare(one, other, meter, operator, depth + 1)
         return len(a) - len(b)
@@ -319,18 +331,18 @@ def truth(value: Value) -> bool:
 # -- iteration --------------------------------------------------------------------------------
 
 
-def iterable(value: Value) -> Any:
+def iterable(value: Value, what: str = "") -> Any:
     """Something to loop over (once), for a value that can be. Raises ValueProblem."""
     if isinstance(value, list | tuple | range | Set | View):
         return value
     if isinstance(value, dict):
         return map(unkeyed, value)
-    raise ValueProblem(f"{type_name(value)} value is not iterable")
+    raise ValueProblem(f"{what}{': ' if what else ''}{type_name(value)} value is not iterable")
 
 
-def elements(value: Value, meter: Meter) -> Sequence[Value]:
+def elements(value: Value, meter: Meter, what: str = "") -> Sequence[Value]:
     """The elements of an iterable value, which do not change. Raises ValueProblem."""
-    items = iterable(value)
+    items = iterable(value, what)
     try:
         number = len(value)
     except OverflowError:
