@@ -113,7 +113,7 @@ def _run(
     if function not in defined:
         functions = [n for n, value in defined.items() if isinstance(value, Function)]
         hint = suggest(function, functions) or f"; write `def {function}():`"
-        raise SpecError(f"no function '{function}'{hint}", start)
+        raise SpecError(f"no function '{function}'{hint}", start, once=f"name {function}")
     called = defined[function]
     if not isinstance(called, Function):
         what = "one of envd's own" if isinstance(called, Builtin) else f"a {type_name(called)}"

@@ -16,7 +16,6 @@ from grammar.errors import MAX_ERRORS, SpecError, together
 from grammar.parser import parse
 
 _OPEN, _CLOSE = "([{", ")]}"
-_INDENTATION = ("indentation",)
 _TOKEN = re.compile(
     r"""(?P<string>[rb]{0,2}(?:\"\"\"|'''|"|'))|(?P<comment>\#[^\n]*)|(?P<open>[(\[{])"""
     r"""|(?P<close>[)\]}])|(?P<joined>\\\n)|(?P<line>\n)""",
@@ -48,24 +47,39 @@ def _further(text: str, filename: str, error: SpecError) -> list[SpecError]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found: list[SpecError] = []
     replaced: set[int] = set()
+    guessed = -1  # the line after a statement whose end is only a guess
     while len(found) <= MAX_ERRORS:
         number = error.position.line - 1
         statement = _statement(lines, number)
-        if replaced & set(range(statement.first, statement.last + 1)):
+        covered = set(range(statement.first, statement.last + 1))
+        if replaced & covered or (found and _follows(error, lines, number == guessed)):
             break
         found.append(_cause(error, statement))
         if "exceptions" in error.message:  # try, except and finally are one mistake
             found[-1].once = "exceptions"
-        if any(word in error.message for word in _INDENTATION) or number >= len(lines):
+        if "indentation" in error.message or number >= len(lines):
             break
+        if "string" in error.message and re.search(r"\"\"\"|'''", text):
+            break  # what is a string from here on, and what is not, may be the other way round
         _replace(lines, statement)
-        replaced |= set(range(statement.first, statement.last + 1))
+        replaced |= covered
+        guessed = statement.last + 1 if statement.unclosed else -1
         try:
             parse("\n".join(lines), filename)
             break
         except SpecError as another:
             error = another
     return found
+
+
+def _follows(error: SpecError, lines: list[str], guessed: bool) -> bool:
+    """Whether an error may come from the one before it: it is where the end of a statement was
+    guessed, or about brackets and indentation whose beginning was replaced."""
+    number = error.position.line - 1
+    line = lines[number].strip() if number < len(lines) else ""
+    return guessed or "indentation" in error.message or (
+        line[:1] in tuple(_CLOSE) and error.message.startswith("unexpected")
+    )
 
 
 def _cause(error: SpecError, statement: _Statement) -> SpecError:
@@ -115,10 +129,10 @@ def _one(lines: list[str], first: int) -> _Statement:
         if match["open"]:
             brackets.append((match["open"], line, match.start()))
         elif match["close"]:
-            if brackets and _OPEN.index(brackets[-1][0]) == _CLOSE.index(match["close"]):
-                brackets.pop()
-            elif not brackets:
-                return _Statement(first, line)
+            opener = _OPEN[_CLOSE.index(match["close"])]
+            if opener in (b[0] for b in brackets):  # what is open inside it was forgotten
+                while brackets.pop()[0] != opener:
+                    pass
         elif match["string"]:
             line, at = _after_string(lines, line, at, match["string"].lstrip("rb"))
         elif match["joined"] or match["line"]:

@@ -50,7 +50,10 @@ def build():
     [
         ("x = \ny = 2\nz = )\n", [1, 3]),
         ("def build():\n    base(os=\n    shell('zsh')\n    x = = 2\n", [2, 4]),
-        ("def build():\n    a = [1,\n    shell('zsh'\n    x = 'a\n", [2, 3, 4]),
+        ("def build():\n    a = [1,\n    base()\n    shell('zsh'\n    x()\n    y = 'a\n", [2, 4, 6]),
+        ("def build():\n    run(\n        [\n            'a'\n    )\n    x = = 2\n", [5, 6]),
+        ("def build():\n    run]\n    (\n    )\n", [2]),
+        ('x = """a"\ny = 2 +\n', [1]),
         ("def f()\n    base()\n    x = 1 +\ndef build(:\n    base()\n", [1, 3, 4]),
         ("for x in [1]\n    pass\nif x\n    pass\nelse\n    pass\n", [1, 3, 5]),
         ("import os\nclass A:\n    def f(self):\n        pass\nwhile True:\n    pass\n", [1, 2, 5]),
