@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from engine.build import conda, tool
+from engine.build import conda, dev, tool
 from engine.build.interpreter import Interpreter
 from engine.build.tool import Layout, Unpack
 from engine.derivation import Derivation
@@ -187,6 +187,14 @@ def holding(python: Interpreter, layers: Sequence[Derivation]) -> list[Derivatio
     return [x for x in layers if python.prefix and x.kind == tool.KIND and x.name.startswith(name)]
 
 
+# Where `cargo install`, `go install` and `npm install -g` put programs.
+_INSTALLED = {
+    "rust": (("CARGO_INSTALL_ROOT", "{local}"),),
+    "go": (("GOBIN", "{local}/bin"),),
+    "nodejs": (("NPM_CONFIG_PREFIX", "{local}"),),
+}
+
+
 def variables(environment: Environment, lock: Lock) -> tuple[dict[str, str], list[str]]:
     """What toolchains add to the image's variables, and to its PATH."""
     found: dict[str, str] = {}
@@ -194,6 +202,10 @@ def variables(environment: Environment, lock: Lock) -> tuple[dict[str, str], lis
     for one in placed(lock):
         found.update(one.variables)
         path += one.path
+    # What a tool itself installs is found: below what is on PATH, and the user's own.
+    local = f"{dev.HOME}/.local" if dev.wanted(environment) else "/usr/local"
+    for name in sorted(t.name for t in environment.toolchains):
+        found.update((k, v.format(local=local)) for k, v in _INSTALLED.get(name, ()))
     if any(t.name == "conda" and ("use_mamba", "true") in t.options for t in environment.toolchains):
         found["MAMBA_ROOT_PREFIX"] = conda.PREFIX
     return found, path

@@ -18,7 +18,7 @@ from engine.build import tool, toolchains
 from engine.derivation import Fetch
 from engine.fetch import fetch
 from engine.lock import Lock, LockedBase, loads
-from engine.resolve import apt, debian, pythons, tools
+from engine.resolve import pythons, tools
 from engine.resolve.target import Target
 from engine.scheduler import realise
 from grammar.environment import Base, Environment, Toolchain
@@ -71,19 +71,23 @@ def python39(
     shared_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bytes]:
     """A real Python 3.9 below one prefix: debian12's own is 3.11."""
-    sources = debian.sources(Environment(base=Base("debian11")))
-    keyring = debian.RELEASES["debian11"].keyring
-    cache = shared_store / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
+    directory = tmp_path_factory.mktemp("python")
+    envd = Envd(shared_store, directory / "p")
+    envd.spec(
+        'def build():\n    base(os="debian11", language="python3")\n'
+        '    install.apt_packages(["python3-distutils"])\n'
+    )
+    envd.run("lock")
+    lock = loads((envd.project / "envd.lock").read_text())
+    files = {p.name: p.file for p in (*lock.base.packages, *lock.apt)}
     store = Store.open(shared_store)
+
+    def deb(name: str) -> Path:
+        file = files[name]
+        return fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+
     try:
-        with apt.open_apt(sources, keyring, cache, lambda _: None) as archive:
-
-            def deb(name: str) -> Path:
-                file = archive.locked(name, archive.stanzas(name)[-1]["Version"]).file
-                return fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
-
-            return toolsite.another_python(deb, tmp_path_factory.mktemp("python"))
+        return toolsite.another_python(deb, directory / "root")
     finally:
         store.close()
 
@@ -141,7 +145,10 @@ def build():
         "rustc -o /tmp/rust hello.rs && /tmp/rust >> out",
         "node hello.js >> out",
         "fish hello.fish >> out",
-        "cargo init -q --vcs none --name hello /tmp/c && (cd /tmp/c && cargo run -q --offline) >> out",
+        "cargo init -q --vcs none --name world /tmp/c && cargo install -q --offline --path /tmp/c",
+        "world >> out",
+        "mkdir /tmp/g && cp hello.go /tmp/g && cd /tmp/g && go mod init x.org/wide && go install .",
+        "wide >> /srv/src/out && cd /srv/src",
         "npm --version | cut -d. -f1 >> out",
         "getent passwd root | cut -d: -f7 >> out && echo $SHELL >> out",
         "fish -c 'set -q fish_greeting; and echo settings are read' >> out",
@@ -155,7 +162,7 @@ def build():
     said = _file_of_last_layer(tmp_path / "layout", "srv/src/out").splitlines()
     assert said == [
         "hello from go", "hello from rust", "hello from node 18", "hello from fish 42",
-        "Hello, world!", "9", "/usr/bin/fish", "/usr/bin/fish", "settings are read",
+        "Hello, world!", "hello from go", "9", "/usr/bin/fish", "/usr/bin/fish", "settings are read",
     ]
     document = tomllib.loads((envd.project / "envd.lock").read_text())
     assert "tools" not in document

@@ -223,6 +223,17 @@ def test_each_tool_is_one_layer_that_needs_nothing() -> None:
     assert path == ["/usr/local/go/bin", "/opt/nodejs/bin", "/opt/python/3.12/bin", "/opt/rust/bin"]
 
 
+def test_what_tools_install_is_on_the_path() -> None:
+    found, _ = toolchains.variables(environment(ask("go"), ask("rust"), ask("nodejs")), lock_of())
+    assert found == {
+        "GOBIN": "/usr/local/bin", "CARGO_INSTALL_ROOT": "/usr/local",
+        "NPM_CONFIG_PREFIX": "/usr/local",
+    }
+    developing = Environment(base=Base(dev=True), toolchains=(ask("go"),))
+    found, _ = toolchains.variables(developing, lock_of())
+    assert found == {"GOBIN": "/home/envd/.local/bin"}  # the entry point has it on PATH
+
+
 def test_settings_are_a_layer_beside_the_tool() -> None:
     def settings(*asked: Toolchain, **more: object) -> dict[str, str]:
         layers = toolchains.derivations(environment(*asked, **more), lock_of())
