@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,9 +66,10 @@ def decoded(data: bytes, filename: str) -> str:
 
 def evaluate(
     text: str, filename: str, function: str = "build", directory: Path | None = None,
-    max_steps: int = MAX_STEPS, include: Includer | None = None,
+    max_steps: int = MAX_STEPS, include: Includer | None = None, opaque: bool = False,
 ) -> Environment:
-    """The environment that `function` asks for; without `include`, include() is an error.
+    """The environment that `function` asks for; without `include`, include() is an error, or with
+    `opaque` a module of functions that do nothing.
 
     Raises SpecError for any fault of the text, SpecErrors for several that are independent.
     """
@@ -76,6 +77,8 @@ def evaluate(
     texts = {filename: text}  # of every file that was evaluated
     try:
         state = State(directory or Path(), syntax=syntax_of(text, filename))
+        if opaque:
+            state.include = lambda wanted: Module(wanted.git, _Anything())
         _run(text, filename, function, state, found, max_steps, include, texts)
     except SpecError as error:
         found.append(error)
@@ -125,6 +128,22 @@ def _run(
                 parameter.position,
             )
     interpreter.enter(called)
+
+
+class _Anything(Mapping[str, Value]):
+    """The members of a module that nobody has looked into: whatever is asked for."""
+
+    def __getitem__(self, name: str) -> Value:
+        return Builtin(name, lambda interpreter, call: None)
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 class _Modules:

@@ -106,6 +106,12 @@ def test_diagnoses_of_a_spec_that_is_being_typed(tmp_path: Path) -> None:
     assert found("def tensorboard(port):\n    runtime.expose(port)\n") == []  # a library
     assert found("def biuld():\n    pass\n") == [(1, 1, 4, "error")]
     assert found("def build():\n    for i in range(10000000):\n        run(['a'])\n") == []
+    assert found('''lib = include("https://git.example/x")
+def build():
+    lib.jupyter(lib.PORT)
+    shell("zhs")
+    x = lib.PORT + 1
+''') == [(4, 11, 16, "error")]
     assert found("") == [(1, 1, 2, "error")]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from grammar.environment import Environment
 from grammar.errors import SpecError, SpecErrors
 from grammar.loader import evaluate, load
+from tests.unit.test_upstream import SHAPES
 
 
 def errors(text: str, directory: Path | None = None) -> list[tuple[int, int, str]]:
@@ -120,3 +123,26 @@ def test_deprecated_names_warn_and_change_nothing() -> None:
     assert [n.position.line for n in made(old).notices] == [2, 2, 2, 3]
     assert "io.mount() is deprecated; write runtime.mount" in str(made(old).notices[0])
     assert not made(new).notices
+
+
+def test_one_slip_of_a_finger_is_one_error() -> None:
+    """A character less or more, or a line less, in specs that are right: hardly ever two errors."""
+    slips = random.Random(7)
+    counts: Counter[int] = Counter()
+    for _ in range(600):
+        text = SHAPES[slips.choice(sorted(SHAPES))]
+        place = slips.randrange(len(text))
+        lines = text.split("\n")
+        del lines[slips.randrange(len(lines))]
+        text = slips.choice([
+            text[:place] + text[place + 1 :],
+            text[:place] + slips.choice("()[]{}\"',:=.x ") + text[place:],
+            "\n".join(lines),
+        ])
+        try:
+            evaluate(text, "b.envd")
+            counts[0] += 1
+        except SpecError as error:
+            counts[len(error.errors)] += 1
+    wrong = sum(number for errors, number in counts.items() if errors)
+    assert wrong > 200 and counts[1] >= 0.98 * wrong, counts
