@@ -22,6 +22,7 @@ from engine.build import (
     http,
     image,
     image_files,
+    julia,
     rpackage,
     run,
     sdist,
@@ -80,6 +81,7 @@ class Plan:
             **dev.BUILDERS,
             **vscode.BUILDERS,
             **rpackage.BUILDERS,
+            **julia.BUILDERS,
         }
 
 
@@ -105,6 +107,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     limit = MAX_SINGLE_WHEELS // (2 if lock.wheels and lock.conda_wheels else 1)
     layers += _python(lock.wheels, python, (*system, *holding), limit)
     layers += rpackage.derivations(lock.r, system)
+    layers += julia.derivations(lock.julia, environment.julia_packages)
     layers += condas
     if (inside := conda.interpreter(lock.conda)) is not None:
         layers += _python(lock.conda_wheels, inside, (*system, *condas), limit)
@@ -211,6 +214,7 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         path.append("/usr/local/cuda/bin")
     tool_variables, tool_path = toolchains.variables(environment, lock)
     variables.update(tool_variables)
+    variables.update(julia.variables(lock.julia, environment.julia_pkg_server))
     path += tool_path
     if lock.conda:
         path.append("/opt/conda/bin")

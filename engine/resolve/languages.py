@@ -32,6 +32,10 @@ def resolve(
         target = cran.Target(environment.base.os, version, r.provided(lists, version))
         repository = cran.mirror(environment.cran_mirror)
         return cran.resolve(environment.r_packages, repository, target, lock.r, store, log)
+    if section == "julia":
+        from engine.resolve import julia
+
+        return julia.resolve(environment, store, store / "cache", log)
     from engine.resolve import rstudio
 
     return [rstudio.resolve(environment, store, log)]

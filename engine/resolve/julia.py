@@ -1,0 +1,259 @@
+"""The lock section "julia": Julia itself, its packages, and the artifacts that these need.
+
+Julia: its project's own releases, from the index versions.json (URL, SHA-256 and size of each
+file). Packages: a package server (see `engine.resolve.juliaregistry`); GET /package/UUID/HASH and
+/artifact/HASH give a tree as a tar, which is held to its git tree hash here and pinned by SHA-256.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine import languages
+from engine.derivation import Fetch
+from engine.errors import ResolveError
+from engine.fetch import fetch
+from engine.lock import LockedFile, LockedPackage
+from engine.resolve import juliapkg, juliaregistry
+from engine.resolve.gittree import tree_hash
+from engine.resolve.juliapkg import Candidate
+from engine.resolve.juliaversions import Version
+from engine.resolve.pin import Unpinned, pin_all
+from engine.resolve.upstream import Upstream, choose
+from grammar.environment import NOWHERE, Environment, Position
+from store import Store
+
+RELEASES = Upstream(
+    "Julia's releases", "ENVD_JULIA_DOWNLOADS", "https://julialang-s3.julialang.org"
+)
+DEFAULT_SERVER = "https://pkg.julialang.org"
+_INDEX = "/bin/versions.json"
+_TRIPLET = "x86_64-linux-gnu"
+# Base.BinaryPlatforms.HostPlatform() there; a tag that an artifact lacks is none that it minds.
+_HOST = {
+    "arch": "x86_64", "os": "linux", "libc": "glibc", "libgfortran_version": "5.0.0",
+    "cxxstring_abi": "cxx11",
+}
+
+Log = Callable[[str], None]
+
+
+def server(given: str | None) -> str:
+    """The package server's URL: config.julia_pkg_server's, ENVD_JULIA_PKG_SERVER, or Julia's own."""
+    return (given or os.environ.get("ENVD_JULIA_PKG_SERVER") or DEFAULT_SERVER).rstrip("/")
+
+
+def resolve(
+    environment: Environment, store: Path, cache_directory: Path, log: Log
+) -> list[LockedPackage]:
+    """Julia, and the packages asked for with all that they need. Raises ResolveError."""
+    asked = languages.julia(environment)
+    assert asked is not None
+    release = _release(asked.version, asked.position)
+    requests = environment.julia_packages
+    if not requests:
+        return [release]
+    position = next((r.position for r in requests if r.position.line), NOWHERE)
+    opened = Store.open(store)
+    try:
+        library = standard_library(release, opened, cache_directory, log)
+        url = server(environment.julia_pkg_server)
+        registries = juliaregistry.read(url, position, cache_directory, log)
+        julia = juliapkg.Julia(Version.parse(release.version), library)
+        chosen = juliapkg.solve(requests, registries, julia)
+        return [release, *_pinned(chosen, url, release.version, opened, log)]
+    finally:
+        opened.close()
+
+
+# -- Julia itself -----------------------------------------------------------------------------
+
+
+def _release(wanted: str, at: Position) -> LockedPackage:
+    """The archive of the newest stable version that `wanted` ("1.10", "" for any) stands for."""
+    answer = RELEASES.require(_INDEX, at)
+    try:
+        index = answer.json()
+        files = {
+            str(version): row
+            for version, about in index.items()
+            for row in about["files"]
+            if row["triplet"] == _TRIPLET and row["kind"] == "archive"
+            and str(row["url"]).endswith(".tar.gz")
+        }
+        version = choose(wanted, files, RELEASES.name, at)
+        row = files[version]
+        url, sha256, size = str(row["url"]), str(row["sha256"]), int(row.get("size", 0))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RELEASES.unreadable(_INDEX, at) from error
+    # A mirror has the index as it is: with the site's own URLs.
+    if url.startswith(f"{RELEASES.default}/"):
+        url = RELEASES.url + url.removeprefix(RELEASES.default)
+    return LockedPackage(
+        "tool", "julia", version, LockedFile(url.rpartition("/")[2], url, sha256, size)
+    )
+
+
+def standard_library(
+    release: LockedPackage, store: Store, cache_directory: Path, log: Log
+) -> dict[str, str]:
+    """UUID -> name of the packages that a release's archive holds; remembered."""
+    file = release.file
+    memo = cache_directory / f"julia/library-{file.sha256}.json"
+    if memo.exists():
+        return dict(json.loads(memo.read_text("utf-8")))
+    log(f"reading the standard library of Julia {release.version} ({file.size / 1e6:.0f} MB)")
+    path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+    found = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                parts = member.name.removeprefix("./").split("/")
+                # julia-X.Y.Z/share/julia/stdlib/vX.Y/NAME/Project.toml
+                if parts[1:4] != ["share", "julia", "stdlib"] or parts[-1] != "Project.toml" or \
+                        len(parts) != 7:
+                    continue
+                content = archive.extractfile(member)
+                project = tomllib.loads(content.read().decode("utf-8")) if content else {}
+                if "uuid" in project:
+                    found[str(project["uuid"])] = str(project.get("name", parts[5]))
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise ResolveError(f"{file.name}: cannot read it: {error}") from error
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    memo.write_text(json.dumps(found), "utf-8")
+    return found
+
+
+# -- packages and artifacts -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """A tree to pin: its hash, and where to get it."""
+
+    tree: str
+    file: Unpinned
+
+
+def _pinned(
+    chosen: Sequence[Candidate], url: str, julia: str, store: Store, log: Log
+) -> Iterator[LockedPackage]:
+    log(f"downloading {len(chosen)} packages")
+    trees = [
+        _Tree(
+            c.tree,
+            Unpinned(
+                f"{c.package.name}-{c.version}.tar.gz", f"{url}/package/{c.package.uuid}/{c.tree}",
+                c.position,
+            ),
+        )
+        for c in chosen
+    ]
+    artifacts: dict[str, tuple[str, _Tree]] = {}
+    for candidate, (file, path) in zip(chosen, _download(trees, store), strict=True):
+        members = _members(path)
+        yield LockedPackage(
+            "julia-package", candidate.package.name, str(candidate.version), file,
+            _extra(candidate, _toml(members.get("Project.toml") or members.get("JuliaProject.toml"))),
+        )
+        listing = members.get("JuliaArtifacts.toml") or members.get("Artifacts.toml")
+        for name, row in needed_artifacts(_toml(listing), julia).items():
+            tree = str(row["git-tree-sha1"])
+            source: Mapping[str, Any] = next(iter(row.get("download", ())), {})
+            artifacts[tree] = name, _Tree(
+                tree,
+                Unpinned(f"{name}-{tree[:8]}.tar.gz", f"{url}/artifact/{tree}", candidate.position,
+                         fallback=str(source.get("url", ""))),
+            )
+    if artifacts:
+        log(f"downloading {len(artifacts)} artifacts")
+    found = _download([tree for _, tree in artifacts.values()], store)
+    for (tree, (name, _)), (file, _) in zip(artifacts.items(), found, strict=True):
+        yield LockedPackage("julia-artifact", name, tree, file)
+
+
+def _download(trees: Sequence[_Tree], store: Store) -> list[tuple[LockedFile, Path]]:
+    """The pinned files, and where they are; each is the tree that it should be."""
+    found = []
+    for wanted, file in zip(trees, pin_all([t.file for t in trees], store), strict=True):
+        path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+        try:
+            tree = tree_hash(path)
+        except (tarfile.TarError, ValueError, EOFError, OSError) as error:
+            raise ResolveError(
+                f"{wanted.file.position}: {file.url} is no archive: {error}"
+            ) from error
+        if tree != wanted.tree:
+            raise ResolveError(
+                f"{wanted.file.position}: {file.url} is not what the registry says: its tree is "
+                f"{tree}; try another server with config.julia_pkg_server"
+            )
+        found.append((file, path))
+    return found
+
+
+def _extra(candidate: Candidate, project: Mapping[str, Any]) -> dict[str, str]:
+    """What a manifest says of a package, as strings."""
+    package, version = candidate.package, candidate.version
+    extra = {"uuid": package.uuid, "tree": candidate.tree}
+    if deps := [f"{d.name}={d.uuid}" for d in package.dependencies(version)]:
+        extra["deps"] = " ".join(deps)
+    for key in ("weakdeps", "extensions"):
+        if table := project.get(key):
+            extra[key] = json.dumps(table, sort_keys=True)
+    return extra
+
+
+def _members(path: Path) -> dict[str, bytes]:
+    """The files at the top of a tar whose names end in .toml."""
+    found = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if "/" not in name and name.endswith(".toml") and \
+                    (file := archive.extractfile(member)) is not None:
+                found[name] = file.read()
+    return found
+
+
+def _toml(data: bytes | None) -> dict[str, Any]:
+    try:
+        return tomllib.loads((data or b"").decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ResolveError(f"a Julia package holds a malformed TOML file: {error}") from error
+
+
+def needed_artifacts(listing: Mapping[str, Any], julia: str) -> dict[str, Mapping[str, Any]]:
+    """The rows of an Artifacts.toml that this platform needs at once, by name.
+
+    Of several rows that fit, the one with the fewest tags that the host does not have; the choice
+    of Pkg's select_platform. A package's own .pkg/select_artifacts.jl is code, which is not run.
+    """
+    found = {}
+    for name, rows in listing.items():
+        fitting = [
+            row for row in (rows if isinstance(rows, list) else [rows])
+            if "git-tree-sha1" in row and not row.get("lazy") and _fits(row, julia)
+        ]
+        if fitting:
+            found[name] = max(fitting, key=lambda row: (-len(_tags(row) - set(_HOST)),
+                                                        sorted(map(str, row.items()))))
+    return found
+
+
+def _tags(row: Mapping[str, Any]) -> set[str]:
+    return {key for key in row if key not in ("git-tree-sha1", "download", "lazy")}
+
+
+def _fits(row: Mapping[str, Any], julia: str) -> bool:
+    if "julia_version" in row and \
+            str(row["julia_version"]).split(".")[:2] != julia.split(".")[:2]:
+        return False
+    return all(str(row[key]) == value for key, value in _HOST.items() if key in row)
