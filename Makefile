@@ -2,7 +2,7 @@
 # A file's tests stay together: they share servers. All share one store, as many builds at once may.
 PARALLEL = -n 3 --dist loadfile
 
-.PHONY: demo test lint unit integration bench docs setup clean tables
+.PHONY: demo test test-large lint unit integration bench docs setup clean tables
 
 demo:
 	scripts/setup run
@@ -12,6 +12,11 @@ test:
 	scripts/setup test
 	$(MAKE) --no-print-directory lint
 	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) tests
+
+# TensorFlow and cuDNN: 2 GB to fetch, not in CI.
+test-large:
+	scripts/setup test
+	scripts/with-docker .venv/bin/python -m pytest tests/large.py
 
 setup:
 	scripts/setup test
