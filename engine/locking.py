@@ -289,7 +289,9 @@ class _Session:
                 places = [r.position for r in wanted.requests] + [i.position for i in wanted.inputs]
                 where = next((p for p in places if p.line), environment.base.position)
                 raise system.no_python(where, self.system)
-            return pypi.resolve(wanted, self.target(lock), self.cache, self.log)
+            return pypi.resolve(
+                wanted, self.target(lock), self.cache, self.log, preferred=lock.wheels
+            )
         if name == "cuda" and environment.cuda is not None:
             if environment.cuda.source == "apt":
                 return []
@@ -311,7 +313,8 @@ class _Session:
             from engine.resolve import conda_wheels
 
             return conda_wheels.resolve(
-                conda_wanted(environment), lock.conda, self.glibc(lock), self.cache, self.log
+                conda_wanted(environment), lock.conda, self.glibc(lock), self.cache, self.log,
+                lock.conda_wheels,
             )
         if name == "files":
             return web.resolve_files(environment, lock.files, store, self.log)

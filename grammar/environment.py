@@ -108,11 +108,13 @@ class PythonInput:
 @dataclass(frozen=True)
 class PythonOption:
     """An option of a requirements file: "index-url", "extra-index-url", "find-links" (a URL or an
-    absolute path), "trusted-host", "only-binary", "no-index", "pre" or "require-hashes"."""
+    absolute path), "trusted-host", "only-binary", "no-index", "pre" or "require-hashes". `directory`
+    is the project's (absolute, and no part of what was asked for)."""
 
     name: str
     value: str = ""
     position: Position = field(default=NOWHERE, compare=False)
+    directory: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def provided(packages: Sequence[LockedPackage]) -> dict[str, str]:
 
 
 def resolve(
-    wanted: Wanted, packages: Sequence[LockedPackage], glibc: str, cache_directory: Path, log: Log
+    wanted: Wanted, packages: Sequence[LockedPackage], glibc: str, cache_directory: Path, log: Log,
+    preferred: Sequence[LockedPackage] = (),
 ) -> list[LockedPackage]:
     """The wheels of what is `wanted` beside the conda `packages`: what these bring already is
     there, in the version that they bring. Raises ResolveError."""
@@ -71,7 +72,7 @@ def resolve(
         try:
             found = pypi.resolve(
                 replace(wanted, constraints=constraints), target, cache_directory, log,
-                left_out=there.keys() - pins.keys(),
+                left_out=there.keys() - pins.keys(), preferred=preferred,
             )
         except ResolveError as error:
             # conda's version of it is not on the Python index: then nobody can compare

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
@@ -31,16 +31,24 @@ __all__ = ["Target", "Wanted", "origins", "resolve"]
 def origins(wanted: Wanted, directory: Path | None = None) -> Origins:
     """Where the files of a lock that was made for `wanted` are fetched from."""
     sources = uv.sources(wanted.index, wanted.options)
-    own = next((Path(i.directory) for i in wanted.inputs), directory or Path())
-    return Origins(own, sources.urls, sources.trusted)
+    return Origins(_directory(wanted) or directory or Path(), sources.urls, sources.trusted)
+
+
+def _directory(wanted: Wanted) -> Path | None:
+    """The project's directory, which relative URLs of the lock start from."""
+    given = [*(i.directory for i in wanted.inputs), *(o.directory for o in wanted.options)]
+    return next((Path(d) for d in given if d), None)
 
 
 def resolve(
     wanted: Wanted, target: Target, cache_directory: Path, log: Log, *,
-    left_out: Set[str] = frozenset(),
+    left_out: Set[str] = frozenset(), preferred: Sequence[LockedPackage] = (),
 ) -> list[LockedPackage]:
     """Everything that is wanted, with what it needs but for what is `left_out` (names that are
-    there already). Raises ResolveError, UsageError."""
+    there already). Versions of `preferred` (an earlier lock's) are kept where they fit.
+
+    Raises ResolveError, UsageError.
+    """
     sources = uv.sources(wanted.index, wanted.options)
     exact = _exact(wanted, target, sources, cache_directory, log)
     pinned = [f"{p.name}=={p.version}" for p in exact.values() if p.version != "0"]
@@ -58,7 +66,7 @@ def resolve(
             made = uv.compile_requirements(
                 requirements, target, sources, cache_directory, log, constraints=constraints,
                 projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
-                left_out=sorted(left_out),
+                left_out=sorted(left_out), preferred=preferred,
             )
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]
@@ -67,7 +75,7 @@ def resolve(
             if package.name in local:
                 found[package.name] = _local_wheel(package, local[package.name])
             else:
-                found.setdefault(package.name, package)
+                found.setdefault(package.name, _in_project(package, _directory(wanted)))
     _check_hashes(found, [*asked, *wanted.constraints])
 
     def plain(needed: Sequence[str]) -> list[LockedPackage]:
@@ -182,6 +190,20 @@ def _local_wheel(package: LockedPackage, given: PythonInput) -> LockedPackage:
         len(content),
     )
     return replace(package, file=file)
+
+
+def _in_project(package: LockedPackage, directory: Path | None) -> LockedPackage:
+    """A package with its file's URL relative to the project when it lies in there (`--find-links`
+    may name a directory); one that lies elsewhere on this machine keeps its whole path."""
+    url = package.file.url
+    if "://" in url or not url.startswith("/"):
+        return package
+    path = Path(unquote(url))
+    if directory is not None and path.is_relative_to(directory.resolve()):
+        url = quote(path.relative_to(directory.resolve()).as_posix())
+    else:
+        url = path.as_uri()
+    return replace(package, file=replace(package.file, url=url, size=path.stat().st_size))
 
 
 # -- hashes and errors ------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.lock import LockedPackage
 from engine.origins import configured_index
 from engine.resolve.target import Target
 from grammar.environment import PipIndex, PythonOption
@@ -129,11 +130,13 @@ def compile_requirements(
     constraints: Sequence[str] = (),
     projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = (),
     left_out: Sequence[str] = (),
+    preferred: Sequence[LockedPackage] = (),
 ) -> dict[str, Any]:
     """A pylock document of everything that the requirements need on the target.
 
     `projects` are pyproject.toml files with the extras and the groups wanted of each; `left_out`
-    are packages that are taken to be there. Raises UvError.
+    are packages that are taken to be there. Versions of `preferred` are kept where they fit. Raises
+    UvError.
     """
     options = ["--python-version", target.full or target.python, "--python-platform",
                target.platform, "--no-header", "--no-annotate", "--no-config", "--quiet"]
@@ -158,12 +161,27 @@ def compile_requirements(
             (directory / "excludes.in").write_text("\n".join(left_out) + "\n", "utf-8")
             options += ["--excludes", "excludes.in"]
         output = directory / "pylock.toml"
+        if preferred:
+            # uv keeps the versions that its output file holds already
+            output.write_text(_as_pylock(preferred), "utf-8")
         _run(
             ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output),
              *options],
             directory, _environment(cache_directory, wanted), log,
         )
         return tomllib.loads(output.read_text("utf-8"))
+
+
+def _as_pylock(packages: Sequence[LockedPackage]) -> str:
+    import tomli_w
+
+    rows: list[dict[str, Any]] = []
+    for package in packages:
+        file = {"url": package.file.url, "hashes": {"sha256": package.file.sha256}}
+        if package.kind in ("wheel", "sdist") and "://" in package.file.url:
+            source = {"wheels": [file]} if package.kind == "wheel" else {"sdist": file}
+            rows.append({"name": package.name, "version": package.version, **source})
+    return tomli_w.dumps({"lock-version": "1.0", "created-by": "envd", "packages": rows})
 
 
 def export(

@@ -178,8 +178,10 @@ class _Reader:
             )
         if option in _VALUED and value:
             if option in ("-f", "--find-links") and "://" not in value:
-                value = str(Path(where.file).parent / value)
-            self.found.options.append(PythonOption(_VALUED[option], value, where))
+                value = str(Path(where.file).parent.absolute() / value)
+            self.found.options.append(
+                PythonOption(_VALUED[option], value, where, str(self.directory.absolute()))
+            )
         elif option in _FLAGS and not value:
             self.found.options.append(PythonOption(_FLAGS[option], "", where))
         elif option not in _IGNORED:

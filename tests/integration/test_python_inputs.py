@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -179,6 +180,30 @@ def test_hashes_urls_and_unknown_names(shared_store: Path, tmp_path: Path) -> No
         resolve(shared_store, read(f"{six.file.url} --hash=sha256:{bad}\n"))
     with pytest.raises(ResolveError, match=r"r\.txt:3:1: there is no .*'scikit-lern-x'; did you mean"):
         resolve(shared_store, read("six\n\nscikit-lern-x\n"))
+
+
+def test_a_directory_of_wheels_and_versions_that_stay(shared_store: Path, tmp_path: Path) -> None:
+    (tmp_path / "wheels").mkdir()
+    index.download(tmp_path / "wheels", ["six==1.15.0", "toolz==0.12.0"])
+    (tmp_path / "r.txt").write_text("--no-index\n-f wheels\nsix\n")
+    read = requirements.read(tmp_path / "r.txt", AT, tmp_path)
+    wanted = Wanted(tuple(read.requests), options=tuple(read.options))
+    (six,) = pypi.resolve(wanted, TARGET, shared_store / "cache", lambda _: None)
+    assert six.file.url == "wheels/six-1.15.0-py2.py3-none-any.whl"
+    here = pypi.origins(wanted).url(six.file.url)
+    assert here == (tmp_path / "wheels/six-1.15.0-py2.py3-none-any.whl").as_uri()
+    assert str(tmp_path) not in " ".join(wanted.texts())
+
+    def again(*texts: str) -> dict[str, str]:
+        asked = Wanted(tuple(Request(t, AT) for t in texts))
+        locked = replace(six, file=replace(six.file, url="https://example.org/six.whl"))
+        found = pypi.resolve(
+            asked, TARGET, shared_store / "cache", lambda _: None, preferred=[locked]
+        )
+        return {p.name: p.version for p in found}
+
+    assert again("six", "toolz")["six"] == "1.15.0"
+    assert again("six>1.15")["six"] != "1.15.0"
 
 
 @pytest.fixture(scope="module")
