@@ -6,6 +6,7 @@ terms for wheels follow PEP 751 (pylock.toml).
 
 from __future__ import annotations
 
+import base64
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -60,6 +61,7 @@ class LockedBase:
     packages: tuple[LockedPackage, ...] = ()
     config: ImageConfig | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, bytes] = field(default_factory=dict)  # of `sources`, by file name
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,11 @@ def dumps(lock: Lock) -> str:
     base["package"] = (
         [_package_row(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
     )
+    if lock.base.keys:
+        base["keys"] = {
+            name: base64.b64encode(content).decode()
+            for name, content in sorted(lock.base.keys.items())
+        }
     if lock.base.facts:
         base["facts"] = dict(sorted(lock.base.facts.items()))
     if lock.base.config is not None:
@@ -228,6 +235,7 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
                 digest=str(base.get("digest", "")),
                 packages=tuple(_row_package(row) for row in base["package"]),
                 config=_row_config(base["config"]) if "config" in base else None,
+                keys={k: base64.b64decode(v) for k, v in base.get("keys", {}).items()},
                 facts={str(k): str(v) for k, v in base.get("facts", {}).items()},
             ),
             includes=tuple(

@@ -6,6 +6,7 @@ requests are the same is kept as it is, so that adding an extension never moves 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -125,6 +126,8 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     base_requests.append(f"language={base.language}")
     if environment.apt_source:
         base_requests.append(f"apt_source={environment.apt_source}")
+    for name, content in debian.own_keys(environment).items():
+        base_requests.append(f"apt_key={name} sha256:{hashlib.sha256(content).hexdigest()}")
     python = python_wanted(environment).texts()
     if python:
         python += tuple(tools.python_facts(environment))
@@ -248,7 +251,7 @@ class _Session:
         return system.status_with(own, added, apt.installed_status(self.apt, added))
 
     def new_base(self) -> LockedBase:
-        base = self.environment.base
+        environment, base = self.environment, self.environment.base
         if base.image:
             from engine.resolve import image
 
@@ -259,7 +262,7 @@ class _Session:
         packages = apt.bootstrap(self.apt, names)
         return LockedBase(
             "debootstrap", self.system.os, debian.release_of(base).suite, self.system.sources,
-            packages=tuple(packages),
+            packages=tuple(packages), keys=debian.own_keys(environment),
         )
 
     def section(self, name: str, lock: Lock) -> list[LockedPackage]:

@@ -237,6 +237,7 @@ class Environment:
     jupyter: Jupyter | None = None
     steps: tuple[Step, ...] = ()
     apt_source: str | None = None  # sources.list text, or one mirror URL
+    apt_key: str | None = None  # absolute path of the key that signs it
     pip_index: PipIndex | None = None
     conda_channels: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()  # sorted by name

@@ -6,7 +6,9 @@ As debootstrap and mmdebstrap do it: the essential packages are unpacked by hand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import command, sandbox
@@ -17,6 +19,7 @@ from engine.lock import LockedBase
 
 KIND = "base"
 VERSION = 1
+_KEYS = "etc/apt/keyrings"
 
 _MERGED = ("bin", "lib", "lib64", "sbin")
 _DIRECTORIES = (("", 0o755), ("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("run", 0o755),
@@ -38,6 +41,7 @@ rm -f /usr/sbin/policy-rc.d
 
 def derivation(base: LockedBase) -> Derivation:
     """The derivation of a bootstrapped base."""
+    keys = {f"{_KEYS}/{n}": base64.b64encode(k).decode() for n, k in sorted(base.keys.items())}
     return Derivation(
         KIND,
         f"base-{base.os}",
@@ -46,6 +50,7 @@ def derivation(base: LockedBase) -> Derivation:
         {
             "sources": list(base.sources),
             "essential": sorted(p.file.name for p in base.packages if p.extra.get("essential")),
+            **({"keys": keys} if keys else {}),
         },
     )
 
@@ -72,7 +77,8 @@ def build(context: BuildContext) -> Path:
     if rest := [name for name in names if name not in first]:
         dpkg(rest)
     debs.clean(root)
-    _finish(root, context.parameters["sources"])
+    keys = {n: base64.b64decode(k) for n, k in context.parameters.get("keys", {}).items()}
+    _finish(root, context.parameters["sources"], keys)
     return root
 
 
@@ -99,14 +105,17 @@ def _extract(deb: Path, root: Path, context: BuildContext) -> None:
     )
 
 
-def _finish(root: Path, sources: Sequence[str]) -> None:
+def _finish(root: Path, sources: Sequence[str], keys: Mapping[str, bytes]) -> None:
+    signed = "".join(f"deb [signed-by=/{name}] " for name in keys) or "deb "
+    lines = [re.sub(r"^deb (?!\[)", signed, line) for line in sources]
     files = {
-        "etc/apt/sources.list": "".join(f"{line}\n" for line in sources),
-        "etc/hostname": "envd\n",
-        "etc/resolv.conf": "",
+        "etc/apt/sources.list": "".join(f"{line}\n" for line in lines).encode(),
+        "etc/hostname": b"envd\n",
+        "etc/resolv.conf": b"",
+        **keys,
     }
-    for name, text in files.items():
+    for name, content in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(content)
         path.chmod(0o644)

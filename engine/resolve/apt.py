@@ -219,7 +219,8 @@ def open_apt(
         log(f"reading package lists of {len(sources)} sources")
         done = apt.run("apt-get", "update", "-q")
         problems = [
-            line for line in done.stderr.splitlines() if line.startswith(("E: ", "W: Failed"))
+            line for line in done.stderr.splitlines()
+            if line.startswith(("E: ", "W: Failed", "W: GPG error"))
         ]
         if done.returncode != 0 or any(line.startswith("W: Failed") for line in problems):
             raise ResolveError(

@@ -152,8 +152,45 @@ def keyring(release: Release | None, *, needed: bool = True) -> str:
 
 
 def own_keys(environment: Environment) -> dict[str, bytes]:
-    """The key of config.apt_source, by file name."""
-    return {}
+    """The key of config.apt_source, by the name that apt wants it under.
+
+    Raises ResolveError when it cannot be read, or is none.
+    """
+    if environment.apt_key is None:
+        return {}
+    try:
+        content = Path(environment.apt_key).read_bytes()
+    except OSError as error:
+        raise ResolveError(f"{environment.apt_key}: {error.strerror}") from error
+    if content.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        return {"envd-source.asc": content}
+    # RFC 9580, section 4.2: a packet's first byte has its top bit set; tag 6 is a public key.
+    if not content or content[0] & 0xC0 == 0 or content[0] >> 7 == 0:
+        raise ResolveError(
+            f"{environment.apt_key}: no OpenPGP key; export it with `gpg --export --armor KEY`"
+        )
+    return {"envd-source.gpg": content}
+
+
+def one_line(text: str) -> Iterator[str]:
+    """The "deb" entries of a sources.list, without options."""
+    for line in text.splitlines():
+        match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S.*?)\s*(#.*)?$", line)
+        if match:
+            yield f"deb {match[2]}"
+
+
+def deb822(text: str) -> Iterator[str]:
+    """The same of a .sources file (sources.list(5), "DEB822-STYLE FORMAT")."""
+    from engine.resolve.package_lists import parse_stanzas
+
+    for fields in parse_stanzas("\n".join(x for x in text.splitlines() if not x.startswith("#"))):
+        if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes") == "no":
+            continue
+        components = " ".join(fields.get("Components", "").split())
+        for uri in fields.get("URIs", "").split():
+            for suite in fields.get("Suites", "").split():
+                yield f"deb {uri} {suite} {components}".rstrip()
 
 
 def sources(environment: Environment, release: Release | None) -> tuple[str, ...]:
@@ -162,7 +199,9 @@ def sources(environment: Environment, release: Release | None) -> tuple[str, ...
     Raises ResolveError when they cannot be made up for want of a known `release`.
     """
     given = environment.apt_source
-    if given and not re.match(r"\s*https?://\S+\s*$", given):
+    if given and re.search(r"^Types:", given, re.MULTILINE):
+        return tuple(deb822(given))
+    if given and not re.match(r"\s*(https?|file)://\S+\s*$", given):
         return tuple(
             line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#"
         )

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -270,10 +270,10 @@ def _read(blobs: Sequence[Path], path: Sequence[str]) -> Contents:
         "apt": "yes" if image.find("/usr/bin/apt-get") and image.find("/usr/bin/dpkg") else "",
         "shells": " ".join(n for n, place in _SHELLS.items() if image.find(place) is not None),
     }
-    lines = list(_one_line(text("/etc/apt/sources.list")))
+    lines = list(debian.one_line(text("/etc/apt/sources.list")))
     for name in image.list("/etc/apt/sources.list.d"):
         found = text(f"/etc/apt/sources.list.d/{name}")
-        lines += _one_line(found) if name.endswith(".list") else _deb822(found)
+        lines += debian.one_line(found) if name.endswith(".list") else debian.deb822(found)
     keys = {
         name: content
         for directory in ("/usr/share/keyrings", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d")
@@ -329,25 +329,6 @@ def _python(image: Any, path: Sequence[str]) -> dict[str, str]:
     return {}
 
 
-def _one_line(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S.*?)\s*(#.*)?$", line)
-        if match:
-            yield f"deb {match[2]}"
-
-
-def _deb822(text: str) -> Iterator[str]:
-    from engine.resolve.package_lists import parse_stanzas
-
-    for fields in parse_stanzas("\n".join(x for x in text.splitlines() if not x.startswith("#"))):
-        if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes") == "no":
-            continue
-        components = " ".join(fields.get("Components", "").split())
-        for uri in fields.get("URIs", "").split():
-            for suite in fields.get("Suites", "").split():
-                yield f"deb {uri} {suite} {components}".rstrip()
-
-
 # -- as a base --------------------------------------------------------------------------------
 
 
@@ -364,8 +345,3 @@ def base(text: str, position: Position, cache: Path, log: Log) -> LockedBase:
         "image", facts.pop("os", ""), facts.pop("suite", ""), image=pinned.name,
         digest=pinned.digest, packages=pinned.packages, config=config, facts=facts,
     )
-
-
-def release_of(locked: LockedBase) -> debian.Release | None:
-    """The release of Debian or Ubuntu that an image is of, when it is one that we know."""
-    return debian.RELEASES.get(locked.os)

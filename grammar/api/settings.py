@@ -121,6 +121,14 @@ def _apt_source(state: State, given: Given) -> None:
                 given.at("source"),
             )
     state.apt_source = str(given["source"]) if text else None
+    if given["key"] is not None:
+        path = state.directory / given["key"]
+        if not text:
+            raise SpecError("config.apt_source(): a key of no source", given.at("key"))
+        if not path.is_file():
+            raise SpecError(f"no such file: {path}", given.at("key"))
+        state.apt_key = str(path.resolve())
+        state.read_files.append(state.apt_key)
 
 
 def _pip_index(state: State, given: Given) -> None:
@@ -293,8 +301,9 @@ APIS = (
         _include, "The functions of another repository's *.envd files, as a module.",
         differs="The lock pins the commit; ref is new."),
     Api("config.apt_source",
-        (Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),),
-        _apt_source, "Where Debian packages are."),
+        (Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),
+         Parameter("key", "str", None, about="a file of the project's: the key that signs it")),
+        _apt_source, "Where Debian packages are.", differs="key is new."),
     Api("config.pip_index",
         (Parameter("url", about="the index"),
          Parameter("extra_url", "str", "", about="one more, treated equally"),

@@ -82,6 +82,7 @@ class State:
     jupyter: Jupyter | None = None
     steps: list[Step] = field(default_factory=list)
     apt_source: str | None = None
+    apt_key: str | None = None
     pip_index: PipIndex | None = None
     conda_channels: CondaChannels = field(default_factory=CondaChannels)
     environ: dict[str, str] = field(default_factory=dict)
@@ -146,6 +147,7 @@ class State:
             jupyter=self.jupyter,
             steps=tuple(self.steps),
             apt_source=self.apt_source,
+            apt_key=self.apt_key,
             pip_index=self.pip_index,
             conda_channels=self.conda_channels.resolved(),
             environ=tuple(sorted(self.environ.items())),
