@@ -20,7 +20,9 @@ def _file(path: bytes, into: blake3) -> None:
             into.update(chunk)
 
 
-def _entry(path: bytes, name: bytes, into: blake3) -> None:
+def _entry(
+    path: bytes, name: bytes, into: blake3, omit: frozenset[bytes] = frozenset()
+) -> None:
     info = os.lstat(path)
     if stat.S_ISLNK(info.st_mode):
         target = os.readlink(path)
@@ -28,20 +30,22 @@ def _entry(path: bytes, name: bytes, into: blake3) -> None:
     elif stat.S_ISDIR(info.st_mode):
         into.update(b"d%d:%s" % (len(name), name))
         for child in sorted(os.listdir(path)):
-            _entry(os.path.join(path, child), child, into)
+            if child not in omit:
+                _entry(os.path.join(path, child), child, into)
         into.update(b"e")
-    else:
+    elif stat.S_ISREG(info.st_mode):  # sockets and their like are no content
         kind = b"x" if info.st_mode & 0o111 else b"f"
         into.update(b"%s%d:%s%d:" % (kind, len(name), name, info.st_size))
         _file(path, into)
 
 
-def fingerprint(path: str | os.PathLike[str]) -> str:
+def fingerprint(path: str | os.PathLike[str], omit: frozenset[bytes] = frozenset()) -> str:
     """BLAKE3 (64 hex digits) of a file or a tree: names, kinds, executable bits, contents.
 
     Times, owners and other mode bits do not count: two checkouts of one commit agree. Symbolic
-    links are taken as links, but `path` itself is followed. Raises OSError.
+    links are taken as links, but `path` itself is followed. What a directory has under a name of
+    `omit` does not count; that is for `path` itself, not for what is below. Raises OSError.
     """
     hasher = blake3(derive_key_context=_CONTEXT)
-    _entry(os.path.realpath(os.fsencode(path), strict=True), b"", hasher)
+    _entry(os.path.realpath(os.fsencode(path), strict=True), b"", hasher, omit)
     return str(hasher.hexdigest())

@@ -71,7 +71,7 @@ class Plan:
             wheel.KIND: wheel.build,
             sdist.KIND: sdist.build,
             group.KIND: group.build,
-            run.KIND: run.build,
+            run.KIND: run.BuilderOfRuns(self.sources),
             shell.KIND: shell.build,
             services.KIND: services.build,
             conda.KIND: conda.build,
@@ -146,7 +146,10 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
             layers.append(copy)
         elif isinstance(step, Run):
-            layers.append(run.derivation(step, layers, config.env))
+            host = run.project(directory, dev.HOME) if step.mount_host else None
+            if host is not None:
+                sources[host.content] = directory
+            layers.append(run.derivation(step, layers, config.env, host))
     return Plan(tuple(layers), config, sources)
 
 
@@ -157,8 +160,6 @@ def refuse_unsupported(environment: Environment) -> None:
         for t in environment.toolchains
         if t.name not in tools.NAMES and t.name not in languages.TOOLCHAINS
     ]
-    found += [(s.position, "run(mount_host=True)") for s in environment.steps
-              if isinstance(s, Run) and s.mount_host]
     if found:
         raise together(SpecError(f"{what} is not supported yet", at) for at, what in found)
 

@@ -7,14 +7,13 @@ are read again when it is built; a change in between is noticed.
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from pathlib import Path
 
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
+from engine.build.snapshots import snapshot
 from engine.derivation import Derivation
-from engine.errors import BuildError, UsageError
+from engine.errors import UsageError
 from engine.fingerprint import fingerprint
 from grammar.environment import Copy
 
@@ -77,29 +76,5 @@ class BuilderOfFiles:
         upper.chmod(0o755)
         target = upper / str(context.parameters["target"]).lstrip("/")
         make_parents(upper, target)
-        if source.is_dir():
-            shutil.copytree(source, target, symlinks=True)
-        else:
-            shutil.copyfile(source, target)
-            shutil.copymode(source, target)
-        _normalise(target)
-        if fingerprint(target) != content:
-            raise BuildError(f"{context.name}: {source} changed while it was copied; build again")
+        snapshot(source, target, content, context.name)
         return upper
-
-
-def _normalise(path: Path) -> None:
-    """Owner root; modes from the executable bit alone, as git keeps them."""
-    info = path.lstat()
-    os.chown(path, 0, 0, follow_symlinks=False)
-    if stat.S_ISLNK(info.st_mode):
-        return
-    if stat.S_ISDIR(info.st_mode):
-        path.chmod(0o755)
-        for child in path.iterdir():
-            _normalise(child)
-        # Its own time says when it was copied here: no part of its content.
-        os.utime(path, (0, 0))
-        return
-    path.chmod(0o755 if info.st_mode & 0o111 else 0o644)
-    os.utime(path, (0, 0))

@@ -288,7 +288,7 @@ APIS = (
         "The login shell."),
     Api("run",
         (_COMMANDS, Parameter("mount_host", "bool", False,
-                              about="mount the project at build time")),
+                              about="mount the project, read-only, and run in it")),
         _run, "Shell commands at build time, in one layer, without network.",
         differs="There is no network; fetch with io.http. Takes one string too."),
     Api("git_config",
