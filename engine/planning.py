@@ -124,7 +124,10 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     if lock.base.kind != "image" or developing or own or environment.git \
             or _has_shell(environment, lock):
         layers.append(
-            shell.derivation(environment.shell, environment.git, own, system, skeleton=developing)
+            shell.derivation(
+                environment.shell, environment.git, own, system,
+                home=dev.HOME if developing else "",
+            )
         )
     started = dev.derivation(environment) if developing else services.derivation(environment)
     if started is not None:
@@ -149,7 +152,8 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             host = run.project(directory, dev.HOME) if step.mount_host else None
             if host is not None:
                 sources[host.content] = directory
-            layers.append(run.derivation(step, layers, config.env, host))
+            variables = (*config.env, ("HOME", home)) if developing else config.env
+            layers.append(run.derivation(step, layers, variables, host))
     return Plan(tuple(layers), config, sources)
 
 

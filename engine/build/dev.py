@@ -27,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine import languages
 from engine.build import apt, debs, services
 from engine.build.context import BuildContext, Builder
 from engine.derivation import Derivation, Input
@@ -67,10 +68,15 @@ if ! getent passwd {USER} >/dev/null; then
     useradd -M -N -o -u "$uid" -g "$gid" -p '*' -d "$home" -s "$shell" {USER} 2>/dev/null
     mkdir -p "$home"
     chown "$uid:$gid" "$home"
-    tar -C /etc/skel --owner="+$uid" --group="+$gid" -cf - . |
-        tar -C "$home" -xpf - --skip-old-files
-    # files that the image has there: the user's, but nothing that is mounted
-    find "$home" -xdev -uid 0 ! -gid "$gid" -exec chown -h "$uid:$gid" {{}} +
+    # what the image has there is the user's, but nothing that is mounted
+    (
+        set --
+        while read -r _ _ _ _ point _; do
+            point=$(printf %b "$point")
+            case $point in "$home"/*) set -- "$@" -path "$point" -prune -o ;; esac
+        done </proc/self/mountinfo
+        find "$home" -xdev "$@" -uid 0 -exec chown -h "$uid:$gid" {{}} +
+    )
     for place in .vscode-server/extensions .local/share/code-server/extensions; do
         [ -e /opt/envd/extensions/extensions.json ] || break
         # links, so that more extensions can be installed beside them
@@ -223,7 +229,7 @@ def build_services(context: BuildContext) -> Path:
 
 def variables(environment: Environment) -> dict[str, str]:
     """Environment variables that the image sets for its entry point."""
-    found = {}
+    found: dict[str, str] = {}
     if environment.owner is not None:
         found = {"ENVD_UID": str(environment.owner.uid), "ENVD_GID": str(environment.owner.gid)}
     if environment.jupyter is not None and environment.jupyter.token:
@@ -243,7 +249,8 @@ def label(environment: Environment) -> str:
         "shm_size": environment.shm_size,
         "mounts": [[m.host_path, m.envd_path, m.managed] for m in environment.mounts],
         "expose": [
-            [e.envd_port, e.host_port, e.service, e.listen_addr] for e in environment.expose
+            *([e.envd_port, e.host_port, e.service, e.listen_addr] for e in environment.expose),
+            *([[languages.RSTUDIO_PORT, None, "rstudio", ""]] if environment.rstudio_server else []),
         ],
         "commands": dict(environment.commands),
         "apt": sorted(r.text for r in environment.apt_packages),

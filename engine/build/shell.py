@@ -50,12 +50,12 @@ def packages_for_shell(shell: str) -> tuple[str, ...]:
 
 def derivation(
     shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation], *,
-    skeleton: bool = False,
+    home: str = "",
 ) -> Derivation:
     """The derivation of the shell layer over `below` (base and apt: it edits /etc/passwd).
 
-    `python` is the target's "X.Y", or "" for none; with `skeleton` new users get the start-up
-    files too.
+    `python` is the target's "X.Y", or "" for none; `home` is that of a user to be, which gets
+    the start-up files too.
     """
     settings = {} if git is None else {
         "user.name": git.name, "user.email": git.email, "core.editor": git.editor,
@@ -66,7 +66,7 @@ def derivation(
         VERSION,
         tuple(Input("layer", d) for d in below),
         {"shell": shell, "git": {k: v for k, v in settings.items() if v}, "python": python,
-         **({"skeleton": True} if skeleton else {})},
+         **({"home": home} if home else {})},
     )
 
 
@@ -78,7 +78,8 @@ def build(context: BuildContext) -> Path:
     upper.chmod(0o755)
     name, text = _START_FILES[shell]
     _write(upper, name, text)
-    if context.parameters.get("skeleton"):
+    home = context.parameters.get("home")
+    if home:
         _write(upper, f"etc/skel/{name.removeprefix('root/')}", text)
     if git := context.parameters["git"]:
         _write(upper, "etc/gitconfig", _git_settings(git))
@@ -90,6 +91,11 @@ def build(context: BuildContext) -> Path:
         sandbox.run(
             ["usermod", "--shell", PATHS[shell], "root"], layers=context.layers,
             scratch=context.scratch, log=context.log, name=context.name,
+        )
+    if home:
+        sandbox.run(
+            ["sh", "-c", 'mkdir -p "$1" && cp -a /etc/skel/. "$1"', "sh", home],
+            layers=context.layers, scratch=context.scratch, log=context.log, name=context.name,
         )
     debs.clean(upper)
     return upper

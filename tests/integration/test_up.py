@@ -35,6 +35,7 @@ SSH_CONFIG = "ServerAliveInterval 60\n\nHost elsewhere\n  Port 2200\n  User me"
 ADDED = """
     install.vscode_extensions(["acme.helper"])
     install.apt_packages(["file"])
+    run(["echo 'alias built=true' >> ~/.zshrc", "mkdir ~/made", "touch ~/made/here"])
     config.owner(uid=%d, gid=%d)
     runtime.mount(host_path=data.envd("%s"), envd_path="/data")
     runtime.mount(host_path="~/notes", envd_path="~/deep/notes")
@@ -155,6 +156,12 @@ def test_a_session_is_the_users_in_the_project(up: Up) -> None:
 def test_home_and_mounts_are_the_users(up: Up) -> None:
     up.ssh("touch /data/a ~/deep/b ~/.cache/c ~/.cache/huggingface/.d || true; touch ~/e")
     assert up.ssh("stat -c %U /data/a ~/deep/b ~/.cache/c ~/.zshrc ~/e").split() == ["envd"] * 5
+    # nothing of what is mounted there changes hands
+    assert (up.envd.project / "envd.lock").stat().st_uid == os.getuid()
+    # what run() made at build time in ~ is the user's, beside the shell's own
+    assert up.ssh("stat -c %U ~/made ~/made/here; grep -c ^HISTFILE= ~/.zshrc; tail -1 ~/.zshrc").split(
+        "\n"
+    ) == ["envd", "envd", "1", "alias built=true"]
     assert (up.home / "notes").is_dir() and (up.home / ".cache/huggingface").is_dir()
     assert up.ssh("ls results") == ""  # made by runtime.init
     assert (up.envd.project / "results").stat().st_uid == UID

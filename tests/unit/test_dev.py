@@ -46,6 +46,7 @@ def test_run_is_over_the_development_packages(tmp_path: Path) -> None:
     environment = replace(DEV, steps=(Run(("git --version",)),))
     layer = planning.plan(environment, LOCK, tmp_path).layers[-1]
     assert "dev" in {i.derivation.name for i in layer.inputs}
+    assert ["HOME", dev.HOME] in layer.parameters["environment"]
 
 
 def test_nothing_of_the_caller_is_in_the_image(tmp_path: Path) -> None:
