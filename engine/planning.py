@@ -269,6 +269,9 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
         "io.envd.python": lock.python,
         "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
     }
+    if environment.repo is not None:
+        labels["org.opencontainers.image.source"] = environment.repo.url
+        labels["org.opencontainers.image.description"] = environment.repo.description
     if dev.wanted(environment):
         labels[dev.LABEL] = dev.label(environment)
     if environment.commands:

@@ -112,10 +112,9 @@ def _apt_source(state: State, given: Given) -> None:
     text = str(given["source"] or "").strip()
     if given["source"] is not None and not text:
         raise SpecError("config.apt_source(): 'source' is empty", given.at("source"))
-    for line in text.splitlines():
-        entry = line.strip()
-        if entry and not re.match(r"(#|(deb|deb-src)\s|(https?|file)://\S+$|[A-Z][A-Za-z-]+:(\s|$))",
-                                  entry):
+    lines = [] if re.fullmatch(r"https?://\S+", text) else text.splitlines()
+    for entry in map(str.strip, lines):
+        if entry and not re.match(r"#|(deb|deb-src)\s+(\[[^]]*\]\s+)?\S+:/\S*\s+\S+", entry):
             raise SpecError(
                 f"'{entry}' is no line of sources.list: write 'deb URL SUITE COMPONENT…'",
                 given.at("source"),
