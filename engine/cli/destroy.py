@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.environment import name_of
+from engine.cli.environment import default_name, which, which_or_none
 
 
 @click.command()
@@ -22,16 +22,16 @@ def destroy(path: str | None, name: str | None, image: bool) -> None:
     from engine.docker.client import connect
     from engine.errors import DockerError
 
-    name = name_of(path, name)
     client = connect()
-    found = environments.find(client, name)
+    found = which_or_none(client, path, name)
+    called = found.name if found is not None else name or default_name(path)
     if found is not None:
         environments.remove(client, found)
+        ssh_config.remove(called)
     # The entry of one whose container went another way goes as well.
-    entry = ssh_config.remove(name)
-    if found is None and not entry:
-        environments.get(client, name)  # says that there is none
-    click.echo(f"{name} is destroyed")
+    elif environments.find(client, called) is not None or not ssh_config.remove(called):
+        which(client, path, name)  # says that there is none
+    click.echo(f"{called} is destroyed")
     if image and found is not None:
         tag = found.labels[environments.TAG]
         try:

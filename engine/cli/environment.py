@@ -13,6 +13,9 @@ import click
 from engine.errors import DockerError
 
 if TYPE_CHECKING:
+    import docker
+
+    from engine.docker.environments import Found
     from engine.docker.keys import Keys
     from engine.docker.start import Started
     from engine.docker.wanted import Options
@@ -162,14 +165,45 @@ def attach(name: str) -> NoReturn:
         ) from None
 
 
-def name_of(path: str | None, name: str | None) -> str:
-    """The environment that `--name` or `-p` mean. Raises UsageError when both are given."""
-    from engine import locate
+def which(client: docker.APIClient, path: str | None, name: str | None) -> Found:
+    """The environment called `name`, else the one of the project in `path`.
+
+    Raises UsageError when both are given, DockerError when there is none.
+    """
+    from engine.docker import environments
+
+    found = which_or_none(client, path, name)
+    if found is not None:
+        return found
+    if name:
+        return environments.get(client, name)
+    raise DockerError(
+        f"no environment of {_directory(path)}; make one with `envd up`, or name one with --name"
+    )
+
+
+def which_or_none(client: docker.APIClient, path: str | None, name: str | None) -> Found | None:
+    """The same, or None when there is none."""
+    from engine.docker import environments
     from engine.errors import UsageError
 
     if name and path:
         raise UsageError("--name and --path exclude each other")
-    return name or environment_name(locate.image_name(os.path.realpath(path or ".")))
+    if name:
+        return environments.find(client, name)
+    directory = _directory(path)
+    return environments.of_project(client, directory, default_name(directory))
+
+
+def _directory(path: str | None) -> str:
+    return os.path.realpath(path or ".")
+
+
+def default_name(directory: str | None = None) -> str:
+    """The name that the environment of a project's directory gets."""
+    from engine import locate
+
+    return environment_name(locate.image_name(_directory(directory)))
 
 
 def environment_name(project: str) -> str:

@@ -89,11 +89,10 @@ def describe(name: str | None, form: str) -> None:
     """Show an environment's ports and what its spec asked to be installed."""
     import json
 
-    from engine.cli.environment import name_of
-    from engine.docker import environments
+    from engine.cli.environment import which
     from engine.docker.client import connect
 
-    found = environments.get(connect(), name_of(None, name))
+    found = which(connect(), None, name)
     runtime = found.runtime
     dependencies = [
         {"name": text, "type": kind}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.environment import name_of
+from engine.cli.environment import which
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -28,7 +28,6 @@ def execute(
     """
     from difflib import get_close_matches
 
-    from engine.docker import environments
     from engine.docker import execute as executing
     from engine.docker.client import connect
     from engine.errors import UsageError
@@ -36,7 +35,7 @@ def execute(
     if sum((command is not None, raw is not None, bool(argv))) != 1:
         raise UsageError("give one of --command NAME, --raw TEXT, or a command after the options")
     client = connect()
-    found = environments.get(client, name_of(path, name))
+    found = which(client, path, name)
     if command is not None:
         commands = found.runtime.get("commands", {})
         if command not in commands:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.environment import name_of, which_options
+from engine.cli.environment import which, which_options
 
 
 @click.command()
@@ -15,7 +15,7 @@ def pause(name: str | None, path: str | None) -> None:
     from engine.docker.client import connect
 
     client = connect()
-    found = environments.get(client, name_of(path, name))
+    found = which(client, path, name)
     done = environments.pause(client, found)
     click.echo(f"{found.name} is paused" + ("" if done else " already"))
 
@@ -28,6 +28,6 @@ def resume(name: str | None, path: str | None) -> None:
     from engine.docker.client import connect
 
     client = connect()
-    found = environments.get(client, name_of(path, name))
+    found = which(client, path, name)
     done = environments.resume(client, found)
     click.echo(f"{found.name} runs" + ("" if done else " already"))

@@ -117,6 +117,21 @@ def get(client: docker.APIClient, name: str) -> Found:
     return found
 
 
+def of_project(client: docker.APIClient, directory: str, name: str) -> Found | None:
+    """The environment of a project's directory, or None: the one called `name` when there are
+    more. Raises DockerError when none of those is."""
+    mine = [f for f in every(client) if f.labels.get(PROJECT) == directory]
+    if len(mine) > 1:
+        named = [f for f in mine if f.name == name]
+        if not named:
+            raise DockerError(
+                f"{directory} has the environments {', '.join(f.name for f in mine)}; choose one "
+                "with --name"
+            )
+        return named[0]
+    return mine[0] if mine else None
+
+
 def remove(client: docker.APIClient, found: Found) -> None:
     """Remove its container and the volumes without a name that were made for it."""
     from docker.errors import NotFound

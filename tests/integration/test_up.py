@@ -46,6 +46,13 @@ ADDED = """
 """
 
 
+SMALL = """
+def build():
+    shell("bash")
+    {more}
+"""
+
+
 @dataclass(frozen=True)
 class Up:
     """A running environment: its command, name, home of the developer, and what `up` printed."""
@@ -253,7 +260,8 @@ def test_services_run_as_the_user(up: Up) -> None:
 def test_exec(up: Up) -> None:
     done = up.envd.run("exec", "-n", up.name, "--command", "fail", check=False)
     assert (done.code, done.stdout, done.stderr) == (7, "it's me", "bad\n")
-    raw = up.envd.run("exec", "-n", up.name, "--raw", "id -un; pwd; echo $0")
+    # without a name it is the project's
+    raw = up.envd.run("exec", "--raw", "id -un; pwd; echo $0")
     assert raw.stdout.split() == ["envd", "/home/envd/work", "zsh"]
     piped = subprocess.run(
         [str(ENVD), "exec", "-n", up.name, "tr", "a-z", "A-Z"], input="x" * 300_000,
@@ -280,6 +288,12 @@ def test_envs(up: Up) -> None:
 
 
 def test_pause_and_resume(up: Up) -> None:
+    # another project of the same name is another project
+    namesake = replace(up.envd, project=up.home / up.name)
+    namesake.spec(SMALL.format(more=""))
+    for command in ("pause", "destroy"):
+        assert "no environment of" in namesake.run(command, check=False).stderr
+    assert up.ssh("echo still there") == "still there"
     assert up.envd.run("pause", "--env", up.name).stdout == f"{up.name} is paused"
     assert up.described()["status"] == "paused"
     refused = up.envd.run("exec", "-n", up.name, "true", check=False)
@@ -337,7 +351,7 @@ def test_destroy_leaves_nothing(up: Up) -> None:
         ).stdout
         assert "serveraliveinterval 60\n" in settings
     processes = docker("top", up.name, "-eo", "pid", host=engine).split()[1:]
-    done = up.envd.run("destroy", "--name", up.name)
+    done = up.envd.run("destroy")
     assert done.stdout == f"{up.name} is destroyed"
     assert (up.home / ".ssh/config").read_bytes() == up.before.read_bytes()
     assert not (up.home / ".config/envd/ssh/known_hosts").exists()
@@ -345,18 +359,12 @@ def test_destroy_leaves_nothing(up: Up) -> None:
     assert not any(Path("/proc", pid).exists() for pid in processes)
     # the data volume is data
     assert docker("volume", "ls", "-q", "-f", f"name={up.name}", host=engine) == f"envd-data-{up.name}"
-    gone = up.envd.run("destroy", "--name", up.name, check=False)
-    assert gone.code == 1 and f"no environment '{up.name}'" in gone.stderr
+    for arguments in (("destroy", "--name", up.name), ("destroy",), ("pause",)):
+        gone = up.envd.run(*arguments, check=False)
+        assert gone.code == 1 and re.match(r"error: no environment .*\n$", gone.stderr)
 
 
 # -- what goes wrong --------------------------------------------------------------------------
-
-
-SMALL = """
-def build():
-    shell("bash")
-    {more}
-"""
 
 
 @pytest.fixture
@@ -446,8 +454,9 @@ def test_taken_names_and_ports_and_wrong_options(other: tuple[Envd, str], tmp_pa
     ):
         done = envd.run(*up, *arguments, check=False)
         assert done.code == 2 and says in done.stderr and "Traceback" not in done.stderr
-    done = envd.run(*up, "--gpus", "1", check=False)
-    assert done.code == 1 and "no nvidia runtime" in done.stderr
+    if "nvidia" not in docker("info", "-f", "{{.Runtimes}}", host=engine):
+        done = envd.run(*up, "--gpus", "1", check=False)
+        assert done.code == 1 and "no nvidia runtime" in done.stderr
     # somebody else's container of that name is left alone, even with --force
     image = docker("image", "inspect", "-f", "{{.Id}}", SMALL_TAG, host=engine)
     docker("create", "--name", name, image, "true", host=engine)
