@@ -103,3 +103,9 @@ def _lacking(environment: Environment) -> Iterator[SpecError]:
                 "Julia packages need Julia; write base(language=\"julia\") or install.julia()",
                 request.position,
             )
+
+
+def cran_archive(name: str, url: str) -> str:
+    """Where CRAN moves a package's file when a newer version comes."""
+    contrib, _, file = url.rpartition("/")
+    return f"{contrib}/Archive/{name}/{file}"

@@ -270,7 +270,7 @@ class _Session:
         store = self.cache.parent  # `cache` is STORE/cache
         if name in by_language.SECTIONS:
             return by_language.resolve(
-                name, environment, lock, lambda: self.apt, store, self.log
+                name, environment, lock, lambda: self.apt, lambda: self.system, store, self.log
             )
         if name == "apt":
             debs = self._debs_wanted(apt_requests(environment))
@@ -278,7 +278,7 @@ class _Session:
                 cuda.check_apt(environment.cuda, self.apt)
             if not self.system.apt:
                 return []
-            asked = by_language.apt_requests(self.apt, environment, lock, debs)
+            asked = by_language.apt_requests(self.apt, environment, self.system, lock, debs)
             with by_language.local_debs(lock, store) as local:
                 packages = apt.resolve(self.apt, asked, self.status(lock), local)
             tools.check_distributed(environment, packages)

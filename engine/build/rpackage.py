@@ -11,16 +11,16 @@ import re
 import shutil
 import stat
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from engine import sandbox
 from engine.build import group, tars
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
-from engine.errors import BuildError
+from engine.errors import BuildError, UsageError
+from engine.languages import cran_archive
 from engine.lock import LockedPackage
-from engine.resolve import cran
 
 KIND = "r-package"
 VERSION = 1
@@ -37,7 +37,7 @@ def derivations(
     """The layers of `packages` over `below` (base and apt)."""
     made: dict[str, Derivation] = {}
     system = tuple(Input("layer", d) for d in below)
-    for package, needs in cran.closure(packages):
+    for package, needs in closure(packages):
         file = package.file
         made[package.name] = Derivation(
             KIND,
@@ -48,13 +48,40 @@ def derivations(
                 *(Input("layer", made[name]) for name in needs),
                 Input("file", Fetch(
                     file.name, file.url, file.sha256, file.size,
-                    fallback=cran.archived(package.name, file.url),
+                    fallback=cran_archive(package.name, file.url),
                 )),
             ),
             {"package": package.name},
         )
     sizes = {f"r-{p.name}-{p.version}": p.file.size for p in packages}
     return group.grouped(list(made.values()), sizes, MAX_SINGLE, "r-packages")
+
+
+def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, tuple[str, ...]]]:
+    """Every package after those that it needs, with the names of all of these, in that order.
+
+    Raises UsageError for a lock that goes in circles.
+    """
+    by_name = {p.name: p for p in packages}
+    needs: dict[str, tuple[str, ...]] = {}
+    visiting: set[str] = set()
+
+    def visit(name: str) -> Iterator[str]:
+        if name in needs:
+            return
+        if name in visiting:
+            raise UsageError(f"R package {name} needs itself; run `envd lock --update`")
+        visiting.add(name)
+        direct = [d for d in by_name[name].extra.get("depends", "").split() if d in by_name]
+        for dependency in direct:
+            yield from visit(dependency)
+        ordered = dict.fromkeys(n for d in direct for n in (*needs[d], d))
+        needs[name] = tuple(ordered)
+        yield name
+
+    for start in sorted(by_name):
+        for name in visit(start):
+            yield by_name[name], needs[name]
 
 
 def build(context: BuildContext) -> Path:

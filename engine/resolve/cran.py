@@ -11,13 +11,14 @@ import base64
 import gzip
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
 from engine.errors import ResolveError
+from engine.languages import cran_archive
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.http import get
 from engine.resolve.package_lists import parse_stanzas
@@ -100,12 +101,6 @@ class Entry:
         path = self.fields.get("Path", "").strip().strip("/")
         return f"{repository}/src/contrib/{path}/{name}" if path else \
             f"{repository}/src/contrib/{name}"
-
-
-def archived(name: str, url: str) -> str:
-    """Where CRAN moves a package's file when a newer version comes."""
-    contrib, _, file = url.rpartition("/")
-    return f"{contrib}/Archive/{name}/{file}"
 
 
 class Index:
@@ -217,7 +212,7 @@ def _unpinned(entry: Entry, url: str, position: Position) -> Unpinned:
     known = re.fullmatch(r"[0-9a-fA-F]{32}", md5)
     integrity = f"md5-{base64.b64encode(bytes.fromhex(md5)).decode()}" if known else ""
     name = url.rpartition("/")[2]
-    return Unpinned(name, url, position, integrity, archived(entry.name, url))
+    return Unpinned(name, url, position, integrity, cran_archive(entry.name, url))
 
 
 def _locked(entry: Entry, file: LockedFile, chosen: set[str]) -> LockedPackage:
@@ -328,30 +323,3 @@ def _pick(
 
 def _wish(asked: _Asked) -> str:
     return f"{asked.by or 'you'} needs {asked.dependency}"
-
-
-def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, tuple[str, ...]]]:
-    """Every package after those that it needs, with the names of all of these, in that order.
-
-    Raises ResolveError for a lock that goes in circles.
-    """
-    by_name = {p.name: p for p in packages}
-    needs: dict[str, tuple[str, ...]] = {}
-    visiting: set[str] = set()
-
-    def visit(name: str) -> Iterator[str]:
-        if name in needs:
-            return
-        if name in visiting:
-            raise ResolveError(f"R package {name} needs itself; run `envd lock --update`")
-        visiting.add(name)
-        direct = [d for d in by_name[name].extra.get("depends", "").split() if d in by_name]
-        for dependency in direct:
-            yield from visit(dependency)
-        ordered = dict.fromkeys(n for d in direct for n in (*needs[d], d))
-        needs[name] = tuple(ordered)
-        yield name
-
-    for start in sorted(by_name):
-        for name in visit(start):
-            yield by_name[name], needs[name]

@@ -9,6 +9,7 @@ from pathlib import Path
 from engine import languages
 from engine.lock import Lock, LockedPackage
 from engine.resolve.apt import Apt
+from engine.resolve.system import System
 from grammar.environment import Environment, Request
 
 SECTIONS = ("r", "julia", "rstudio")  # each a field of Lock; all before "apt"
@@ -19,17 +20,18 @@ def resolve(
     environment: Environment,
     lock: Lock,
     apt: Callable[[], Apt],
+    system: Callable[[], System],
     store: Path,
     log: Callable[[str], None],
 ) -> list[LockedPackage]:
-    """One section. `apt` gives the package lists; `lock` is what is known so far, and what was
-    locked before. Raises ResolveError."""
+    """One section. `apt` gives the package lists, `system` the base; `lock` is what is known so
+    far, and what was locked before. Raises ResolveError."""
     if section == "r":
         from engine.resolve import cran, r
 
         lists = apt()
-        version = r.version_of(lists, environment, lock.apt)
-        target = cran.Target(environment.base.os, version, r.provided(lists, version))
+        version = r.version_of(lists, environment, system(), lock.apt)
+        target = cran.Target(system().title, version, r.provided(lists, version))
         repository = cran.mirror(environment.cran_mirror)
         return cran.resolve(environment.r_packages, repository, target, lock.r, store, log)
     if section == "julia":
@@ -38,7 +40,7 @@ def resolve(
         return julia.resolve(environment, store, store / "cache", log)
     from engine.resolve import rstudio
 
-    return [rstudio.resolve(environment, store, log)]
+    return [rstudio.resolve(environment, system().os, store, log)]
 
 
 def apt_needs(lock: Lock) -> tuple[str, ...]:
@@ -49,12 +51,12 @@ def apt_needs(lock: Lock) -> tuple[str, ...]:
 
 
 def apt_requests(
-    apt: Apt, environment: Environment, lock: Lock, wanted: Sequence[Request]
+    apt: Apt, environment: Environment, system: System, lock: Lock, wanted: Sequence[Request]
 ) -> tuple[Request, ...]:
     """`wanted`, and what R and its packages need. Raises ResolveError."""
     from engine.resolve import r
 
-    found = r.requests(apt, environment, wanted)
+    found = r.requests(apt, environment, system, wanted)
     if languages.R_COMPILERS in apt_needs(lock):
         found += (Request(languages.R_COMPILERS),)
     return found

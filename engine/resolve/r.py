@@ -9,6 +9,8 @@ from engine import languages
 from engine.errors import ResolveError
 from engine.lock import LockedPackage
 from engine.resolve.apt import Apt
+from engine.resolve.package_lists import parse_stanzas
+from engine.resolve.system import System
 from grammar.environment import Environment, Request
 
 Version = tuple[int, ...]
@@ -42,26 +44,32 @@ def upstream(version: str) -> str:
 
 
 def requests(
-    apt: Apt, environment: Environment, wanted: Sequence[Request]
+    apt: Apt, environment: Environment, system: System, wanted: Sequence[Request]
 ) -> tuple[Request, ...]:
     """`wanted`, with r-base-core at the version that the environment names. Raises ResolveError."""
     asked = languages.r(environment)
     if asked is None or not asked.version:
         return tuple(wanted)
-    exact = Request(f"r-base-core={_choose(apt, environment)}", asked.position)
+    exact = Request(f"r-base-core={_choose(apt, environment, system)}", asked.position)
     name = f"r-base-core={asked.version}"
     return tuple(exact if request.text == name else request for request in wanted)
 
 
-def version_of(apt: Apt, environment: Environment, locked: Sequence[LockedPackage]) -> str:
-    """The R ("4.2.2") that the environment has: the locked one, else what apt would choose."""
+def version_of(
+    apt: Apt, environment: Environment, system: System, locked: Sequence[LockedPackage]
+) -> str:
+    """The R ("4.2.2") that the environment has: the locked one, an image's own, else what apt would
+    choose."""
     for package in locked:
         if package.name == "r-base-core":
             return upstream(package.version)
-    return upstream(_choose(apt, environment))
+    for stanza in parse_stanzas(system.status or ""):
+        if stanza.get("Package") == "r-base-core" and "Version" in stanza:
+            return upstream(stanza["Version"])
+    return upstream(_choose(apt, environment, system))
 
 
-def _choose(apt: Apt, environment: Environment) -> str:
+def _choose(apt: Apt, environment: Environment, system: System) -> str:
     asked = languages.r(environment)
     assert asked is not None
     carried = sorted(
@@ -71,16 +79,15 @@ def _choose(apt: Apt, environment: Environment) -> str:
     fitting = [v for v in carried if version_key(upstream(v))[: len(parts)] == parts]
     if fitting:
         return fitting[-1]
-    os = environment.base.os
     has = ", ".join(upstream(v) for v in carried) or "no R"
     others = [
         f"{name} carries {version}" for name, version in CARRIED.items()
-        if version_key(version)[: len(parts)] == parts and name != os
+        if version_key(version)[: len(parts)] == parts and name != system.os
     ]
     known = others or [f"{name} carries {version}" for name, version in CARRIED.items()
-                       if name != os]
+                       if name != system.os]
     raise ResolveError(
-        f"{asked.position}: {os}'s apt sources carry R {has}, not {asked.version}; "
+        f"{asked.position}: the apt sources of {system.title} carry R {has}, not {asked.version}; "
         f"{', '.join(known)}; or name a source that has it with config.apt_source"
     )
 

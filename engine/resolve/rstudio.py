@@ -32,11 +32,11 @@ def url(os_name: str) -> str:
 
 
 def resolve(
-    environment: Environment, store: Path, log: Callable[[str], None]
+    environment: Environment, os_name: str, store: Path, log: Callable[[str], None]
 ) -> LockedPackage:
     """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
     position = environment.rstudio_server or NOWHERE
-    source = url(environment.base.os)
+    source = url(os_name)
     log(f"downloading {source}")
     opened = Store.open(store)
     try:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import languages, locking
 from engine.build import rpackage
-from engine.errors import ResolveError
+from engine.errors import ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import cran, r
 from engine.resolve import languages as by_language
 from engine.resolve.apt import Apt
+from engine.resolve.system import System
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from grammar.errors import SpecError
 
 AT = Position("build.envd", 4, 9)
+SYSTEM = System("debian12", "debian12", (), "", "2.36", "3.11")
 TARGET = cran.Target("debian12", "4.2.2", {"stats": "4.2.2", "MASS": "7.3-58"})
 
 INDEX = """\
@@ -111,7 +114,7 @@ def test_a_package_stands_on_what_it_needs_and_no_more() -> None:
     }
     assert below == {"r-c-1.0": [], "r-b-1.0": ["r-c-1.0"], "r-a-1.0": ["r-c-1.0", "r-b-1.0"],
                      "r-d-1.0": []}
-    with pytest.raises(ResolveError, match="needs itself"):
+    with pytest.raises(UsageError, match="needs itself"):
         rpackage.derivations([package("a", "b"), package("b", "a")], ())
 
 
@@ -135,14 +138,20 @@ def lists(tmp_path: Path) -> Apt:
 def test_which_r(lists: Apt) -> None:
     def version(asked: str) -> str:
         environment = Environment(base=Base(language=f"r{asked}", position=AT))
-        (request, _) = r.requests(lists, environment, locking.apt_requests(environment))
+        (request, _) = r.requests(
+                lists, environment, SYSTEM, locking.apt_requests(environment)
+            )
         return request.text
 
     assert version("") == "r-base-core"
     assert version("4.2") == "r-base-core=4.2.2.20221110-2"
     assert version("4") == version("4.4.1") == "r-base-core=4.4.1-1~bookwormcran.0"
-    with pytest.raises(ResolveError, match=r"build.envd:4:9: .*carry R 4.2.2, 4.4.1, not 4.5; debian13"):
+    with pytest.raises(ResolveError, match=r"build.envd:4:9: .*carry R 4.2.2, 4.4.1, not 4.5; deb"):
         version("4.5")
+    image = replace(SYSTEM, status="Package: r-base-core\nVersion: 4.1.0-3\n")
+    environment = Environment(base=Base(language="r"))
+    assert r.version_of(lists, environment, image, ()) == "4.1.0"
+    assert r.version_of(lists, environment, SYSTEM, ()) == "4.4.1"
     assert r.provided(lists, "4.2.2")["MASS"] == "7.3-58.2"
     assert cran.Dependency("nlme", ">=", "3.1-160").allows(r.provided(lists, "4.2.2")["nlme"])
 
