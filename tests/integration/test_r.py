@@ -19,7 +19,8 @@ from tests.integration.envd import Envd
 
 SPEC = """
 def build():
-    base(os="debian12", language="r")
+    base(os="debian12")
+    install.r_lang(version="4.2")
     config.cran_mirror("{url}")
     install.r_packages({names})
 """
@@ -91,10 +92,10 @@ def test_what_does_not_fit_is_named_at_once(
     done = envd.run("lock", check=False)
     assert done.code == 1
     for text in (
-        "build.envd:5:25: error: no R package 'word' in http", "did you mean 'words'?",
-        "build.envd:5:33: error: no version of words does: old 1.0 needs words >= 5.0",
-        "build.envd:5:40: error: no R package 'BiocThing', which lost 1.0 needs in http",
-        "build.envd:5:48: error: no R package 'Counter'", "did you mean 'counter'?",
+        "build.envd:6:25: error: no R package 'word' in http", "did you mean 'words'?",
+        "build.envd:6:33: error: no version of words does: old 1.0 needs words >= 5.0",
+        "build.envd:6:40: error: no R package 'BiocThing', which lost 1.0 needs in http",
+        "build.envd:6:48: error: no R package 'Counter'", "did you mean 'counter'?",
     ):
         assert text in done.stderr
     assert "Traceback" not in done.stderr
