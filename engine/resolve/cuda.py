@@ -63,7 +63,8 @@ _DEB_GROUPS = {"runtime": ("cuda-libraries-{v}", "cuda-nvtx-{v}", "libnccl2"),
 # Without `components`: what a Python package that brings its own libraries still looks for.
 _DEFAULT = ("cudart", "nvrtc", "nvjitlink")
 # Versioned with the toolkit; the other libraries have versions of their own.
-_LOCKSTEP = frozenset({"cudart", "nvrtc", "nvjitlink", "cupti", "nvcc", "nvtx"})
+_LOCKSTEP = ("crt", "cudart", "cupti", "nvcc", "nvfatbin", "nvjitlink", "nvptxcompiler", "nvrtc",
+             "nvtx", "nvvm")
 _METAPACKAGE = "cuda-toolkit"
 _APT_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 
@@ -113,7 +114,7 @@ def requirements(cuda: Cuda) -> tuple[list[str], list[str]]:
         wanted.append(f"nvidia-cudnn-cu{_major(cuda)}=={cuda.cudnn}.*")
     # The metapackage lets some be newer than the toolkit: it never has to be.
     minor = short(cuda.version)
-    return wanted, [f"{_wheel(n, cuda)}=={minor}.*" for n in chosen if n in _LOCKSTEP]
+    return wanted, [f"{_wheel(n, cuda)}=={minor}.*" for n in _LOCKSTEP]
 
 
 def resolve(
@@ -125,6 +126,8 @@ def resolve(
 ) -> list[LockedPackage]:
     """The wheels of a CUDA toolkit. Raises ResolveError."""
     texts, limits = requirements(cuda)
+    if "nvcc" in cuda.components and _major(cuda) < 13:
+        log("NVIDIA's wheels of nvcc hold ptxas and NVVM before CUDA 13, and the compiler from then on")
     requests = tuple(Request(text, cuda.position) for text in texts)
     wanted = pypi.Wanted(requests, constraints=tuple(map(Request, limits)), index=index)
     try:

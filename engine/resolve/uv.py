@@ -188,7 +188,8 @@ def export(
     project: Path, extras: Sequence[str], groups: Sequence[str], wanted: Sources,
     cache_directory: Path, log: Log,
 ) -> dict[str, Any]:
-    """The pylock document of the uv.lock in the directory `project`, without the project itself.
+    """The pylock document of the uv.lock in the directory `project`, without the project itself or
+    other members of its workspace: they are what is worked on.
 
     Its default groups are in it, as for `uv sync`; nothing is resolved anew. Raises UvError, also
     when uv.lock does not fit pyproject.toml any more.
@@ -199,7 +200,7 @@ def export(
     with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
         output = Path(name) / "pylock.toml"
         _run(
-            ["export", "--frozen", "--quiet", "--no-header", "--no-emit-project", "--format",
+            ["export", "--frozen", "--quiet", "--no-header", "--no-emit-workspace", "--format",
              "pylock.toml", "--output-file", str(output), *python,
              *(word for extra in extras for word in ("--extra", extra)),
              *(word for group in groups for word in ("--group", group))],

@@ -47,7 +47,9 @@ def _project(state: State, given: Given) -> None:
             )
     # uv.lock holds what pyproject.toml beside it asks for
     if "uv_lock" in files and "pyproject" in files:
-        files.remove("pyproject")
+        named = (state.directory / given["pyproject"]).resolve()
+        if named.parent == (state.directory / given["uv_lock"]).resolve().parent:
+            files.remove("pyproject")
     extras, groups = (tuple(sorted({str(x) for x in given[n]})) for n in ("extras", "groups"))
     problems = Problems()
     for name in files:
@@ -85,9 +87,9 @@ APIS = (
                    "pip's --index-url, --extra-index-url and --find-links"),
          Parameter("requirements", "str", None, about="a requirements file of pip's format"),
          Parameter("local_wheels", "list[str]", (), about="wheels of the project's directory"),
-         Parameter("pyproject", "str", None, about="a pyproject.toml, for its dependencies"),
-         Parameter("uv_lock", "str", None, about="a uv.lock"),
-         Parameter("pylock", "str", None, about="a pylock.toml (PEP 751)"),
+         Parameter("pyproject", "str", None, about="a pyproject.toml: its dependencies, not itself"),
+         Parameter("uv_lock", "str", None, about="a uv.lock, taken as it is"),
+         Parameter("pylock", "str", None, about="a pylock.toml (PEP 751), taken as it is"),
          Parameter("extras", "list[str]", (), about="optional dependencies of the project"),
          Parameter("groups", "list[str]", (), about="dependency groups (PEP 735)")),
         _python, "Python packages, resolved by uv and locked with their hashes.",
