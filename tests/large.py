@@ -1,4 +1,4 @@
-"""The two examples that need more than a gigabyte: not in CI, `make test-large` runs them.
+"""What needs a gigabyte or a compiler: not in CI, `make test-large` runs it.
 
 A file of its own name, so that pytest collects it only when it is asked for.
 """
@@ -51,3 +51,28 @@ def test_the_main_job_with_cudnn(
     said = docker("run", "--rm", "--network=none", image, "python", "-c", code, host=docker_engine)
     docker("rmi", "-f", "envd-test-large:full", host=docker_engine)
     assert said == "9"
+
+
+NVCC = r"""
+def build():
+    base(os="debian12")
+    install.apt_packages(["g++"])
+    install.cuda(version="13.0", components=["nvcc", "cudart", "cccl"])
+    io.copy("a.cu", "/tmp/a.cu")
+    run(["nvcc -o /a /tmp/a.cu", "/a > /version"])
+"""
+
+PROGRAM = r"""
+#include <cstdio>
+#include <cuda/std/atomic>
+#include <cuda_runtime.h>
+__global__ void set(int *place) { *place = 1; }
+int main() { int v = 0; cudaRuntimeGetVersion(&v); set<<<1, 1>>>(nullptr); std::printf("%d\n", v); }
+"""
+
+
+def test_the_compiler_of_cuda_13(shared_store: Path, tmp_path: Path) -> None:  # noqa: F811
+    envd = Envd(shared_store, tmp_path / "nvcc")
+    envd.spec(NVCC)
+    (envd.project / "a.cu").write_text(PROGRAM)
+    assert (envd.unpacked(tmp_path) / "version").read_text() == "13000\n"

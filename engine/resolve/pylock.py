@@ -35,6 +35,7 @@ def choose(
     ResolveError.
     """
     from packaging.pylock import (
+        PackageArchive,
         PackageDirectory,
         PackageVcs,
         Pylock,
@@ -67,6 +68,8 @@ def choose(
         file = _file(name, source, local)
         version = str(package.version) if package.version else _version(file.name)
         kind = "wheel" if file.name.endswith(".whl") else "sdist"
+        if isinstance(source, PackageArchive) and kind == "wheel" and not _fits(file.name, target):
+            raise ResolveError(f"{name} {version}: {file.name} is not for {target}")
         found.append(LockedPackage(kind, name, version, file))
     return found
 
@@ -135,6 +138,15 @@ def _file(package: str, source: Any, local: str) -> LockedFile:
         path = source.path or unquote(urlsplit(str(source.url)).path)
         url = quote((Path(local) / path).as_posix())
     return LockedFile(name, url, str(sha256), int(source.size or 0))
+
+
+def _fits(wheel: str, target: Target) -> bool:
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
+    try:
+        return not parse_wheel_filename(wheel)[3].isdisjoint(tags(target))
+    except InvalidWheelFilename:
+        return False
 
 
 def _version(file: str) -> str:

@@ -14,15 +14,22 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from engine.errors import ResolveError
+from engine.errors import ResolveError, UsageError
 from engine.lock import LockedFile, LockedPackage
 from engine.origins import Origins
 from engine.resolve import pylock, uv
 from engine.resolve.known import hint
 from engine.resolve.sdists import with_build_wheels
-from engine.resolve.target import Target
+from engine.resolve.target import Target, tags
 from engine.resolve.uv import Log
-from engine.resolve.wanted import Wanted, beside, document, path_of, project_requests
+from engine.resolve.wanted import (
+    Wanted,
+    beside,
+    document,
+    path_of,
+    project_requests,
+    requires_python,
+)
 from grammar.environment import PythonInput, Request
 
 __all__ = ["Target", "Wanted", "origins", "resolve"]
@@ -53,13 +60,18 @@ def resolve(
     exact = _exact(wanted, target, sources, cache_directory, log)
     pinned = [f"{p.name}=={p.version}" for p in exact.values() if p.version != "0"]
     found = dict(exact)
-    local = {_wheel_name(i): i for i in wanted.inputs if i.kind == "wheel"}
+    local = _local(wanted, target)
     projects = [i for i in wanted.inputs if i.kind == "pyproject"]
+    for project in projects:
+        requires_python(project, target.full or target.python)
     asked = [*wanted.requests, *(r for i in projects for r in project_requests(i))]
     for name in exact.keys() & local.keys():
         del found[name]  # a wheel that is given itself is the one that is meant
     if wanted.requests or local or projects:
-        requirements = [*(r.text for r in wanted.requests), *map(_wheel_requirement, local.values())]
+        requirements = [
+            *(r.text for r in wanted.requests),
+            *(f"{name} @ {path_of(i).resolve().as_uri()}" for name, i in local.items()),
+        ]
         constraints = [*(r.text for r in wanted.constraints),
                        *(p for p in pinned if _name(p) not in local)]
         try:
@@ -168,17 +180,27 @@ def _pinned_by(
 # -- local wheels -----------------------------------------------------------------------------
 
 
-def _wheel_name(given: PythonInput) -> str:
+def _local(wanted: Wanted, target: Target) -> dict[str, PythonInput]:
+    """The local wheels by package name. Raises UsageError for one that the target cannot take, and
+    for two of one name."""
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-    try:
-        return str(parse_wheel_filename(Path(given.path).name)[0])
-    except InvalidWheelFilename as error:
-        raise ResolveError(f"{given.position}: '{given.path}': {error}") from error
-
-
-def _wheel_requirement(given: PythonInput) -> str:
-    return f"{_wheel_name(given)} @ {path_of(given).resolve().as_uri()}"
+    found: dict[str, PythonInput] = {}
+    for given in wanted.inputs:
+        if given.kind != "wheel":
+            continue
+        try:
+            name, _, _, wheel_tags = parse_wheel_filename(Path(given.path).name)
+        except InvalidWheelFilename as error:
+            raise UsageError(f"{given.position}: '{given.path}': {error}") from error
+        if wheel_tags.isdisjoint(tags(target)):
+            raise UsageError(f"{given.position}: '{given.path}' is not for {target}")
+        other = found.setdefault(str(name), given)
+        if other.path != given.path:
+            raise UsageError(
+                f"{given.position}: '{given.path}' and '{other.path}' are both wheels of {name}"
+            )
+    return found
 
 
 def _local_wheel(package: LockedPackage, given: PythonInput) -> LockedPackage:

@@ -103,9 +103,9 @@ def document(wanted: PythonInput) -> dict[str, Any]:
 
 def dependency_tables(wanted: PythonInput) -> dict[str, Any]:
     """The parts of a pyproject.toml that say which packages it needs. Raises UsageError."""
-    content = document(wanted)
-    project = content.get("project", {})
-    uv = content.get("tool", {}).get("uv", {})
+    content, at = document(wanted), f"{wanted.position}: {path_of(wanted)}"
+    project = _table(content, "project", at)
+    uv = _table(content, "tool", at).get("uv", {})
     tables = {
         "groups": content.get("dependency-groups", {}),
         "uv": uv,
@@ -117,30 +117,29 @@ def dependency_tables(wanted: PythonInput) -> dict[str, Any]:
 def project_requests(wanted: PythonInput) -> Iterator[Request]:
     """The dependencies of a pyproject.toml that are wanted, each with its place in that file.
 
-    Raises UsageError for a file that says none, or lacks an extra or a group.
+    Raises UsageError for a file that says none, lacks an extra or a group, or is malformed.
     """
     from packaging.dependency_groups import resolve_dependency_groups
+    from packaging.requirements import InvalidRequirement, Requirement
 
-    content, path = document(wanted), path_of(wanted)
-    project = content.get("project")
-    at = f"{wanted.position}: {path}"
-    if project is None and not wanted.groups:
-        poetry = "poetry" in content.get("tool", {})
+    content, at = document(wanted), f"{wanted.position}: {path_of(wanted)}"
+    if "project" not in content and not wanted.groups:
+        poetry = "poetry" in _table(content, "tool", at)
         advice = "; export Poetry's with `poetry export` and name that file in requirements" \
             if poetry else ""
         raise UsageError(f"{at}: it has no [project] table (PEP 621) with dependencies{advice}")
-    project = project or {}
-    if "dependencies" in project.get("dynamic", ()):
+    project = _table(content, "project", at)
+    if "dependencies" in _texts(project, "dynamic", at):
         raise UsageError(
             f"{at}: its dependencies are dynamic; name the file that they come from in requirements"
         )
-    texts = list(project.get("dependencies", ()))
-    optional = {_normal(k): v for k, v in project.get("optional-dependencies", {}).items()}
+    texts = _texts(project, "dependencies", at)
+    optional = {_normal(k): k for k in _table(project, "optional-dependencies", at)}
     for extra in wanted.extras:
         if _normal(extra) not in optional:
             raise UsageError(f"{at}: it has no extra '{extra}'{_known(optional)}")
-        texts += optional[_normal(extra)]
-    groups = content.get("dependency-groups", {})
+        texts += _texts(project["optional-dependencies"], optional[_normal(extra)], at)
+    groups = _table(content, "dependency-groups", at)
     for group in wanted.groups:
         if _normal(group) not in {_normal(g) for g in groups}:
             raise UsageError(f"{at}: it has no dependency group '{group}'{_known(groups)}")
@@ -148,9 +147,43 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
             texts += resolve_dependency_groups(groups, group)
         except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
             raise UsageError(f"{at}: dependency group '{group}': {error}") from error
-    lines = path.read_text("utf-8").splitlines()
+    lines = path_of(wanted).read_text("utf-8").splitlines()
     for text in texts:
-        yield Request(str(text), _place(lines, str(text), wanted))
+        place = _place(lines, text, wanted)
+        try:
+            Requirement(text)
+        except InvalidRequirement as error:
+            reason = str(error).split("\n")[0]
+            raise UsageError(f"{place}: '{text}' is no Python requirement: {reason}") from error
+        yield Request(text, place)
+
+
+def requires_python(wanted: PythonInput, version: str) -> None:
+    """Raise UsageError when a pyproject.toml is not for the Python `version` ("3.11.2")."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    at = f"{wanted.position}: {path_of(wanted)}"
+    text = _table(document(wanted), "project", at).get("requires-python", "")
+    try:
+        fits = SpecifierSet(text).contains(version, prereleases=True)
+    except (InvalidSpecifier, TypeError, AttributeError) as error:
+        raise UsageError(f"{at}: requires-python '{text}' is no version specifier") from error
+    if not fits:
+        raise UsageError(f"{at}: it requires Python {text}, and the environment has {version}")
+
+
+def _table(content: dict[str, Any], name: str, at: str) -> dict[str, Any]:
+    found = content.get(name, {})
+    if not isinstance(found, dict):
+        raise UsageError(f"{at}: '{name}' is no table")
+    return found
+
+
+def _texts(content: dict[str, Any], name: str, at: str) -> list[str]:
+    found = content.get(name, [])
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        raise UsageError(f"{at}: '{name}' is no list of strings")
+    return list(found)
 
 
 def _normal(name: str) -> str:

@@ -8,9 +8,10 @@ import pytest
 
 from engine.errors import UsageError
 from engine.origins import Origins
-from engine.resolve import uv
+from engine.resolve import pypi, uv
 from engine.resolve.known import hint
 from engine.resolve.pypi import explain
+from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted, project_requests
 from grammar.api import requirements
 from grammar.environment import PipIndex, Position, PythonInput, PythonOption, Request
@@ -126,6 +127,9 @@ def test_only_what_says_which_packages_is_remembered(tmp_path: Path) -> None:
         (PROJECT % 80, {"extras": ("cpu",)}, "no extra 'cpu'; it has gpu"),
         (PROJECT % 80, {"groups": ("prod",)}, "no dependency group 'prod'; it has base, dev"),
         ("[project\n", {}, "not valid TOML"),
+        ("project = 3\n", {}, "'project' is no table"),
+        ("[project]\ndependencies = 'six'\n", {}, "'dependencies' is no list of strings"),
+        ("[project]\noptional-dependencies = [1]\n", {}, "'optional-dependencies' is no table"),
     ],
 )
 def test_projects_that_do_not_say_it(
@@ -134,6 +138,36 @@ def test_projects_that_do_not_say_it(
     with pytest.raises(UsageError, match=says) as caught:
         list(project_requests(project(tmp_path, text, **more)))
     assert str(caught.value).startswith("build.envd:3:5: ")
+
+
+def test_a_bad_requirement_of_a_project_is_shown_where_it_stands(tmp_path: Path) -> None:
+    given = project(tmp_path, "[project]\ndependencies = [\n  'six = = 1',\n]\n")
+    with pytest.raises(UsageError, match=r"pyproject\.toml:3:4: 'six = = 1' is no Python requirement"):
+        list(project_requests(given))
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["own-1.0-cp311-cp311-win_amd64.whl"], "is not for Python 3.11.2 on x86_64 Linux"),
+        (["own-1.0-cp39-cp39-manylinux2014_x86_64.whl"], "is not for Python"),
+        (["own-1.0-cp311-cp311-manylinux_2_40_x86_64.whl"], "with glibc 2.36"),
+        (["own.whl"], "Invalid wheel filename"),
+        (["a/own-1.0-py3-none-any.whl", "b/own-2.0-py3-none-any.whl"], "are both wheels of own"),
+    ],
+)
+def test_local_wheels_that_the_target_cannot_take(
+    tmp_path: Path, names: list[str], says: str
+) -> None:
+    given = tuple(PythonInput("wheel", name, AT, str(tmp_path)) for name in names)
+    with pytest.raises(UsageError, match=f"^build.envd:3:5: .*{says}"):
+        pypi.resolve(Wanted(inputs=given), Target("3.11", "2.36", "3.11.2"), tmp_path, print)
+
+
+def test_a_project_for_another_python(tmp_path: Path) -> None:
+    given = project(tmp_path, "[project]\nrequires-python = '>=3.12'\ndependencies = ['six']\n")
+    with pytest.raises(UsageError, match=r"it requires Python >=3\.12, and the environment has 3\.11"):
+        pypi.resolve(Wanted(inputs=(given,)), Target("3.11", "2.36"), tmp_path, print)
 
 
 def test_logins_are_kept_out_of_locks_and_put_back(tmp_path: Path) -> None:
