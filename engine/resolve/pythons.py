@@ -31,16 +31,27 @@ def resolve(name: str, version: str, position: Position) -> list[LockedPackage]:
     builds = _builds()
     chosen = choose(version, builds, "CPython", position)
     key, url = builds[chosen]
-    release, _, _ = url.rpartition("/")
     file = unquote(urlsplit(url).path.rpartition("/")[2])
-    path = f"{release.removeprefix(DOWNLOADS.url)}/SHA256SUMS"
-    sums = checksums(DOWNLOADS.require(path, position).text())
-    if file not in sums:
-        raise ResolveError(
-            f"{position}: {DOWNLOADS.url}{path} has no {file}; {DOWNLOADS.advice}"
-        )
-    locked = LockedFile(file, url, sums[file], DOWNLOADS.size(url, position))
+    locked = LockedFile(
+        file, url, _checksum(url, file, position), DOWNLOADS.size(url, position)
+    )
     return [LockedPackage("tool", name, chosen, locked, {"key": key})]
+
+
+def _checksum(url: str, file: str, position: Position) -> str:
+    """From the release's SHA256SUMS; the oldest have a .sha256 beside each file instead."""
+    path = url.removeprefix(DOWNLOADS.url)
+    listing = f"{path.rpartition('/')[0]}/SHA256SUMS"
+    answer = DOWNLOADS.get(listing, position)
+    if answer is not None:
+        sums = checksums(answer.text())
+        if file in sums:
+            return sums[file]
+        raise ResolveError(f"{position}: {DOWNLOADS.url}{listing} has no {file}; {DOWNLOADS.advice}")
+    words = DOWNLOADS.require(f"{path}.sha256", position).text().split()
+    if not words or len(words[0]) != 64:
+        raise DOWNLOADS.unreadable(f"{path}.sha256", position)
+    return words[0].lower()
 
 
 def _builds() -> dict[str, tuple[str, str]]:

@@ -28,7 +28,7 @@ _NEEDED = {"rust": ("gcc", "libc6-dev"), "nodejs": ("libstdc++6",)}
 _CARRIED = {
     "debian11": {"go": "1.15.15", "rust": "1.48.0", "nodejs": "12.22.12"},
     "debian12": {"go": "1.19.8", "rust": "1.63.0", "nodejs": "18.20.4"},
-    "debian13": {"go": "1.24.4", "rust": "1.85.0", "nodejs": "20.19.2"},
+    "debian13": {"go": "1.24.4", "rust": "1.85.1", "nodejs": "20.19.2"},
     "ubuntu20.04": {"go": "1.13.8", "rust": "1.75.0", "nodejs": "10.19.0"},
     "ubuntu22.04": {"go": "1.18.1", "rust": "1.75.0", "nodejs": "12.22.9"},
     "ubuntu24.04": {"go": "1.22.2", "rust": "1.75.0", "nodejs": "18.19.1"},
@@ -188,7 +188,7 @@ def check_distributed(environment: Environment, packages: Sequence[LockedPackage
             if found.name == package and not begins(upstream, toolchain.version):
                 raise ResolveError(
                     f"{toolchain.position}: {environment.base.os} now carries {name} {upstream}, "
-                    f"not {toolchain.version}; ask for that, or for {series}"
+                    f"not {toolchain.version}; write \"{series}\" for what it carries"
                 )
 
 

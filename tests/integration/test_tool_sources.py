@@ -98,6 +98,11 @@ def test_pythons_are_those_that_uv_knows(site: toolsite.Site) -> None:
     assert package.version == newest
     assert package.extra["key"] == f"cpython-{newest}-linux-x86_64-gnu"
     assert held(site, package) == b"an archive"
+    # the oldest releases list no sums
+    sums = next(path for path in site.pages if path.endswith("/SHA256SUMS"))
+    file = f"{sums.rpartition('/')[0]}/{package.file.name}"
+    site.pages[f"{file}.sha256"] = site.pages.pop(sums).split()[0] + b"\n"
+    assert pythons.resolve("python", "3.12", AT) == [package]
 
 
 def test_codex_is_the_program_for_the_target(site: toolsite.Site, tmp_path: Path) -> None:
