@@ -123,6 +123,8 @@ def _integer(interpreter: Any, call: Call) -> Value:
         radix = 10 if base is None else integer("int", base, "base")
         if radix != 0 and not 2 <= radix <= 36:
             raise ValueProblem("int: invalid base: it is 0 or from 2 to 36")
+        if len(value) > MAX_BITS:
+            raise ValueProblem(f"int: an int of more than {MAX_BITS} bits")
         interpreter.meter.quadratic(len(value) * 4, len(value) * 4)
         return _parsed(value, radix)
     if base is not None:
@@ -304,12 +306,12 @@ def _bytes(interpreter: Any, call: Call) -> Value:
         return replaced(value).encode()
     if isinstance(value, bytes):
         return value
-    try:
-        items = elements(value, interpreter.meter)
-    except ValueProblem:
+    if not isinstance(value, list | tuple | dict | range | Set | View):
         raise ValueProblem(
             f"bytes: got {type_name(value)}, want string, bytes, or iterable of ints"
-        ) from None
+        )
+    items = elements(value, interpreter.meter)
+    interpreter.meter.work(len(items) >> 2)
     for number, item in enumerate(items):
         if type(item) is not int:
             raise ValueProblem(f"bytes: at index {number}, got {type_name(item)}, want int")

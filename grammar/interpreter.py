@@ -129,7 +129,7 @@ class Interpreter:
         """The error of a name that means nothing."""
         hint = self._hint(node.name, [*self.universe, *self.globals])
         return self.error(
-            f"unknown name '{node.name}'{hint}", node.position, once=f"name {node.name}"
+            f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}"
         )
 
     def _hint(self, name: str, known: Collection[str]) -> str:

@@ -53,7 +53,8 @@ class Meter:
         if number > MAX_LENGTH:
             raise ValueProblem(f"a {kind} of more than {MAX_LENGTH} elements")
         if number > 8:
-            self.work(number >> 3)
+            if size > 1:
+                self.work(number >> 3)
             self.bytes(number * size)
 
     def integer(self, bits: int) -> None:

@@ -125,6 +125,7 @@ def _values(interpreter: Any, table: Dict, call: Call) -> Value:
 def _items(interpreter: Any, table: Dict, call: Call) -> Value:
     positional("items", call, 0, 0)
     interpreter.meter.elements("list", len(table), 64)
+    interpreter.meter.work(len(table) >> 1)
     return List((unkeyed(k), v) for k, v in table.items())
 
 

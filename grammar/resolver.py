@@ -295,7 +295,7 @@ class _Resolver:
                 block = block.outer
             hint = self._hint(node.name, known)
             self.result.unknown.append(SpecError(
-                f"unknown name '{node.name}'{hint}", node.position, once=f"name {node.name}"
+                f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}"
             ))
 
     def _capture(self, variable: Variable) -> None:

@@ -34,20 +34,13 @@ def _view(name: str) -> Method:
     return method
 
 
-def _is_alpha(text: str) -> bool:
-    return bool(text) and all(c.isalpha() for c in text)
-
-
-def _is_digit(text: str) -> bool:
-    return bool(text) and all(c.isdecimal() for c in text)
-
-
 def _is_alnum(text: str) -> bool:
-    return bool(text) and all(c.isalpha() or c.isdecimal() for c in text)
+    # Python's isalnum() takes numbers such as "²" too, which are no digits.
+    return text.isalnum() and all(c.isalpha() or c.isdecimal() for c in set(text))
 
 
 def _is_space(text: str) -> bool:
-    return bool(text) and all(c in SPACES for c in text)
+    return bool(text) and not text.strip(SPACES)
 
 
 def _capitalize(text: str) -> str:
@@ -172,6 +165,7 @@ def _partition(name: str) -> Method:
 def _join(interpreter: Any, text: str, call: Call) -> Value:
     (parts,) = positional("join", call, 1, 1)
     items = [_joinable(x) for x in elements(parts, interpreter.meter)]
+    interpreter.meter.work(len(items) >> 2)
     size = sum(map(len, items)) + len(text) * max(len(items) - 1, 0)
     interpreter.meter.elements("string", size, 1)
     return joined(str(text).join(items))
@@ -213,8 +207,8 @@ def _format(interpreter: Any, text: str, call: Call) -> Value:
 
 STRING: dict[str, Method] = {
     "capitalize": _case("capitalize", _capitalize), "format": _format,
-    "isalnum": _case("isalnum", _is_alnum), "isalpha": _case("isalpha", _is_alpha),
-    "isdigit": _case("isdigit", _is_digit), "islower": _case("islower", str.islower),
+    "isalnum": _case("isalnum", _is_alnum), "isalpha": _case("isalpha", str.isalpha),
+    "isdigit": _case("isdigit", str.isdecimal), "islower": _case("islower", str.islower),
     "isspace": _case("isspace", _is_space), "istitle": _case("istitle", str.istitle),
     "isupper": _case("isupper", str.isupper), "join": _join,
     "lower": _case("lower", str.lower), "replace": _replace, "splitlines": _splitlines,

@@ -41,6 +41,7 @@ def percent(text: str, operand: Value, meter: Meter) -> str:
         else:
             value = values[used]
             used += 1
+        meter.work(5)
         made = _verb(verb, value, meter)
         size += len(made)
         if size > MAX_LENGTH:
@@ -135,6 +136,7 @@ def braces(
         name, bang, conversion = inner.partition("!")
         if bang and conversion not in ("s", "r"):
             raise ValueProblem(f"unknown conversion '!{conversion}' in a format")
+        meter.work(5)
         value = field(name)
         made = represent(value, meter) if conversion == "r" else display(value, meter)
         size += len(made)
