@@ -25,7 +25,8 @@ def project(file: str | None, path: str | None) -> tuple[str, str, str, str]:
     if not (file and path is None):
         spec = os.path.join(directory, spec)
     if not os.path.isfile(spec):
-        raise UsageError(f"{spec}: no such file; write one, or name it with -f FILE")
+        what = "a directory" if os.path.isdir(spec) else "no such file"
+        raise UsageError(f"{spec}: {what}; write one, or name it with -f FILE")
     parent, base = os.path.split(spec)
     if path is None:
         directory = parent or "."

@@ -60,12 +60,37 @@ def jupyter_command(jupyter: Jupyter) -> list[str]:
     ]
 
 
+# ">>FILE", "2>&1" and the like, which specs write among a daemon's words.
+_REDIRECTION = re.compile(r"([0-9&]?>>?|[0-9]?<)(&[0-9]|(?![=&]).*)", re.DOTALL)
+
+
+def command_line(argv: Sequence[str]) -> list[str]:
+    """A daemon's words as what is executed: as they are, or by a shell when some are redirections
+    or begin with "~/"."""
+    words = []
+    for word in argv:
+        if match := _REDIRECTION.fullmatch(word):
+            operator, target = match.groups()
+            bare = not target or target.startswith("&")
+            words.append(operator + (target if bare else _word(target)))
+        else:
+            words.append(_word(word))
+    line = " ".join(words)
+    return list(argv) if line == shlex.join(argv) else ["sh", "-c", f"exec {line}"]
+
+
+def _word(text: str) -> str:
+    if text == "~" or text.startswith("~/"):
+        return text[:2] + (shlex.quote(text[2:]) if text[2:] else "")
+    return shlex.quote(text)
+
+
 def daemons(environment: Environment) -> dict[str, list[str]]:
     """The command line of each daemon, by the name of its service."""
     found = {}
     for number, daemon in enumerate(environment.daemons, start=1):
         name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
-        found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = list(daemon.argv)
+        found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = command_line(daemon.argv)
     if environment.rstudio_server is not None:
         found[languages.RSTUDIO] = ["sh", "-c", _RSTUDIO]
     return found

@@ -124,6 +124,8 @@ def markdown(tests: Mapping[str, str]) -> str:
         "## Differences from tensorchord/envd", "",
         "A `build.envd` of theirs works, or one message says what differs:", "",
         *(f"- `{api.name}`: {api.differs}" for api in APIS if api.differs),
+        "- `runtime.daemon`: words such as `>>file` and `2>&1` are redirections, as its own examples",
+        "  have them, and `~/` is the home; all others are taken literally.",
         "- Build steps have no network (`run`), and what they install is not locked.",
         "- A function that sets one thing (`base`, `install.cuda`, `install.python`, …) may not be",
         "  called again with other arguments: there, the last call wins.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 
 from grammar.api.signature import Api, Given, Parameter, each
@@ -170,6 +169,8 @@ def _environ(state: State, given: Given) -> None:
 
 
 def _expose(state: State, given: Given) -> None:
+    import ipaddress
+
     problems = Problems()
     with problems:
         _port(given, "envd_port", 1)

@@ -146,3 +146,59 @@ def test_one_slip_of_a_finger_is_one_error() -> None:
             counts[len(error.errors)] += 1
     wrong = sum(number for errors, number in counts.items() if errors)
     assert wrong > 200 and counts[1] >= 0.98 * wrong, counts
+
+
+# What stands in a file beside the spec: name, text, where, what is said.
+BESIDE = [
+    ("r.txt", "numpy\nscipy==\n", "2:1", "a version is missing after '=='"),
+    ("r.txt", "numpy\n\n  scipy[\n", "3:3", "a bracket is not closed"),
+    ("r.txt", "# a\nnumpy scipy\n", "2:1", "each package is a string of its own"),
+    ("r.txt", "numpy --hash=md5:00\n", "1:1", "only sha256"),
+    ("r.txt", "-e .\n", "1:1", "an editable install cannot be locked"),
+    ("r.txt", "-r nope.txt\n", "1:1", "nope.txt: No such file"),
+    ("r.txt", "-r r.txt\n", "1:1", "includes itself"),
+    ("r.txt", "git+https://x.example/y\n", "1:1", "does not say which package"),
+    ("r.txt", "https://x.example/y.tar.gz\n", "1:1", "does not say which package"),
+    ("r.txt", "./src\n", "1:1", "no such wheel"),
+    ("env.yml", "dependencies: [\n", "2:1", "no valid YAML"),
+    ("env.yml", "dependencies:\n\t- a\n", "2:1", "no valid YAML"),
+    ("env.yml", "- a\n", "1:1", "an environment file is a mapping"),
+    ("env.yml", "name: x\n", "1:1", "an environment file has 'dependencies'"),
+    ("env.yml", "dependencies: numpy\n", "1:15", "dependencies is a list"),
+    ("env.yml", "dependencies:\n  - numpy\n  -\n", "3:4", "a dependency is a string"),
+    ("env.yml", "dependencies:\n  - numpy=>1 =\n  - '-y'\n", "3:5", "is no conda package"),
+    ("env.yml", "dependencies:\n  - npm: [a]\n", "2:5", "'npm' is no installer"),
+    ("env.yml", "dependencies:\n  - pip: rich\n", "2:10", "pip is a list"),
+    ("env.yml", "dependencies:\n  - pip:\n    - rich==\n", "3:7", "a version is missing"),
+    ("env.yml", "channels: [a b]\ndependencies: []\n", "1:12", "is no name or URL of a conda channel"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "where", "says"), BESIDE)
+def test_errors_in_files_beside_the_spec(
+    name: str, text: str, where: str, says: str, tmp_path: Path
+) -> None:
+    call = "python_packages(requirements=" if name == "r.txt" else "conda_packages(env_file="
+    (tmp_path / name).write_text(text)
+    (tmp_path / "build.envd").write_text(f'def build():\n    install.{call}"{name}")\n')
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "build.envd")
+    first, source, caret = str(caught.value).split("\n")
+    line, column = (int(x) for x in where.split(":"))
+    assert first.startswith(f"{tmp_path / name}:{where}: error: ") and says in first
+    assert source.startswith(f"{line:>5} | ") and caret == "      | " + " " * (column - 1) + "^"
+
+
+@pytest.mark.parametrize("call", [
+    'python_packages(requirements="x")', 'python_packages(requirements=".")',
+    'conda_packages(env_file="x")', 'conda_packages(env_file="empty")',
+    'python_packages(requirements="latin")',
+])
+def test_files_beside_the_spec_that_cannot_be_read(call: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("")
+    (tmp_path / "latin").write_bytes(b"gr\xfcn\n")
+    (tmp_path / "build.envd").write_text(f"def build():\n    install.{call}\n")
+    with pytest.raises(SpecError) as caught:
+        load(tmp_path / "build.envd")
+    assert str(caught.value).startswith(f"{tmp_path}/build.envd:2:")
+    assert "^" in str(caught.value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +107,17 @@ def test_services_command_lines() -> None:
     assert made is not None
     assert made.parameters["services"]["jupyter"][:2] == ["jupyter", "lab"]
     assert services.derivation(Environment()) is None
+
+
+def test_daemons_may_redirect_and_name_files_of_the_home(tmp_path: Path) -> None:
+    plain = ["sh", "-c", "echo 'a b' >x", "~x", ">=1", ""]
+    assert services.command_line(plain) == plain
+    words = ["sh", "-c", "echo out; echo err >&2; cat", "<", "~/in", ">>out 1.log", "2>&1"]
+    (tmp_path / "in").write_text("in\n")
+    for _ in range(2):
+        subprocess.run(services.command_line(words), cwd=tmp_path, check=True,
+                       env={**os.environ, "HOME": str(tmp_path)})
+    assert (tmp_path / "out 1.log").read_text() == "out\nerr\nin\n" * 2
 
 
 def test_locks_say_what_does_not_fit() -> None:
