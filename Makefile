@@ -33,7 +33,7 @@ integration:
 	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) tests/integration
 
 bench:
-	scripts/setup test
+	scripts/setup bench
 	scripts/with-docker .venv/bin/python -m benchmarks
 
 docs:

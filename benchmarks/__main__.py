@@ -1,8 +1,15 @@
-"""`make bench`: every benchmark, each beside a peer in the same run."""
+"""`make bench`: every benchmark, each beside a peer in the same run. With names, only those."""
 
 from __future__ import annotations
 
-from benchmarks import noop
+import sys
+
+from benchmarks import change, cold, noop, overhead
+
+ALL = {"noop": noop.main, "change": change.main, "overhead": overhead.main, "cold": cold.main}
 
 if __name__ == "__main__":
-    noop.main()
+    for name in sys.argv[1:] or ALL:
+        if name not in ALL:
+            sys.exit(f"no benchmark '{name}'; there are {', '.join(ALL)}")
+        ALL[name]()
