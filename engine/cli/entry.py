@@ -18,12 +18,27 @@ _FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
 def main() -> None:
     """Run the command line."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _fill_standard_streams()
     arguments = sys.argv[1:]
     if arguments[:1] == ["build"] and _idle(arguments[1:]):
         return
     from engine.cli.main import main as everything
 
     everything(arguments)
+
+
+def _fill_standard_streams() -> None:
+    """Give a standard stream that was closed (`envd … >&-`) /dev/null: the next file that is opened
+    would get its number, and what is printed."""
+    import os
+
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdin = sys.stdin or open(0)
+    sys.stdout = sys.stdout or open(1, "w")
+    sys.stderr = sys.stderr or open(2, "w")
 
 
 def _plain(words: list[str]) -> dict[str, list[str]] | None:

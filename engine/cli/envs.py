@@ -25,7 +25,10 @@ class _Group(Group):
 @listing.format_option
 @click.pass_context
 def envs(ctx: click.Context, form: str) -> None:
-    """List development environments, and look into one."""
+    """List development environments, and look into one.
+
+    Without a command it lists them; `envd envs list --help` names the JSON keys.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_environments, form=form)
 

@@ -32,13 +32,16 @@ class Group(click.Group):
 class LazyGroup(Group):
     """A group whose commands are imported when they are looked up.
 
-    `table` maps a command to its module, its attribute there, and its line in the group's help
-    ("" hides it).
+    `sections` maps a heading of the group's help to its commands: each to its module, its attribute
+    there, and its line in the help ("" hides it).
     """
 
-    def __init__(self, *args: object, table: dict[str, tuple[str, str, str]], **kwargs: object):
+    def __init__(
+        self, *args: object, sections: dict[str, dict[str, tuple[str, str, str]]], **kwargs: object
+    ):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._table = table
+        self._sections = sections
+        self._table = {name: row for rows in sections.values() for name, row in rows.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self._table)
@@ -52,10 +55,12 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         # From the table, so that help imports nothing.
-        with formatter.section("Commands"):
-            formatter.write_dl(
-                [(name, text) for name, (_, _, text) in self._table.items() if text]
-            )
+        width = max(len(name) for name, (_, _, text) in self._table.items() if text)
+        for heading, rows in self._sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(f"{name:<{width}}", text) for name, (_, _, text) in rows.items() if text]
+                )
 
 
 def usage_message(error: click.ClickException) -> str:

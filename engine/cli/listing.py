@@ -8,6 +8,7 @@ as wide as that and cells fold, elsewhere no line is ever cut.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    bold = "" if os.environ.get("NO_COLOR") else "bold"
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=bold)
     for column in columns:
         table.add_column(
             column.title, justify="right" if column.right else "left", overflow="fold",

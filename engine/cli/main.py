@@ -17,37 +17,45 @@ from engine.cli.group import LazyGroup, usage_message
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
-# command -> (module, attribute, one-line help shown by `envd --help`)
-COMMANDS = {
-    "init": ("engine.cli.init", "init", "Read a project and write a build.envd for it."),
-    "new": ("engine.cli.new", "new", "Write a build.envd from a template."),
-    "build": ("engine.cli.build", "build", "Build the image of a build.envd."),
-    "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
-    "run": ("engine.cli.run", "run", "Run a development image that is there."),
-    "exec": ("engine.cli.exec", "execute", "Run a command in a development environment."),
-    "destroy": ("engine.cli.destroy", "destroy", "Remove a development environment."),
-    "pause": ("engine.cli.pause", "pause", "Freeze a development environment."),
-    "resume": ("engine.cli.pause", "resume", "Let a paused or stopped environment run again."),
-    "envs": ("engine.cli.envs", "envs", "List development environments."),
-    "lock": ("engine.cli.lock", "lock", "Resolve a build.envd into envd.lock."),
-    "parse": ("engine.cli.parse", "parse", "Print the environment that a build.envd asks for."),
-    "lsp": ("engine.cli.lsp", "lsp", "Run a language server for editors."),
-    "graph": ("engine.cli.graph", "graph", "Print the plan: its derivations and their inputs."),
-    "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
-    "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
-    "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
-    "pull": ("engine.cli.pull", "pull", "Fetch an image from a registry."),
-    "login": ("engine.cli.login", "login", "Log in to a registry."),
-    "logout": ("engine.cli.login", "logout", "Forget a registry's login."),
-    "images": ("engine.cli.image", "images", "List, describe and remove built images."),
-    "image": ("engine.cli.image", "images", ""),  # another name
-    "context": ("engine.cli.context", "context", "Choose the Docker engine."),
-    "completion": ("engine.cli.completion", "completion", "Print a shell's completion script."),
-    "version": ("engine.cli.version", "version", "Print envd's version, and what it works with."),
+# heading of `envd --help` -> command -> (module, attribute, its line there)
+SECTIONS = {
+    "Specs": {
+        "init": ("engine.cli.init", "init", "Read a project and write a build.envd for it."),
+        "new": ("engine.cli.new", "new", "Write a build.envd from a template."),
+        "lock": ("engine.cli.lock", "lock", "Resolve a build.envd into envd.lock."),
+        "parse": ("engine.cli.parse", "parse", "Print the environment that a build.envd asks for."),
+        "graph": ("engine.cli.graph", "graph", "Print the plan: its derivations and their inputs."),
+        "lsp": ("engine.cli.lsp", "lsp", "Run a language server for editors."),
+    },
+    "Images": {
+        "build": ("engine.cli.build", "build", "Build the image of a build.envd."),
+        "images": ("engine.cli.image", "images", "List, describe and remove built images."),
+        "image": ("engine.cli.image", "images", ""),  # another name
+        "push": ("engine.cli.push", "push", "Build, then push the image to a registry."),
+        "pull": ("engine.cli.pull", "pull", "Fetch an image from a registry."),
+        "login": ("engine.cli.login", "login", "Log in to a registry."),
+        "logout": ("engine.cli.login", "logout", "Forget a registry's login."),
+    },
+    "Environments": {
+        "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
+        "run": ("engine.cli.run", "run", "Run a development image that is there."),
+        "exec": ("engine.cli.exec", "execute", "Run a command in a development environment."),
+        "envs": ("engine.cli.envs", "envs", "List development environments."),
+        "pause": ("engine.cli.pause", "pause", "Freeze a development environment."),
+        "resume": ("engine.cli.pause", "resume", "Let a paused or stopped environment run again."),
+        "destroy": ("engine.cli.destroy", "destroy", "Remove a development environment."),
+    },
+    "This machine": {
+        "context": ("engine.cli.context", "context", "Choose the Docker engine."),
+        "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
+        "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
+        "version": ("engine.cli.version", "version", "Print envd's version, and what it works with."),
+        "completion": ("engine.cli.completion", "completion", "Print a shell's completion script."),
+    },
 }
 
 
-@click.group(cls=LazyGroup, table=COMMANDS, context_settings=SETTINGS)
+@click.group(cls=LazyGroup, sections=SECTIONS, context_settings=SETTINGS)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--store", "store_path", metavar="DIR", help="The store (also ENVD_STORE).")
 @click.option(
