@@ -89,7 +89,10 @@ def _ports(found: Found) -> list[dict[str, Any]]:
 @click.option("-e", "--env", "name", metavar="NAME", help="The environment [default: PROJECT].")
 @listing.format_option
 def describe(name: str | None, form: str) -> None:
-    """Show an environment's ports and what its spec asked to be installed."""
+    """Show an environment's ports and what its spec asked to be installed.
+
+    JSON keys: those of `envd envs list`, dependencies (name and type each), commands.
+    """
     import json
 
     from engine.cli.environment import which
