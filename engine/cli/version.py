@@ -15,9 +15,8 @@ from engine.cli import listing
 def version(short: bool, form: str) -> None:
     """Print envd's version, and what it works with here.
 
-    \b
-    JSON keys: envd, python, platform, kernel, store, store_bytes, context, docker,
-    uv, bubblewrap (null for what is not there).
+    JSON keys: envd, python, platform, kernel, store, store_bytes, context, host, docker, uv,
+    bubblewrap (null for what is not there).
     """
     from engine.version import VERSION
 
