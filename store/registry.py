@@ -10,6 +10,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from store.errors import RegistryError
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
 ATTEMPTS = 3
+_TOKEN_LIVES = 50.0  # seconds: one may end after 60 that does not say when it does
 _TIMEOUT = 60.0  # seconds of silence
 # Docker's own registry answers at another host than its name, and logins are kept under a third.
 _DOCKER_HUB = "docker.io"
@@ -103,6 +105,7 @@ class Registry:
         self._base = f"{self._root}{reference.name}"
         self._local = threading.local()
         self._backend = ""
+        self._challenge = ""
 
     @property
     def place(self) -> str:
@@ -139,9 +142,33 @@ class Registry:
                 answer = requests.get(self._root, timeout=_TIMEOUT)
             except requests.RequestException as error:
                 raise self._unreachable(error) from error
-            challenge = answer.headers.get("Www-Authenticate", "")
-            self._backend = "basic" if challenge.lower().startswith("basic") else "token"
+            self._challenge = answer.headers.get("Www-Authenticate", "")
+            basic = self._challenge.lower().startswith("basic")
+            self._backend = "basic" if basic else "token"
         return self._backend
+
+    def _token(self, client: Any, actions: str) -> str | None:
+        """This thread's token for `actions` ("pull", "pull,push"), None when none is wanted.
+
+        oras would ask for one after a request was refused, by which time its body is spent, and
+        use it for other actions too (distribution's "Token Authentication Specification").
+        """
+        from oras.auth.utils import parse_auth_header
+
+        if not self._challenge.lower().startswith("bearer"):
+            return None
+        known: dict[str, tuple[str | None, float]] = self._local.__dict__.setdefault("tokens", {})
+        token, since = known.get(actions, (None, 0.0))
+        if token is None or time.monotonic() - since > _TOKEN_LIVES:
+            wanted = parse_auth_header(self._challenge)
+            wanted.scope = f"repository:{self.reference.name}:{actions}"
+            asked = time.monotonic()
+            if hasattr(client.auth, "_basic_auth"):
+                token = client.auth.request_token(wanted)
+            else:
+                token = client.auth.request_anonymous_token(wanted)
+            known[actions] = (token, asked)
+        return token
 
     def _unreachable(self, error: Exception) -> RegistryError:
         return RegistryError(f"cannot reach the registry {self._host}: {error}")
@@ -161,6 +188,9 @@ class Registry:
                 if self._backend == "basic":
                     # At once: asked for it after a body was sent, oras would send an empty one.
                     given.update(client.auth.get_auth_header())
+                else:
+                    actions = "pull" if method in ("GET", "HEAD") else "pull,push"
+                    client.auth.token = self._token(client, actions)
                 answer = client.do_request(url, method, data=body, headers=given, stream=stream)
             except requests.RequestException as error:
                 if attempt == ATTEMPTS:

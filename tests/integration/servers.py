@@ -123,8 +123,9 @@ def docker_engine() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def registry(*, auth: bool = False) -> Iterator[RegistryServer]:
-    """A registry of its own; with `auth` it wants USER and PASSWORD."""
+def registry(*, auth: bool = False, settings: str = "") -> Iterator[RegistryServer]:
+    """A registry of its own; with `auth` it wants USER and PASSWORD. `settings` are more lines of
+    its configuration."""
     serve = program("docker-registry", "docker-registry")
     directory = Path(tempfile.mkdtemp(prefix="envd-registry-"))
     try:
@@ -132,7 +133,7 @@ def registry(*, auth: bool = False) -> Iterator[RegistryServer]:
         port = free_port()
         text = _REGISTRY_CONFIG.format(
             directory=directory, port=port,
-            auth=_REGISTRY_AUTH.format(directory=directory) if auth else "",
+            auth=(_REGISTRY_AUTH.format(directory=directory) if auth else "") + settings,
         )
         (directory / "config.yml").write_text(text)
         server = RegistryServer(f"127.0.0.1:{port}", directory / "log", directory / "data")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import servers, webserver
+from tests.integration import servers, tokens, webserver
 from tests.integration.envd import Envd
 from tests.integration.scratch import scratch_image, skopeo
 
@@ -265,6 +265,28 @@ def test_a_registry_that_wants_a_login(
     )
     envd.run("build", "--no-load")
     assert os.environ.get("DOCKER_CONFIG") != str(tmp_path)
+
+
+def test_a_registry_that_wants_tokens(shared_store: Path, tmp_path: Path) -> None:
+    with tokens.registry(tmp_path / "tokens") as server:
+        archive = scratch_image(tmp_path / "image", {"hello": b"hello\n"})
+        for name in ("public/image:1", "private/image:1"):
+            skopeo("copy", "-q", "--dest-tls-verify=false", "--dest-creds",
+                   f"{servers.USER}:{servers.PASSWORD}", f"docker-archive:{archive}",
+                   f"docker://{server.address}/{name}")
+        envd = Envd(tmp_path / "store", tmp_path / "p", {"DOCKER_CONFIG": str(tmp_path)})
+        spec = f'def build():\n    base(image="{server.address}/NAME/image:1")\n'
+        envd.spec(spec.replace("NAME", "public"))
+        image = envd.run("build", "--no-load").stdout
+        envd.spec(spec.replace("NAME", "private"))
+        refused = envd.run("lock", check=False)
+        assert refused.code == 1 and f"docker login {server.address}" in refused.stderr
+        login = base64.b64encode(f"{servers.USER}:{servers.PASSWORD}".encode()).decode()
+        (tmp_path / "config.json").write_text(
+            json.dumps({"auths": {server.address: {"auth": login}}})
+        )
+        assert envd.run("build", "--no-load").stdout != image  # its label is another
+        envd.run("push", f"{server.address}/private/ours:1")
 
 
 def test_files_of_another_image_and_of_the_web(
