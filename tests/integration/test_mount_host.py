@@ -44,7 +44,7 @@ def test_commands_see_the_project_and_follow_its_changes(
     os.utime(one, (1, 1))
     again = envd.run("build", "--no-load", "--progress=json")
     assert again.names("start") == []
-    one.write_text("second\n")
+    one.write_text(f"second {os.getpid()}\n")
     changed = envd.run("build", "--no-load", "--progress=json")
     assert len(changed.names("finish")) == 2
     assert changed.stdout != again.stdout
