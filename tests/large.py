@@ -58,8 +58,8 @@ def build():
     base(os="debian12")
     install.apt_packages(["g++"])
     install.cuda(version="13.0", components=["nvcc", "cudart", "cccl"])
-    io.copy("a.cu", "/tmp/a.cu")
-    run(["nvcc -o /a /tmp/a.cu", "/a > /version"])
+    io.copy("a.cu", "/srv/a.cu")
+    run(["nvcc -o /a /srv/a.cu", "/a > /version"])
 """
 
 PROGRAM = r"""
