@@ -262,6 +262,13 @@ def explain(text: str, requests: Sequence[Request]) -> str:
     words = _words(text)
     names = [_name(r.text) for r in requests]
     lost = re.search(r"(?:Because )?(\S+) was not found in the package registry", words)
+    refused = re.search(r"index URL \((\S+)\) could not be queried .*?\((40[13] \w+)\)", words)
+    if refused:
+        where = next((f"{r.position}: " for r in requests if r.position.line), "")
+        return (
+            f"{where}the index {refused[1]} refuses access ({refused[2]}): give a login in "
+            "config.pip_index's URL, in uv's or pip's configuration, or in ~/.netrc"
+        )
     if lost:
         missing = _name(lost[1])
         words = f"there is no Python package '{missing}'; {hint(missing, names)}"

@@ -226,7 +226,10 @@ def test_logins_stay_out_of_the_lock(
     )
     envd.spec(text % packages)
     done = envd.run("lock", check=False)
-    assert done.code == 1 and "Traceback" not in done.stderr
+    assert done.code == 1 and f"the index http://{packages}/simple refuses access" in done.stderr
+    envd.spec(text % f"ann:wrong@{packages}")
+    done = envd.run("lock", check=False)
+    assert done.code == 1 and "refuses access (401" in done.stderr and "wrong" not in done.stderr
     envd.spec(text % f"{index.LOGIN}@{packages}")
     envd.run("lock")
     lock = (envd.project / "envd.lock").read_text()

@@ -20,7 +20,17 @@ from engine.image.model import ImageConfig
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import pylock
 from engine.resolve.target import Target
-from grammar.environment import Base, Copy, Cuda, Environment, Jupyter, Position, Request, Run
+from grammar.environment import (
+    Base,
+    Copy,
+    Cuda,
+    Environment,
+    Jupyter,
+    Position,
+    Request,
+    Run,
+    Toolchain,
+)
 from store.model import GZIP_LAYER, Object
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -177,3 +187,36 @@ def test_images_are_deterministic_and_not_too_deep() -> None:
     assert json.loads(first.config)["rootfs"]["diff_ids"] == [layer(1).diff_id, layer(2).diff_id]
     with pytest.raises(BuildError, match="128 layers"):
         assemble([layer(n) for n in range(128)], config)
+
+
+def test_where_python_packages_go() -> None:
+    both = Environment(
+        base=Base(language="python3"), python_packages=(Request("six"),),
+        conda_packages=(Request("zlib"),), conda_pip=(Request("toolz"),),
+    )
+    system, inside = locking.python_wanted(both), locking.conda_wanted(both)
+    assert [r.text for r in system.requests] == ["six", "pip"]
+    assert [r.text for r in inside.requests] == ["toolz"]
+    # conda's Python is the only one, or the one asked for
+    for only in (
+        replace(both, base=Base()), replace(both, toolchains=(Toolchain("conda"),)),
+    ):
+        assert not locking.python_wanted(only)
+        assert {"six", "toolz"} <= {r.text for r in locking.conda_wanted(only).requests}
+
+
+def test_wheels_for_conda_lie_in_its_prefix_and_logins_in_no_derivation(tmp_path: Path) -> None:
+    python = package("conda", "python", "3.12.1")
+    channel = "https://ann:pw@host/channel"
+    python = replace(python, file=replace(python.file, url="https://host/channel/python.conda"))
+    lock = replace(lock_of(), conda=(python,), conda_wheels=(package("wheel", "six"),))
+    plans = [
+        planning.plan(replace(ENVIRONMENT, conda_channels=(url,)), lock, tmp_path).layers
+        for url in (channel, "https://host/channel")
+    ]
+    (prefix,) = (x for x in plans[0] if x.name == "conda")
+    assert prefix.inputs[0].derivation.url == "https://ann:pw@host/channel/python.conda"
+    (six,) = (x for x in plans[0] if x.name == "six-1.0")
+    assert six.parameters == {"python": "3.12", "prefix": "/opt/conda"}
+    assert [x.drv_id for x in plans[0]] == [x.drv_id for x in plans[1]]
+    assert "pw" not in json.dumps(dict(prefix.parameters))
