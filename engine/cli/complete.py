@@ -62,7 +62,15 @@ def _templates() -> Iterable[str]:
     return (template.name for template in listed())
 
 
+def _environments() -> Iterable[str]:
+    from engine.docker.client import connect
+    from engine.docker.environments import every
+
+    return (found.name for found in every(connect(timeout=5)))
+
+
 template_name = _names(_templates)
+environment_name = _names(_environments)
 image_name = _names(_images)
 context_name = _names(_contexts)
 file = _of_kind("file")

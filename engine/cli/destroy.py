@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
+from engine.cli import complete
 from engine.cli.environment import default_name, which, which_or_none
 
 
 @click.command()
-@click.option("-p", "--path", metavar="DIR", help="The project's directory [default: this one].")
-@click.option("-n", "--name", metavar="NAME", help="The environment, instead of a project's.")
+@click.option(
+    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    help="The project's directory [default: this one].",
+)
+@click.option(
+    "-n", "--name", metavar="NAME", shell_complete=complete.environment_name,
+    help="The environment, instead of a project's.",
+)
 @click.option("--image", is_flag=True, help="Remove its image from Docker, too.")
 def destroy(path: str | None, name: str | None, image: bool) -> None:
     """Remove an environment: its container, and its entry in the ssh config.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from engine.cli import complete
 from engine.errors import DockerError
 
 if TYPE_CHECKING:
@@ -95,10 +96,12 @@ def environment_options(function: F) -> F:
 def which_options(function: F) -> F:
     """-e NAME or -p DIR: which environment."""
     function = click.option(
-        "-p", "--path", metavar="DIR", help="The project's directory [default: this one]."
+        "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+        help="The project's directory [default: this one].",
     )(function)
     return click.option(
         "-e", "--env", "--name", "-n", "name", metavar="NAME",
+        shell_complete=complete.environment_name,
         help="The environment [default: PROJECT].",
     )(function)
 

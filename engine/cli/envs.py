@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine.cli import listing
+from engine.cli import complete, listing
 from engine.cli.group import Group
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ def _ports(found: Found) -> list[dict[str, Any]]:
 
 
 @envs.command()
-@click.option("-e", "--env", "name", metavar="NAME", help="The environment [default: PROJECT].")
+@click.option(
+    "-e", "--env", "name", metavar="NAME", shell_complete=complete.environment_name,
+    help="The environment [default: PROJECT].",
+)
 @listing.format_option
 def describe(name: str | None, form: str) -> None:
     """Show an environment's ports and what its spec asked to be installed.

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import click
 
+from engine.cli import complete
 from engine.cli.environment import which
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("-n", "--name", metavar="NAME", help="The environment [default: PROJECT].")
-@click.option("-p", "--path", metavar="DIR", help="The project's directory [default: this one].")
+@click.option(
+    "-n", "--name", metavar="NAME", shell_complete=complete.environment_name,
+    help="The environment [default: PROJECT].",
+)
+@click.option(
+    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    help="The project's directory [default: this one].",
+)
 @click.option("-f", "--from", "file", metavar="FILE[:FUNC]", hidden=True)
 @click.option("-c", "--command", metavar="NAME", help="A command that runtime.command names.")
 @click.option("-r", "--raw", metavar="TEXT", help="A command line for the environment's shell.")

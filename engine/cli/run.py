@@ -6,13 +6,20 @@ from typing import Any
 
 import click
 
+from engine.cli import complete
 from engine.cli.environment import environment_name, environment_options
 from engine.cli.environment import start as start_environment
 
 
 @click.command()
-@click.option("--image", metavar="IMAGE", help="A development image in Docker [default: PROJECT:dev].")
-@click.option("-p", "--path", metavar="DIR", help="The directory to bind [default: this one].")
+@click.option(
+    "--image", metavar="IMAGE", shell_complete=complete.image_name,
+    help="A development image in Docker [default: PROJECT:dev].",
+)
+@click.option(
+    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    help="The directory to bind [default: this one].",
+)
 @environment_options
 @click.option("--force", is_flag=True, help="Replace an environment that differs.")
 def run(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from grammar.errors import suggest
+from store.registry import parse_reference
 
 FILES = ("oci", "oci-dir", "docker")
 HOW = (
@@ -65,6 +66,10 @@ def _long(text: str) -> list[Output]:
         if kind == "registry" or given.get("push") == "true":
             if not name:
                 raise UsageError(f"-o {text}: name=HOST/NAME:TAG says where to push")
+            try:
+                parse_reference(name)  # now, not after the build
+            except ValueError as error:
+                raise UsageError(f"-o {text}: {error}") from None
             return [Output("push", None, name)]
         return [Output("load", None, name)]
     if kind == "docker" and not place:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.docker import environments
 from tests.integration import servers
 from tests.integration.envd import ENVD, Envd, docker
 
@@ -40,9 +41,13 @@ def envd(tmp_path: Path, docker_engine: str) -> Iterator[Envd]:
         },
     )
     made.run("context", "create", "remote-one", "--host", "tcp://127.0.0.1:1")
+    container = docker(
+        "create", "--label", f"{environments.NAME}=cli-completion-env", IMAGE, "/x", host=docker_engine
+    )
     try:
         yield made
     finally:
+        docker("rm", container, host=docker_engine)
         docker("rmi", "-f", IMAGE, host=docker_engine)
 
 
@@ -117,6 +122,8 @@ def test_fish(envd: Envd) -> None:
     assert complete("envd build --forc") == ["--force"]
     assert complete("envd context use rem") == ["remote-one"]
     assert IMAGE in complete("envd images describe cli-compl")
+    assert complete("envd envs describe --env cli-compl") == ["cli-completion-env"]
+    assert complete("envd new -t tor") == ["torch"]
 
 
 def test_without_a_shell_one_error(envd: Envd) -> None:
