@@ -137,6 +137,8 @@ def build():
     install.go(version="1.19")
     install.rust()
     install.nodejs(version="18")
+    install.python(version="3.11")
+    install.python_packages(["six"])
     shell("fish")
     io.copy("src", "/srv/src")
     run([
@@ -150,6 +152,7 @@ def build():
         "mkdir /tmp/g && cp hello.go /tmp/g && cd /tmp/g && go mod init x.org/wide && go install .",
         "wide >> /srv/src/out && cd /srv/src",
         "npm --version | cut -d. -f1 >> out",
+        "python -c 'import six; print(six.__file__)' >> out",
         "getent passwd root | cut -d: -f7 >> out && echo $SHELL >> out",
         "fish -c 'set -q fish_greeting; and echo settings are read' >> out",
     ])
@@ -162,11 +165,13 @@ def build():
     said = _file_of_last_layer(tmp_path / "layout", "srv/src/out").splitlines()
     assert said == [
         "hello from go", "hello from rust", "hello from node 18", "hello from fish 42",
-        "Hello, world!", "hello from go", "9", "/usr/bin/fish", "/usr/bin/fish", "settings are read",
+        "Hello, world!", "hello from go", "9",
+        "/usr/local/lib/python3.11/dist-packages/six.py", "/usr/bin/fish", "/usr/bin/fish",
+        "settings are read",
     ]
     document = tomllib.loads((envd.project / "envd.lock").read_text())
     assert "tools" not in document
-    assert {"golang-go", "rustc", "cargo", "nodejs", "npm", "fish"} <= {
+    assert {"golang-go", "rustc", "cargo", "nodejs", "npm", "python3", "fish"} <= {
         row["name"] for row in document["apt"]
     }
 
