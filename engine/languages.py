@@ -6,9 +6,15 @@ here asks a network; `engine.resolve.languages` does.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
+from engine.fetch import shown
+from engine.lock import Lock
+from engine.origins import Origins
 from grammar.environment import Environment, Request, Toolchain
 from grammar.errors import SpecError, together
 
@@ -63,12 +69,12 @@ def requests(environment: Environment) -> dict[str, tuple[str, ...]]:
     if environment.r_packages:
         asked = r(environment)
         found["r"] = _texts(
-            environment.r_packages, mirror=environment.cran_mirror,
+            environment.r_packages, mirror=shown(environment.cran_mirror or ""),
             version=asked.version if asked else "",
         )
     if (julia_asked := julia(environment)) is not None:
         found["julia"] = _texts(
-            environment.julia_packages, server=environment.julia_pkg_server,
+            environment.julia_packages, server=shown(environment.julia_pkg_server or ""),
             version=julia_asked.version or "stable",
         )
     if environment.rstudio_server is not None:
@@ -80,6 +86,29 @@ def _texts(named: tuple[Request, ...], **settings: str | None) -> tuple[str, ...
     return (
         *sorted({request.text for request in named}),
         *(f"{key}={value}" for key, value in sorted(settings.items()) if value),
+    )
+
+
+def cran_mirror(environment: Environment) -> str:
+    """The CRAN-like repository's URL: config.cran_mirror's, ENVD_CRAN_MIRROR, or CRAN's own."""
+    given = environment.cran_mirror or os.environ.get("ENVD_CRAN_MIRROR")
+    return (given or "https://cloud.r-project.org").rstrip("/")
+
+
+def julia_server(environment: Environment) -> str:
+    """The package server's URL: config.julia_pkg_server's, ENVD_JULIA_PKG_SERVER, or Julia's own."""
+    given = environment.julia_pkg_server or os.environ.get("ENVD_JULIA_PKG_SERVER")
+    return (given or "https://pkg.julialang.org").rstrip("/")
+
+
+def located(environment: Environment, lock: Lock, directory: Path) -> Lock:
+    """The lock with logins in the URLs of its sections here, which it does not hold itself."""
+    julia_sites = [julia_server(environment), os.environ.get("ENVD_JULIA_DOWNLOADS", "")]
+    rstudio_site = os.environ.get("ENVD_RSTUDIO_SERVER_DEB", "")
+    return replace(
+        lock, r=Origins(directory, [cran_mirror(environment)]).packages(lock.r),
+        julia=Origins(directory, julia_sites).packages(lock.julia),
+        rstudio=Origins(directory, [rstudio_site]).packages(lock.rstudio),
     )
 
 

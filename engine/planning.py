@@ -174,6 +174,7 @@ def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
     from engine.resolve.conda import channel_url
     from engine.resolve.pypi import origins
 
+    lock = languages.located(environment, lock, directory)
     python = origins(python_wanted(environment), directory)
     inside = origins(conda_wanted(environment), directory)
     channels = Origins(directory, [channel_url(c) for c in environment.conda_channels])

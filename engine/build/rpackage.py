@@ -72,7 +72,8 @@ def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, 
         if name in visiting:
             raise UsageError(f"R package {name} needs itself; run `envd lock --update`")
         visiting.add(name)
-        direct = [d for d in by_name[name].extra.get("depends", "").split() if d in by_name]
+        words = re.findall(r"(?<!\S)[A-Za-z0-9.]+", by_name[name].extra.get("depends", ""))
+        direct = [word for word in words if word in by_name]
         for dependency in direct:
             yield from visit(dependency)
         ordered = dict.fromkeys(n for d in direct for n in (*needs[d], d))

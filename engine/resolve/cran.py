@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from engine.errors import ResolveError
+from engine.fetch import shown
 from engine.languages import cran_archive
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.http import get
@@ -27,16 +27,11 @@ from engine.resolve.r import version_key
 from grammar.environment import NOWHERE, Position, Request
 from store import Store
 
-DEFAULT_MIRROR = "https://cloud.r-project.org"
 _ITEM = re.compile(
     r"\s*([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9][0-9.-]*)\s*\))?\s*"
 )
+_LOCKED = "envd-url"  # field of an entry that stands for a locked package
 _PASSES = 50  # of narrowing down; CRAN's one version per package needs two
-
-
-def mirror(given: str | None) -> str:
-    """The repository's URL: config.cran_mirror's, ENVD_CRAN_MIRROR, or CRAN's own."""
-    return (given or os.environ.get("ENVD_CRAN_MIRROR") or DEFAULT_MIRROR).rstrip("/")
 
 
 @dataclass(frozen=True)
@@ -97,16 +92,31 @@ class Entry:
 
     def url(self, repository: str) -> str:
         """Where its sources are."""
+        if locked := self.fields.get(_LOCKED):
+            return locked
         name = self.fields.get("File", f"{self.name}_{self.version}.tar.gz").strip()
         path = self.fields.get("Path", "").strip().strip("/")
         return f"{repository}/src/contrib/{path}/{name}" if path else \
             f"{repository}/src/contrib/{name}"
 
 
-class Index:
-    """A repository's index; paragraphs are read when they are asked for."""
+def of_lock(package: LockedPackage) -> Entry:
+    """A locked package, as an index would have it."""
+    depends = re.sub(r"([<>=!]=|[<>])(\S+)", r" (\1 \2)", package.extra.get("depends", ""))
+    return Entry({
+        "Package": package.name, "Version": package.version, _LOCKED: package.file.url,
+        "Imports": re.sub(r"\s+(?=[A-Za-z])", ", ", depends),
+        "NeedsCompilation": package.extra.get("compiled", "no"),
+        **({"MD5sum": package.extra["md5"]} if "md5" in package.extra else {}),
+    })
 
-    def __init__(self, text: str) -> None:
+
+class Index:
+    """A repository's index; paragraphs are read when they are asked for. `kept` are packages of an
+    earlier lock: theirs are the versions that are taken where they fit."""
+
+    def __init__(self, text: str, kept: Sequence[LockedPackage] = ()) -> None:
+        self._kept = {package.name: package for package in kept}
         self._paragraphs: dict[str, list[str]] = {}
         for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
             if match := re.search(r"^Package:[ \t]*(\S+)", paragraph, re.MULTILINE):
@@ -118,11 +128,18 @@ class Index:
         return list(self._paragraphs)
 
     def entries(self, name: str) -> list[Entry]:
-        """The versions of a package that are for this system, newest first."""
+        """The versions of a package that are for this system, the kept one and newer ones first."""
         found = [Entry(s) for t in self._paragraphs.get(name, ()) for s in parse_stanzas(t)]
+        found = [
+            e for e in found
+            if "Version" in e.fields and e.fields.get("OS_type", "unix").strip() == "unix"
+        ]
+        kept = self._kept.get(name)
+        if kept is not None and kept.version not in [e.version for e in found]:
+            found.append(of_lock(kept))
         return sorted(
-            (e for e in found if e.fields.get("OS_type", "unix").strip() == "unix"),
-            key=lambda e: version_key(e.version), reverse=True,
+            found, reverse=True,
+            key=lambda e: (kept is not None and e.version == kept.version, version_key(e.version)),
         )
 
     def similar(self, name: str) -> str:
@@ -132,7 +149,9 @@ class Index:
         return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
-def open_index(repository: str, position: Position) -> Index:
+def open_index(
+    repository: str, position: Position, kept: Sequence[LockedPackage] = ()
+) -> Index:
     """Read a repository's index. Raises ResolveError."""
     contrib = f"{repository}/src/contrib"
     if (answer := get(f"{contrib}/PACKAGES.gz", position)) is not None:
@@ -142,11 +161,11 @@ def open_index(repository: str, position: Position) -> Index:
             text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
         except (OSError, EOFError) as error:
             raise ResolveError(f"{position}: {contrib}/PACKAGES.gz: {error}") from error
-        return Index(text.decode("utf-8", "replace"))
+        return Index(text.decode("utf-8", "replace"), kept)
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:
-        return Index(answer.text())
+        return Index(answer.text(), kept)
     raise ResolveError(
-        f"{position}: {repository} is no CRAN-like repository: it has no src/contrib/PACKAGES; "
+        f"{position}: {shown(repository)} is no CRAN-like repository: it has no src/contrib/PACKAGES; "
         "check config.cran_mirror and ENVD_CRAN_MIRROR"
     )
 
@@ -177,14 +196,17 @@ def resolve(
     store: Path,
     log: Callable[[str], None],
 ) -> list[LockedPackage]:
-    """The source packages that `requests` need beyond what R has; files of `old` that are still
-    the same are not downloaded again. Raises ResolveError, naming all that does not fit."""
+    """The source packages that `requests` need beyond what R has. Versions of `old` (an earlier
+    lock's) are kept where they fit, and not downloaded again.
+
+    Raises ResolveError, naming all that does not fit.
+    """
     if not requests:
         return []
     position = next((r.position for r in requests if r.position.line), NOWHERE)
-    log(f"reading {repository}/src/contrib/PACKAGES")
-    index = open_index(repository, position)
-    chosen = _solve(requests, index, target, repository)
+    log(f"reading {shown(repository)}/src/contrib/PACKAGES")
+    index = open_index(repository, position, old)
+    chosen = _solve(requests, index, target, shown(repository))
     known = {(p.name, p.version, p.extra.get("md5", "")): p.file for p in old}
     entries = [entry for _, (entry, _) in sorted(chosen.items())]
     missing = [
@@ -198,7 +220,7 @@ def resolve(
     finally:
         opened.close()
     return [
-        _locked(entry, known.get(_key(entry)) or next(pinned), set(chosen)) for entry in entries
+        _locked(entry, known.get(_key(entry)) or next(pinned)) for entry in entries
     ]
 
 
@@ -215,10 +237,10 @@ def _unpinned(entry: Entry, url: str, position: Position) -> Unpinned:
     return Unpinned(name, url, position, integrity, cran_archive(entry.name, url))
 
 
-def _locked(entry: Entry, file: LockedFile, chosen: set[str]) -> LockedPackage:
+def _locked(entry: Entry, file: LockedFile) -> LockedPackage:
     extra = {}
-    if names := sorted({d.name for d in entry.dependencies} & chosen):
-        extra["depends"] = " ".join(names)
+    if needs := sorted({f"{d.name}{d.operator}{d.version}" for d in entry.dependencies}):
+        extra["depends"] = " ".join(needs)
     if entry.compiled:
         extra["compiled"] = "yes"
     if md5 := entry.fields.get("MD5sum", "").strip():

@@ -8,7 +8,6 @@ file). Packages: a package server (see `engine.resolve.juliaregistry`); GET /pac
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,21 +18,20 @@ from typing import Any
 from engine import languages
 from engine.derivation import Fetch
 from engine.errors import ResolveError
-from engine.fetch import fetch
+from engine.fetch import fetch, shown
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve import juliapkg, juliaregistry
 from engine.resolve.gittree import tree_hash
 from engine.resolve.juliapkg import Candidate
 from engine.resolve.juliaversions import Version
 from engine.resolve.pin import Unpinned, pin_all
-from engine.resolve.upstream import Upstream, choose
+from engine.resolve.upstream import Upstream, begins, choose
 from grammar.environment import NOWHERE, Environment, Position
 from store import Store
 
 RELEASES = Upstream(
     "Julia's releases", "ENVD_JULIA_DOWNLOADS", "https://julialang-s3.julialang.org"
 )
-DEFAULT_SERVER = "https://pkg.julialang.org"
 _INDEX = "/bin/versions.json"
 _TRIPLET = "x86_64-linux-gnu"
 # Base.BinaryPlatforms.HostPlatform() there; a tag that an artifact lacks is none that it minds.
@@ -45,18 +43,16 @@ _HOST = {
 Log = Callable[[str], None]
 
 
-def server(given: str | None) -> str:
-    """The package server's URL: config.julia_pkg_server's, ENVD_JULIA_PKG_SERVER, or Julia's own."""
-    return (given or os.environ.get("ENVD_JULIA_PKG_SERVER") or DEFAULT_SERVER).rstrip("/")
-
-
 def resolve(
-    environment: Environment, store: Path, cache_directory: Path, log: Log
+    environment: Environment, old: Sequence[LockedPackage], store: Path, log: Log
 ) -> list[LockedPackage]:
-    """Julia, and the packages asked for with all that they need. Raises ResolveError."""
+    """Julia, and the packages asked for with all that they need. Versions of `old` (an earlier
+    lock's) are kept where they fit. Raises ResolveError."""
     asked = languages.julia(environment)
     assert asked is not None
-    release = _release(asked.version, asked.position)
+    cache_directory = store / "cache"
+    kept = next((p for p in old if p.kind == "tool" and begins(p.version, asked.version)), None)
+    release = kept or _release(asked.version, asked.position)
     requests = environment.julia_packages
     if not requests:
         return [release]
@@ -64,11 +60,15 @@ def resolve(
     opened = Store.open(store)
     try:
         library = standard_library(release, opened, cache_directory, log)
-        url = server(environment.julia_pkg_server)
+        url = languages.julia_server(environment)
         registries = juliaregistry.read(url, position, cache_directory, log)
         julia = juliapkg.Julia(Version.parse(release.version), library)
-        chosen = juliapkg.solve(requests, registries, julia)
-        return [release, *_pinned(chosen, url, release.version, opened, log)]
+        preferred = {
+            p.extra["uuid"]: Version.parse(p.version) for p in old if p.kind == "julia-package"
+        }
+        chosen = juliapkg.solve(requests, registries, julia, preferred)
+        known = {p.extra.get("tree", p.version): p.file for p in old if p is not kept}
+        return [release, *_pinned(chosen, url, release.version, known, opened, log)]
     finally:
         opened.close()
 
@@ -143,7 +143,8 @@ class _Tree:
 
 
 def _pinned(
-    chosen: Sequence[Candidate], url: str, julia: str, store: Store, log: Log
+    chosen: Sequence[Candidate], url: str, julia: str, known: Mapping[str, LockedFile],
+    store: Store, log: Log,
 ) -> Iterator[LockedPackage]:
     log(f"downloading {len(chosen)} packages")
     trees = [
@@ -157,7 +158,7 @@ def _pinned(
         for c in chosen
     ]
     artifacts: dict[str, tuple[str, _Tree]] = {}
-    for candidate, (file, path) in zip(chosen, _download(trees, store), strict=True):
+    for candidate, (file, path) in zip(chosen, _download(trees, known, store), strict=True):
         members = _members(path)
         yield LockedPackage(
             "julia-package", candidate.package.name, str(candidate.version), file,
@@ -174,25 +175,31 @@ def _pinned(
             )
     if artifacts:
         log(f"downloading {len(artifacts)} artifacts")
-    found = _download([tree for _, tree in artifacts.values()], store)
+    found = _download([tree for _, tree in artifacts.values()], known, store)
     for (tree, (name, _)), (file, _) in zip(artifacts.items(), found, strict=True):
         yield LockedPackage("julia-artifact", name, tree, file)
 
 
-def _download(trees: Sequence[_Tree], store: Store) -> list[tuple[LockedFile, Path]]:
-    """The pinned files, and where they are; each is the tree that it should be."""
+def _download(
+    trees: Sequence[_Tree], known: Mapping[str, LockedFile], store: Store
+) -> list[tuple[LockedFile, Path]]:
+    """The pinned files, and where they are; each is the tree that it should be. Those of `known`
+    (by tree) are pinned already."""
+    pinned = iter(pin_all([t.file for t in trees if t.tree not in known], store))
     found = []
-    for wanted, file in zip(trees, pin_all([t.file for t in trees], store), strict=True):
-        path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+    for wanted in trees:
+        file = known.get(wanted.tree) or next(pinned)
+        url = wanted.file.url  # with a login, where it needs one
+        path = fetch(Fetch(file.name, url, file.sha256, file.size, fallback=file.url), store)
         try:
             tree = tree_hash(path)
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:
             raise ResolveError(
-                f"{wanted.file.position}: {file.url} is no archive: {error}"
+                f"{wanted.file.position}: {shown(file.url)} is no archive: {error}"
             ) from error
         if tree != wanted.tree:
             raise ResolveError(
-                f"{wanted.file.position}: {file.url} is not what the registry says: its tree is "
+                f"{wanted.file.position}: {shown(file.url)} is not what the registry says: its tree is "
                 f"{tree}; try another server with config.julia_pkg_server"
             )
         found.append((file, path))

@@ -62,8 +62,12 @@ class Julia:
     library: Mapping[str, str]
 
 
-def solve(requests: Sequence[Request], registries: Registries, julia: Julia) -> list[Candidate]:
-    """One version of each package that `requests` ("Name", "Name@1.2") need, sorted by name.
+def solve(
+    requests: Sequence[Request], registries: Registries, julia: Julia,
+    preferred: Mapping[str, Version] = {},
+) -> list[Candidate]:
+    """One version of each package that `requests` ("Name", "Name@1.2") need, sorted by name: the
+    `preferred` one (by UUID) where it fits, else the newest.
 
     Raises ResolveError, naming everything that is not known, or what cannot go together.
     """
@@ -72,7 +76,7 @@ def solve(requests: Sequence[Request], registries: Registries, julia: Julia) -> 
     asked = _asked(requests, registries, julia)
     barred: set[Candidate] = set()
     while True:
-        provider: Any = _Provider(registries, julia, barred)
+        provider: Any = _Provider(registries, julia, barred, preferred)
         try:
             result = Resolver(provider, BaseReporter()).resolve(asked, _ROUNDS)
         except ResolutionImpossible as error:
@@ -122,8 +126,10 @@ class _Provider:
     """What resolvelib asks (its AbstractProvider)."""
 
     def __init__(
-        self, registries: Registries, julia: Julia, barred: set[Candidate]
+        self, registries: Registries, julia: Julia, barred: set[Candidate],
+        preferred: Mapping[str, Version],
     ) -> None:
+        self._preferred = preferred
         self._registries = registries
         self._julia = julia
         self._barred = barred
@@ -155,7 +161,8 @@ class _Provider:
             for version in usable(package, self._julia)
             if all(r.ranges is None or version in r.ranges for r in wanted)
         ]
-        return [candidate for candidate in found if candidate not in bad]
+        first = self._preferred.get(identifier)
+        return sorted((c for c in found if c not in bad), key=lambda c: c.version != first)
 
     def is_satisfied_by(self, requirement: Requirement, candidate: Candidate) -> bool:
         return requirement.ranges is None or candidate.version in requirement.ranges

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import ResolveError
+from engine.fetch import shown
 from engine.resolve.gittree import tree_hash
 from engine.resolve.http import get
 from engine.resolve.juliaversions import Ranges, Version
@@ -44,26 +45,36 @@ class Package:
         try:
             return tomllib.loads(self.files.get(name, b"").decode("utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ResolveError(f"the registry's {name} of {self.name} is malformed: {error}") \
-                from error
+            raise self._malformed(name, error) from error
+
+    def _malformed(self, name: str, error: Exception) -> ResolveError:
+        return ResolveError(f"the registry's {name} of {self.name} is malformed: {error}")
 
     @cached_property
     def versions(self) -> dict[Version, str]:
         """Version -> git tree hash, newest first, without those that were withdrawn."""
         rows = self._read("Versions.toml")
-        found = {
-            Version.parse(text): str(row["git-tree-sha1"])
-            for text, row in rows.items() if not row.get("yanked")
-        }
+        try:
+            found = {
+                Version.parse(text): str(row["git-tree-sha1"])
+                for text, row in rows.items() if not row.get("yanked")
+            }
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise self._malformed("Versions.toml", error) from error
         return dict(sorted(found.items(), reverse=True))
 
     @cached_property
     def _sections(self) -> dict[str, list[tuple[Ranges, dict[str, Any]]]]:
         names = ("Deps.toml", "Compat.toml", "WeakDeps.toml", "WeakCompat.toml")
-        return {
-            name: [(Ranges.parse(key), dict(rows)) for key, rows in self._read(name).items()]
-            for name in names
-        }
+        found = {}
+        for name in names:
+            try:
+                found[name] = [
+                    (Ranges.parse(key), dict(rows)) for key, rows in self._read(name).items()
+                ]
+            except (ValueError, TypeError) as error:
+                raise self._malformed(name, error) from error
+        return found
 
     def _of(self, name: str, version: Version) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -74,8 +85,13 @@ class Package:
 
     def julia(self, version: Version) -> Ranges | None:
         """Which Julia a version needs."""
-        text = self._of("Compat.toml", version).get("julia")
-        return None if text is None else Ranges.parse(text)
+        return self._ranges("Compat.toml", self._of("Compat.toml", version), "julia")
+
+    def _ranges(self, file: str, limits: Mapping[str, Any], name: str) -> Ranges | None:
+        try:
+            return Ranges.parse(limits[name]) if name in limits else None
+        except (ValueError, TypeError) as error:
+            raise self._malformed(file, error) from error
 
     def dependencies(self, version: Version) -> list[Dependency]:
         """What a version needs."""
@@ -88,7 +104,7 @@ class Package:
     def _dependencies(self, deps: str, compat: str, version: Version) -> list[Dependency]:
         limits = self._of(compat, version)
         return [
-            Dependency(name, str(uuid), Ranges.parse(limits[name]) if name in limits else None)
+            Dependency(name, str(uuid), self._ranges(compat, limits, name))
             for name, uuid in sorted(self._of(deps, version).items())
         ]
 
@@ -122,8 +138,8 @@ def read(
     ]
     if not lines or any(len(parts) != 3 or parts[0] != "registry" for parts in lines):
         raise ResolveError(
-            f"{position}: {server} is no Julia package server: {server}/registries lists no "
-            "registry; check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER"
+            f"{position}: {shown(server)} is no Julia package server: its /registries lists none; "
+            "check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER"
         )
     found = Registries()
     for _, uuid, tree in lines:
@@ -138,22 +154,22 @@ def _fetched(
     url: str, path: Path, position: Position, log: Callable[[str], None]
 ) -> Path:
     """The registry of a URL at `path`; what was there of older ones goes."""
-    tree = url.rpartition("/")[2]
+    tree, where = url.rpartition("/")[2], shown(url)
     if path.exists():
         return path
-    log(f"reading {url}")
+    log(f"reading {where}")
     answer = get(url, position)
     if answer is None:
-        raise ResolveError(f"{position}: {url} is not there")
+        raise ResolveError(f"{position}: {where} is not there")
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(answer.body)
     try:
         hash_found = tree_hash(partial)
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise ResolveError(f"{position}: {url} is no registry: {error}") from error
+        raise ResolveError(f"{position}: {where} is no registry: {error}") from error
     if hash_found != tree:
-        raise ResolveError(f"{position}: {url} is not what it says: its tree is {hash_found}")
+        raise ResolveError(f"{position}: {where} is not what it says: its tree is {hash_found}")
     for old in path.parent.glob(f"{path.name[:-len(tree) - 4]}*.tar"):
         old.unlink(missing_ok=True)
     partial.replace(path)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from engine import languages
+from engine.fetch import shown
 from engine.lock import Lock, LockedPackage
 from engine.resolve.apt import Apt
 from engine.resolve.system import System
@@ -32,15 +34,18 @@ def resolve(
         lists = apt()
         version = r.version_of(lists, environment, system(), lock.apt)
         target = cran.Target(system().title, version, r.provided(lists, version))
-        repository = cran.mirror(environment.cran_mirror)
-        return cran.resolve(environment.r_packages, repository, target, lock.r, store, log)
-    if section == "julia":
+        repository = languages.cran_mirror(environment)
+        found = cran.resolve(environment.r_packages, repository, target, lock.r, store, log)
+    elif section == "julia":
         from engine.resolve import julia
 
-        return julia.resolve(environment, store, store / "cache", log)
-    from engine.resolve import rstudio
+        found = julia.resolve(environment, lock.julia, store, log)
+    else:
+        from engine.resolve import rstudio
 
-    return [rstudio.resolve(environment, system().os, store, log)]
+        found = [rstudio.resolve(environment, system().os, store, log)]
+    # a login is this machine's, see `engine.languages.located`
+    return [replace(p, file=replace(p.file, url=shown(p.file.url))) for p in found]
 
 
 def apt_needs(lock: Lock) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.derivation import Fetch
 from engine.errors import ResolveError
-from engine.fetch import fetch
+from engine.fetch import fetch, shown
 from engine.lock import LockedPackage
 from engine.resolve.pin import pin
 from grammar.environment import NOWHERE, Environment
@@ -37,7 +37,7 @@ def resolve(
     """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
     position = environment.rstudio_server or NOWHERE
     source = url(os_name)
-    log(f"downloading {source}")
+    log(f"downloading {shown(source)}")
     opened = Store.open(store)
     try:
         file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
@@ -47,7 +47,7 @@ def resolve(
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
-            f"{position}: {source} is {found}, not {PACKAGE} for amd64; "
+            f"{position}: {shown(source)} is {found}, not {PACKAGE} for amd64; "
             "check ENVD_RSTUDIO_SERVER_DEB"
         )
     return LockedPackage(

@@ -76,18 +76,19 @@ def test_one_package_more_is_one_layer_more_and_two_builds_are_the_same(
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_JULIA_DOWNLOADS": site.url})
     envd.spec(SPEC.format(url=site.url, names='["Words@0.2"]'))
     first = envd.run("build", "--no-load", "--progress=json")
-    assert first.names("finish") == ["Words.jl-0.2.0", "julia-environment"]
+    assert {"Words.jl-0.2.0", "julia-environment"} <= set(first.names("finish"))
     before = len(site.asked)
     envd.spec(SPEC.format(url=site.url, names='["Words@0.2", "Dates"]'))
     second = envd.run("build", "--no-load", "--progress=json")
     assert second.names("finish") == ["julia-environment"]
-    assert not [path for path in site.asked[before:] if path.startswith(("/registry/", "/bin/linux"))]
+    # of what the lock has, nothing is asked for again
+    assert site.asked[before:] == ["/registries"]
     with sqlite3.connect(shared_store / "db.sqlite") as database:
         database.execute(
             "DELETE FROM realisation WHERE name IN ('julia-tree', 'julia-environment')"
         )
     again = envd.run("build", "--no-load", "--progress=json", "-t", "julia-again:dev")
-    assert again.names("finish") == ["Words.jl-0.2.0", "julia-environment"]
+    assert {"Words.jl-0.2.0", "julia-environment"} <= set(again.names("finish"))
     assert again.stdout == second.stdout
 
 

@@ -93,6 +93,28 @@ def test_the_newest_that_go_together() -> None:
     assert solved("Ext", "Low") == {"Ext": "1.0.0", "Low": "0.3.0"}
 
 
+def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
+    def kept(*names: str) -> dict[str, str]:
+        requests = [Request(name, AT) for name in names]
+        chosen = juliapkg.solve(
+            requests, REGISTRIES, juliapkg.Julia(V("1.5.3"), LIBRARY), {uuid(2): V("0.2.0")}
+        )
+        return {c.package.name: str(c.version) for c in chosen}
+
+    assert kept("Low") == {"Low": "0.2.0"}
+    assert kept("Top") == {"Top": "1.1.0", "Low": "0.2.0"}
+    assert kept("Low@0.3") == {"Low": "0.3.0"}
+
+
+def test_malformed_registries_are_named() -> None:
+    for files in ({"Versions": '["1"]\ngit-tree-sha1 = "a"\n'}, {"Versions": "["},
+                  {"Versions": versions("1.0.0"), "Compat": '["x"]\njulia = "1"\n'},
+                  {"Versions": versions("1.0.0"), "Compat": "[1]\njulia = 1\n"}):
+        bad = package(1, "Bad", **files)
+        with pytest.raises(ResolveError, match=r"the registry's \w+.toml of Bad is malformed"):
+            juliapkg.usable(bad, juliapkg.Julia(V("1.5.3"), LIBRARY))
+
+
 @pytest.mark.parametrize(
     ("names", "says"),
     [

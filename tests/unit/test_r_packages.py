@@ -86,6 +86,35 @@ def test_the_newest_that_all_allow() -> None:
     assert solved("MASS") == {}
 
 
+def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
+    def kept(name: str, *old: LockedPackage) -> dict[str, str]:
+        index = cran.Index(INDEX, old)
+        chosen = cran._solve([Request(name, AT)], index, TARGET, "http://cran")
+        return {name: entry.version for name, (entry, _) in chosen.items()}
+
+    # CRAN's own index has it no longer
+    gone = replace(package("middle", "low>=0.5 R>=4.0"), version="1.8")
+    assert kept("top", gone) == {"top": "1.0", "middle": "1.8", "low": "0.10-2"}
+    assert kept("top", gone, replace(package("low"), version="0.9"))["low"] == "0.9"
+    assert kept("strict", replace(gone, version="2.0"))["middle"] == "1.5"
+    assert kept("top", replace(gone, extra={"depends": "R>=99"}))["middle"] == "2.0"
+    entry = cran.of_lock(gone)
+    assert [str(d) for d in entry.dependencies] == ["low >= 0.5", "R >= 4.0"]
+    assert entry.url("http://elsewhere") == gone.file.url
+
+
+def test_logins_stay_out_of_the_lock_and_come_back_with_the_plan(tmp_path: Path) -> None:
+    environment = Environment(
+        base=Base(language="r"), r_packages=(Request("a"),),
+        cran_mirror="https://ann:secret@cran.example/r",
+    )
+    assert languages.requests(environment)["r"] == ("a", "mirror=https://cran.example/r")
+    row = package("a")
+    row = replace(row, file=replace(row.file, url="https://cran.example/r/src/contrib/a_1.0.tar.gz"))
+    lock = languages.located(environment, Lock(LockedBase("", ""), r=(row,)), tmp_path)
+    assert lock.r[0].file.url == "https://ann:secret@cran.example/r/src/contrib/a_1.0.tar.gz"
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
