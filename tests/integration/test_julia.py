@@ -100,8 +100,8 @@ def test_what_does_not_fit_is_named_with_its_place(
     envd.run("lock")
     before = (envd.project / "envd.lock").read_text()
     for names, says in (
-        ('["Helo", "Wrods"]', ("build.envd:5:29: no Julia package 'Helo'", "'Hello'",
-                               "build.envd:5:37: no Julia package 'Wrods'", "'Words'")),
+        ('["Helo", "Wrods"]', ("build.envd:5:29: error: no Julia package 'Helo'", "'Hello'",
+                               "build.envd:5:37: error: no Julia package 'Wrods'", "'Words'")),
         ('["Future2"]', ("no version of Future2 is for Julia 1.5.3", "install.julia(version=")),
     ):
         envd.spec(SPEC.format(url=site.url, names=names))
