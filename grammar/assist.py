@@ -29,6 +29,10 @@ _MODULES = {name.rpartition(".")[0] for name in _APIS} - {""}
 _DEF = re.compile(r"^([ \t]*)def[ \t]+([^\W\d]\w*)[ \t]*\(([^)]*)\)?", re.MULTILINE)
 _VARIABLE = re.compile(r"^([^\W\d]\w*)[ \t]*=(?!=)", re.MULTILINE)
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?")
+# Errors of values that are functions only because nobody knows better.
+_ON_FUNCTIONS = re.compile(
+    r"\bfunction (value|is not|[-+*/%<>=|&])|[-+*/%<>=|&] function\b|(got|not) (the )?function\b"
+)
 _TOKEN = re.compile(
     r"""[rb]{0,2}(?P<quote>\"\"\"|'''|"|')|(?P<comment>\#[^\n]*)|(?P<open>[(\[{])"""
     r"""|(?P<close>[)\]}])|(?P<name>[^\W\d]\w*(?:[ \t]*\.[ \t]*[^\W\d]\w*)*)"""
@@ -88,7 +92,7 @@ def diagnose(text: str, filename: str, directory: Path) -> list[Diagnosis]:
             # A library has no build(), and an editor may not go on as long as a build may.
             library = one.message.startswith("no function 'build'; write") and functions
             # What an included module has is not known: its values are taken for functions.
-            if "include(" in text and "builtin_function" in one.message:
+            if "include(" in text and _ON_FUNCTIONS.search(one.message):
                 continue
             if not library and " takes more than " not in one.message:
                 found.append(_diagnosis(one.position, lines, one.message, "error"))

@@ -87,11 +87,24 @@ def evaluate(
     except MemoryError:
         found.append(SpecError("the evaluation needs too much memory", Position(filename, 1, 1)))
     if found:
+        for mistake in found:
+            _say_more(mistake, text.splitlines(), filename)
         problem = together(found)
         for name, source in texts.items():
             problem.with_source(source, name)
         raise problem
     return state.freeze()
+
+
+def _say_more(error: SpecError, lines: list[str], filename: str) -> None:
+    """Hint at quotes that are missing around an unknown name; no names of types in messages."""
+    for one in error.errors:
+        one.message = one.message.replace("builtin_function_or_method", "function")
+        match = re.fullmatch(r"unknown name '(\w+)'", one.message)
+        if match and one.position.file == filename and one.position.line <= len(lines):
+            rest = lines[one.position.line - 1][one.position.column - 1 + len(match[1]) :]
+            if re.match(r"\s*([,)\]}]|$)", rest):
+                one.message += f"; a string is written \"{match[1]}\""
 
 
 def _run(

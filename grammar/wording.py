@@ -53,8 +53,12 @@ def about_token(token: Any, text: str, expected: Iterable[str]) -> tuple[str, in
     if wanted == {"_INDENT"}:
         return "an indented block is missing", 0
     if token.type in _SHOWN:
-        missing = token.type == "_NEWLINE" and "COLON" in wanted and word in _BLOCKS
-        return f"unexpected {_SHOWN[token.type]}" + (": ':' is missing" if missing else ""), 0
+        shown = f"unexpected {_SHOWN[token.type]}"
+        if token.type == "_NEWLINE" and "COLON" in wanted and word in _BLOCKS:
+            return f"{shown}: ':' is missing", 0
+        if wanted and re.search(r"\bif\b", before) and "ELSE" in wanted:
+            return f"{shown}: 'else' is missing", 0
+        return shown, 0
     hint = _hint(value, before, line[len(before) :], word, wanted)
     return f"unexpected '{value}'" + (f": {hint}" if hint else ""), 0
 
@@ -75,6 +79,21 @@ def _hint(value: str, before: str, rest: str, word: str, wanted: set[str]) -> st
     """What may have been meant by a token that does not belong after `before`."""
     if rest.startswith(":="):
         return "assign in a statement of its own"
+    call = re.fullmatch(r"\s*([a-z_][\w.]*)\s+", before)
+    if word in ("function", "func", "fn", "Def", "DEF", "define", "sub") and _WORD.match(value):
+        return "a function begins with 'def'"
+    if value == ":" and re.fullmatch(r"\s*\w+\(.*\)\s*", before) and word != "def":
+        return "a function begins with 'def'"
+    if word == "def" and wanted == {"LPAR"}:
+        return "'(' is missing"
+    if call and _WORD.fullmatch(value) and call[1] not in _BLOCKS:
+        return f"a call is written {call[1]}(…)"
+    inside = _innermost(before)
+    named = re.search(r"\w$", before) if value == ":" else re.search(r"\w=$", before)
+    if word != "def" and inside == "(" and named:
+        return "an argument is written NAME=VALUE"
+    if inside == "{" and value in ("}", ",") and "COLON" in wanted:
+        return "a dict is written {key: value, …}, a list [value, …]"
     if value == "=" and before.endswith(("'", '"')):
         return "a name before '=' has no quotes"
     if value == "=":
@@ -94,7 +113,17 @@ def _hint(value: str, before: str, rest: str, word: str, wanted: set[str]) -> st
         return "Starlark has no type annotations"
     if before[-1:].isdigit() and _WORD.match(value):
         return "a number ends before it"
-    opened = any(before.count(a) > before.count(b) for a, b in ("()", "[]", "{}"))
-    if _WORD.fullmatch(value) and "COMMA" in wanted and opened:
+    if re.fullmatch(r"\w+", value) and "COMMA" in wanted and (inside or not before.strip()):
         return "is a comma missing?"
     return ""
+
+
+def _innermost(before: str) -> str:
+    """The bracket that is open at the end of a line's beginning, "" for none."""
+    opened: list[str] = []
+    for character in re.sub(r"""("|').*?\1""", "", before):
+        if character in "([{":
+            opened.append(character)
+        elif character in ")]}" and opened:
+            opened.pop()
+    return opened[-1] if opened else ""

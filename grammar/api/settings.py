@@ -40,12 +40,9 @@ def _base(state: State, given: Given) -> None:
     problems = Problems()
     with problems:
         if image is None and system not in SYSTEMS:
-            hint = suggest(system, SYSTEMS) or f"; known: {', '.join(SYSTEMS)}"
-            if "/" in system or ":" in system:
-                hint = f"; an image is written base(image=\"{system}\")"
-            raise SpecError(f"base has no os '{system}'{hint}", given.at("os"))
+            raise SpecError(f"base has no os '{system}'{_system_hint(system)}", given.at("os"))
     with problems:
-        if image is not None and not _IMAGE.fullmatch(image):
+        if image is not None and ("//" in image or not _IMAGE.fullmatch(image)):
             raise SpecError(f"'{image}' is no image reference", given.at("image"))
     with problems:
         _language(language, given.at("language"))
@@ -55,11 +52,27 @@ def _base(state: State, given: Given) -> None:
     state.base = Base(system, language, image, dev, given.position)
 
 
+def _system_hint(system: str) -> str:
+    family = re.match(r"[a-z]*", system.lower())
+    known = [x for x in SYSTEMS if family and family[0] and x.startswith(family[0])]
+    plain = re.sub(r"[^a-z0-9.]", "", system.lower())
+    if plain in SYSTEMS:
+        also = f" (an image is written base(image=\"{system}\"))" if ":" in system else ""
+        return f"; did you mean '{plain}'?{also}"
+    if "/" in system or ":" in system:
+        return f"; an image is written base(image=\"{system}\")"
+    if known:
+        return f"; known: {', '.join(known)}"
+    return suggest(system, SYSTEMS) or f"; known: {', '.join(SYSTEMS)}"
+
+
 def _language(language: str, position: Position) -> None:
     match = _LANGUAGE.fullmatch(language)
     if language and match is None:
         name = re.sub(r"[\d.]+$", "", language)
         hint = suggest(name, LANGUAGES) or f"; known: {', '.join(LANGUAGES)}"
+        if _LANGUAGE.fullmatch(plain := re.sub(r"[\s-]", "", language.lower())):
+            hint = f"; did you mean '{plain}'?"
         raise SpecError(f"base has no language '{language}'{hint}", position)
     if match and match[1] == "python" and match[2] and match[2].split(".")[0] != "3":
         raise SpecError(f"'{language}': Python is 3, such as \"python3.11\"", position)

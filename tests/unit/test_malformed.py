@@ -87,7 +87,7 @@ def test_one_good_error(
     assert [p.name for p in tmp_path.iterdir()] == ["build.envd"]
 
 
-@pytest.mark.parametrize("case", CASES[::50], ids=[case[0] for case in CASES[::50]])
+@pytest.mark.parametrize("case", CASES[::70], ids=[case[0] for case in CASES[::70]])
 def test_the_real_process_says_the_same(case: Case, tmp_path: Path) -> None:
     (tmp_path / "build.envd").write_bytes(case[1])
     done = subprocess.run(
@@ -102,7 +102,7 @@ def test_the_real_process_says_the_same(case: Case, tmp_path: Path) -> None:
 
 def test_there_are_many_and_all_differ() -> None:
     assert len({case[1] for case in CASES}) == len({case[0] for case in CASES}) == len(CASES)
-    assert len(CASES) >= 300
+    assert len(CASES) >= 400
 
 
 @pytest.mark.parametrize("make", ["directory", "nothing", "broken link"])
