@@ -74,6 +74,9 @@ def run(
     layers it is the whole root. /tmp and /run are empty and forgotten. Mount points that had
     to be made are taken away again. Raises BuildError with the log's end.
     """
+    # The same layer twice (an image may bring what is put upon it) is the upper one alone; the
+    # kernel takes no directory twice.
+    layers = list(dict.fromkeys(reversed(layers)))[::-1]
     upper = scratch / "upper"
     upper.mkdir(exist_ok=True, parents=True)
     if network:

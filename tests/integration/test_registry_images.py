@@ -10,7 +10,9 @@ import base64
 import hashlib
 import json
 import os
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -345,3 +347,35 @@ def build():
     )
     gone = envd.run("build", "--no-load", check=False)
     assert gone.code == 1 and "the image has no /srv/tree/one" in gone.stderr
+
+
+def test_an_ordinary_user_gets_the_same_image(
+    shared_store: Path, tmp_path: Path, images: Images, ordinary_user: str, readable_copy: Path
+) -> None:
+    """The image's layers are unpacked in a user namespace then. One of them is put upon it again:
+    the image has this very pip already."""
+    root = Envd(shared_store, tmp_path / "p")
+    root.spec(
+        f"""
+def build():
+    base(image="{images.registry}/sources/original:1", language="python3")
+    io.copy("/srv/tree", "/copied", image="{images.registry}/sources/docker:1")
+    run(["cat /etc/original > /x", "chown 7:7 /x"])
+"""
+    )
+    root.run("build", "-o", f"oci:{tmp_path}/root.tar")
+    home = Path(f"~{ordinary_user}").expanduser()
+    project = home / "p"
+    shutil.copytree(root.project, project)
+    subprocess.run(["chown", "-R", f"{ordinary_user}:", str(home)], check=True)
+    done = subprocess.run(
+        ["runuser", "-u", ordinary_user, "--", "env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+         f"HOME={home}", f"ENVD_STORE={home}/store",
+         f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
+         *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "_proxy"))),
+         "sh", "-c", f"umask 077; cd {project} && exec {Path(sys.executable).resolve()} -m "
+         f"engine.cli.main build --locked -o oci:{home}/user.tar"],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (home / "user.tar").read_bytes() == (tmp_path / "root.tar").read_bytes()
