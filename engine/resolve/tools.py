@@ -15,7 +15,7 @@ from engine.errors import ResolveError, UsageError
 from engine.lock import Lock, LockedPackage
 from engine.resolve import debian
 from engine.resolve.target import Target
-from grammar.environment import Environment, Request, Toolchain
+from grammar.environment import Environment, Position, Request, Toolchain
 
 NAMES = frozenset({"python", "conda", "uv", "pixi", "rust", "go", "nodejs", "codex"})
 
@@ -33,6 +33,8 @@ _CARRIED = {
     "ubuntu22.04": {"go": "1.18.1", "rust": "1.75.0", "nodejs": "12.22.9"},
     "ubuntu24.04": {"go": "1.22.2", "rust": "1.75.0", "nodejs": "18.19.1"},
 }
+# Releases of upstream that need glibc; the others are static.
+_OF_GLIBC = frozenset({"python", "uv", "uv-python", "nodejs", "rust"})
 # The package whose version is the tool's, as a pattern of its name.
 _VERSIONED = {"go": "golang-{series}-go", "rust": "rustc", "nodejs": "nodejs"}
 
@@ -228,6 +230,12 @@ def resolve(
         rows = [p for p in kept if p.extra.get("request") == request]
         if not rows:
             name, _, version = request.partition("=")
+            if name in _OF_GLIBC and not target.glibc:
+                position = _position(name, environment)
+                raise ResolveError(
+                    f"{position}: {name} is built for glibc, and the base has another C library; "
+                    "use an image of Debian or Ubuntu"
+                )
             log(f"looking up {name} {version}".rstrip())
             made = _resolve_one(
                 name, version, wanted.get(name), environment, target, cache, log
@@ -235,6 +243,12 @@ def resolve(
             rows = [replace(p, extra={**p.extra, "request": request}) for p in made]
         found += rows
     return found
+
+
+def _position(name: str, environment: Environment) -> Position:
+    """Where a tool of the section was asked for."""
+    asker = _wanted(environment).get("uv" if name == "uv-python" else name)
+    return environment.base.position if asker is None else asker.position
 
 
 def _resolve_one(
@@ -245,9 +259,7 @@ def _resolve_one(
     if name == "python" or toolchain is None:
         from engine.resolve import pythons
 
-        asker = toolchain or _wanted(environment).get("uv")
-        position = environment.base.position if asker is None else asker.position
-        return pythons.resolve(name, version, position)
+        return pythons.resolve(name, version, _position(name, environment))
     if name == "uv":
         from engine.resolve import uv_release
 

@@ -22,8 +22,10 @@ def resolve(
     wanted = toolchain.version
     # "0.8" is any 0.8.x, as for the other tools (PEP 440's "compatible" prefix match)
     text = "uv" if not wanted else f"uv=={wanted}" + (".*" if wanted.count(".") < 2 else "")
+    # uv needs no Python to run; its wheel is for any.
+    anywhere = replace(target, python=target.python or "3.11")
     found = pypi.resolve(
-        Wanted((Request(text, toolchain.position),), index=index), target, cache, log
+        Wanted((Request(text, toolchain.position),), index=index), anywhere, cache, log
     )
     (package,) = found
     if package.kind != "wheel":

@@ -10,7 +10,8 @@ import pytest
 
 from engine.errors import ResolveError
 from engine.lock import LockedPackage
-from engine.resolve import codex, golang, nodejs, npm, pixi, pythons, rust
+from engine.resolve import codex, golang, nodejs, npm, pixi, pythons, rust, uv_release
+from engine.resolve.target import Target
 from grammar.environment import Position, Toolchain
 from store import Store
 from tests.integration import toolsite
@@ -103,6 +104,14 @@ def test_pythons_are_those_that_uv_knows(site: toolsite.Site) -> None:
     file = f"{sums.rpartition('/')[0]}/{package.file.name}"
     site.pages[f"{file}.sha256"] = site.pages.pop(sums).split()[0] + b"\n"
     assert pythons.resolve("python", "3.12", AT) == [package]
+
+
+def test_uv_needs_no_python_in_the_base(tmp_path: Path) -> None:
+    """The real index."""
+    target = Target("", "2.36")
+    (package,) = uv_release.resolve(asked("uv", "0.8"), target, None, tmp_path, lambda _: None)
+    assert package.kind == "tool" and package.version.startswith("0.8.")
+    assert "-py3-none-manylinux" in package.file.name and len(package.file.sha256) == 64
 
 
 def test_codex_is_the_program_for_the_target(site: toolsite.Site, tmp_path: Path) -> None:

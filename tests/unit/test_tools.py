@@ -19,6 +19,7 @@ from engine.build.tool import Layout, Unpack
 from engine.errors import BuildError, ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import npm, tools, upstream
+from engine.resolve.target import Target
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from store.layers import write_tar
 
@@ -151,6 +152,15 @@ def test_an_archive_that_moved_on_is_noticed(
         return
     with pytest.raises(ResolveError, match=r"build\.envd:2:3: debian12 now carries"):
         tools.check_distributed(wanted, [package])
+
+
+@pytest.mark.parametrize("name", ["nodejs", "rust", "uv", "python"])
+def test_a_base_without_glibc_is_refused(name: str, tmp_path: Path) -> None:
+    wanted = Environment(base=Base(image="alpine"), toolchains=(ask(name, "1.2.3"),))
+    if name == "python":
+        wanted = Environment(base=Base(image="alpine"), toolchains=(ask(name, "3.12"),))
+    with pytest.raises(ResolveError, match=rf"build\.envd:2:3: {name} is built for glibc"):
+        tools.resolve(wanted, (), Target("", ""), tmp_path, lambda _: None)
 
 
 # -- versions, platforms ----------------------------------------------------------------------
