@@ -2,7 +2,7 @@
 # A file's tests stay together: they share servers. All share one store, as many builds at once may.
 PARALLEL = -n 3 --dist loadfile
 
-.PHONY: demo test test-large lint unit integration bench docs setup clean tables
+.PHONY: demo test test-large lint unit integration bench docs setup clean tables fuzz
 
 demo:
 	scripts/setup run
@@ -42,6 +42,11 @@ docs:
 # The parser's tables, after a change of grammar/starlark.lark (or of Lark).
 tables:
 	PYTHONHASHSEED=0 .venv/bin/python -m grammar.tables
+
+# Coverage-guided fuzzing of the language; FUZZ takes any option of libFuzzer's.
+FUZZ = -max_total_time=20
+fuzz:
+	.venv/bin/python tests/fuzz/fuzz_starlark.py $(FUZZ)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis

@@ -134,13 +134,13 @@ _FIELD = re.compile(f"[^{SPACES}]+")
 
 
 def _fields(text: str, limit: int, name: str) -> list[str]:
-    """A string split at white space, at most `limit` times (from the right for "rsplit")."""
-    text = text.strip(SPACES)
+    """A string split at white space, at most `limit` times (from the right for "rsplit"): what is
+    left over keeps the white space at its far end."""
     if text.isascii() and not any(c in text for c in "\x1c\x1d\x1e\x1f"):
         parts: list[str] = getattr(text, name)(None, limit)
         return parts
     spans = [match.span() for match in _FIELD.finditer(text)]
-    if limit < 0 or len(spans) <= limit + 1:
+    if limit < 0 or len(spans) <= limit:
         return [text[a:b] for a, b in spans]
     if name == "split":
         return [*(text[a:b] for a, b in spans[:limit]), text[spans[limit][0] :]]
