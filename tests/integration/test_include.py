@@ -115,6 +115,7 @@ def build():
     again = envd.run("build", "--no-load")
     assert again.stdout == image and "up to date" in again.stderr
     done = envd.run("parse", check=False)
+    shutil.rmtree(envd.store / "cache/git")
     (tmp_path / "cache").rename(envd.store / "cache/git")
     assert done.code == 1 and "build.envd:2:15: cannot include" in done.stderr
     library.path.rename(tmp_path / "library")
