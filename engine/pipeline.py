@@ -41,21 +41,28 @@ class Result:
 
 
 def evaluate(
-    project: Project, *, dev: bool = False, build: bool = True, update: bool = False
+    project: Project, *, dev: bool = False, build: bool = True, update: bool = False,
+    progress: str = "plain",
 ) -> Environment:
     """What the project's spec asks for; with `dev` in the variant that `envd up` runs.
 
-    What is suspicious is said on standard error. Unless it is to `build`, the environment may ask
-    for what this engine does not build yet. With `update`, included repositories are taken as they
-    are now and not as the lock pins them. Raises SpecError, UsageError, ResolveError.
+    What is suspicious is said on standard error, as `progress` wants it. Unless it is to `build`,
+    the environment may ask for what this engine does not build yet. With `update`, included
+    repositories are taken as they are now and not as the lock pins them.
+
+    Raises SpecError, UsageError, ResolveError.
     """
     from grammar import loader
 
     environment = loader.load(
         project.spec, project.function, project.directory, _includer(project, update)
     )
-    for notice in environment.notices:
-        print(notice, file=sys.stderr)
+    with open_sink("json") as emit:
+        for notice in environment.notices:
+            if progress == "json":
+                emit(Event("message", str(notice.position), text=f"warning: {notice.text}"))
+            else:
+                print(notice, file=sys.stderr)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     if build:
@@ -147,7 +154,7 @@ def build(
     Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
     targets = image_outputs.parse(outputs)
-    environment = evaluate(project, dev=dev)
+    environment = evaluate(project, dev=dev, progress=progress)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
@@ -209,7 +216,7 @@ def push(
     Raises RegistryError, and what `build` raises.
     """
     target, tags = publish.reference(reference), publish.tags(also)
-    environment = evaluate(project)
+    environment = evaluate(project, progress=progress)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()

@@ -54,13 +54,12 @@ class Diagnosis:
 @dataclass(frozen=True)
 class Proposal:
     """Something that may be written. `kind`: "module", "function", "parameter", "value",
-    "keyword" or "variable"; `insert` is what to write, when that is not the label."""
+    "keyword" or "variable"."""
 
     label: str
     kind: str
     detail: str = ""
     documentation: str = ""
-    insert: str = ""
 
 
 @dataclass(frozen=True)

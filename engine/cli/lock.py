@@ -26,7 +26,9 @@ def lock(
     from engine.project import find
 
     project = find(file, path)
-    environment = pipeline.evaluate(project, dev=dev, update=update and not check)
+    environment = pipeline.evaluate(
+        project, dev=dev, update=update and not check, progress=progress
+    )
     with open_sink(progress) as emit:
         result = pipeline.ensure_lock(
             project, environment, emit, locked=check, update=update and not check

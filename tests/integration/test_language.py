@@ -21,8 +21,11 @@ def build():
     io.mount(src="~/data", dest="/data")
     runtime.command({"jq": "jq --version"})
 """)
-    done = envd.run("build")
-    assert "build.envd:7:5: warning: io.mount() is deprecated; write runtime.mount" in done.stderr
+    warning = "build.envd:7:5: warning: io.mount() is deprecated; write runtime.mount"
+    assert warning in envd.run("parse").stderr
+    done = envd.run("build", "--progress=json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]  # nothing else is there
+    assert "warning: io.mount() is deprecated; write runtime.mount" in [x.get("text") for x in lines]
     labels = json.loads(
         docker("inspect", "-f", "{{json .Config.Labels}}", done.stdout, host=docker_engine))
     assert labels["org.opencontainers.image.source"] == "https://git.example/x"
