@@ -12,6 +12,7 @@ MAX_NESTING = 200  # of expressions and blocks in a file, of brackets, and of va
 MAX_STEPS = 5_000_000  # about: nodes of the syntax tree that are evaluated
 MAX_CALLS = 200  # inside each other
 MAX_LENGTH = 4_000_000  # elements or characters of one value
+MAX_KEY = 50_000  # elements and characters of a dict's key
 MAX_BITS = 1 << 18  # of an int
 MAX_MEMORY = 1 << 30  # bytes of all values that an evaluation makes, kept or not, about
 

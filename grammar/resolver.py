@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from grammar import syntax
 from grammar.environment import Position
-from grammar.errors import SpecError
+from grammar.errors import MAX_ERRORS, SpecError
 
 
 @dataclass(frozen=True)
@@ -288,15 +288,20 @@ class _Resolver:
         if node.name in self.result.globals:
             self.result.uses[id(node)] = self.result.globals[node.name]
         elif node.name not in self._predeclared:
-            known = {*self._predeclared, *self.result.globals}
-            block = self._block
-            while block is not None:
-                known.update(block.names)
-                block = block.outer
-            hint = self._hint(node.name, known)
+            # A hint compares with every name: only as many as anybody reads.
+            hint = self._hint(node.name, self._known()) \
+                if len(self.result.unknown) < MAX_ERRORS else ""
             self.result.unknown.append(SpecError(
                 f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}"
             ))
+
+    def _known(self) -> set[str]:
+        known = {*self._predeclared, *self.result.globals}
+        block = self._block
+        while block is not None:
+            known.update(block.names)
+            block = block.outer
+        return known
 
     def _capture(self, variable: Variable) -> None:
         """Hand a variable of an outer function down to the current one."""

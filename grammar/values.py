@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from grammar.limits import MAX_LENGTH, MAX_NESTING, Meter
+from grammar.limits import MAX_KEY, MAX_LENGTH, MAX_NESTING, Meter
 from grammar.limits import ValueProblem as ValueProblem  # whoever computes values raises it
 from grammar.text import View
 
@@ -130,12 +130,12 @@ def type_name(value: Value) -> str:
 
 
 def adopt(value: Value) -> Value:
-    """`value` as a function outside of the language made it, with lists and dicts as ours."""
+    """`value` as a function outside of the language made it, with plain lists and dicts as ours."""
     if type(value) is list:
         return List(map(adopt, value))
     if type(value) is dict:
         return Dict({keyed(k): adopt(v) for k, v in value.items()})
-    return tuple(map(adopt, value)) if type(value) is tuple else value
+    return value
 
 
 def mutable(value: List | Dict | Set, doing: str) -> None:
@@ -186,62 +186,85 @@ class _BoolKey:
 
 
 _TRUE, _FALSE = _BoolKey(True), _BoolKey(False)
-_NAN = float("nan")  # the one that is in keys: NaN equals itself, which Python sees by identity
-_PLAIN = (str, int, bytes, Function, Builtin, type(None), Module)
 
 
-class _FrozenKey:
-    """A frozen list, dict or set as a key: equal to what is equal to it."""
+class _Wrapped:
+    """A key that Python would compare in another way: `key` is what it compares, `value` what was
+    given (NaN, a tuple with such a key in it, or a frozen list, dict or set)."""
 
-    __slots__ = ("hash", "value")
+    __slots__ = ("hash", "key", "value")
 
-    def __init__(self, value: Value, meter: Meter, depth: int) -> None:
+    def __init__(self, value: Value, key: Value) -> None:
         self.value = value
-        if isinstance(value, List):
-            self.hash = hash(("list", tuple(keyed(x, meter, depth + 1) for x in value)))
-        elif isinstance(value, Dict):
-            pairs = ((k, keyed(v, meter, depth + 1)) for k, v in value.items())
-            self.hash = hash(("dict", frozenset(pairs)))
-        else:
-            self.hash = hash(("set", frozenset(value.table)))
+        self.key = key
+        self.hash = hash(key)
 
     def __hash__(self) -> int:
         return self.hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _FrozenKey) and equal(self.value, other.value, Meter())
+        return isinstance(other, _Wrapped) and self.hash == other.hash and bool(self.key == other.key)
 
 
-def keyed(value: Value, meter: Meter | None = None, depth: int = 0) -> Value:
+_NAN = _Wrapped(float("nan"), ("float", "nan"))  # NaN equals itself in Starlark
+
+
+def keyed(value: Value, meter: Meter | None = None) -> Value:
     """`value` as a dict key. Raises ValueProblem when it cannot be one."""
     kind = type(value)
-    if kind is bool:
-        return _TRUE if value else _FALSE
-    if kind is float:
-        return _NAN if math.isnan(value) else value
-    if kind is tuple:
-        meter = meter or Meter()
-        meter.work(3 * len(value) + 3)
-        _deep(depth)
-        return tuple([keyed(x, meter, depth + 1) for x in value])
-    if isinstance(value, _PLAIN):
+    if kind is int or (isinstance(value, str) and len(value) <= MAX_KEY):
         return value
-    if isinstance(value, List | Dict | Set) and value.frozen:
-        meter = meter or Meter()
-        meter.work(3 * len(value) + 3)
+    return _Keys(meter or Meter()).key(value, 0)
+
+
+class _Keys:
+    """Makes one key, of a limited size: later uses of it are not counted."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._size = 0
+
+    def _add(self, size: int) -> None:
+        self._size += size
+        self._meter.work(3 + (size >> 8))
+        if self._size > MAX_KEY:
+            raise ValueProblem(f"a key of more than {MAX_KEY} elements")
+
+    def key(self, value: Value, depth: int) -> Value:
+        """`value` as Python has to compare it."""
+        kind = type(value)
+        if kind is bool:
+            return _TRUE if value else _FALSE
+        if kind is float:
+            return _NAN if math.isnan(value) else value
+        if isinstance(value, str | bytes):
+            self._add(len(value))
+            return value
+        if kind is int:
+            self._add(value.bit_length() >> 3)
+            return value
+        if isinstance(value, Function | Builtin | Module) or value is None:
+            return value
+        if kind is not tuple and not (isinstance(value, List | Dict | Set) and value.frozen):
+            raise ValueProblem(f"unhashable type: {type_name(value)}")
+        self._add(len(value) + 1)
         _deep(depth)
-        return _FrozenKey(value, meter, depth)
-    raise ValueProblem(f"unhashable type: {type_name(value)}")
+        if isinstance(value, Dict):
+            pairs = [(k, self.key(v, depth + 1)) for k, v in value.items()]
+            return _Wrapped(value, ("dict", frozenset(pairs)))
+        if isinstance(value, Set):
+            return _Wrapped(value, ("set", frozenset(value.table)))
+        items = tuple([self.key(x, depth + 1) for x in value])
+        if isinstance(value, List):
+            return _Wrapped(value, ("list", items))
+        same = all(made is given for made, given in zip(items, value, strict=True))
+        return value if same else _Wrapped(value, items)
 
 
 def unkeyed(key: Value) -> Value:
     """The value of a dict key."""
     kind = type(key)
-    if kind is _BoolKey or kind is _FrozenKey:
-        return key.value
-    if kind is tuple:
-        return tuple([unkeyed(x) for x in key])
-    return key
+    return key.value if kind is _BoolKey or kind is _Wrapped else key
 
 
 def _deep(depth: int) -> None:

@@ -70,7 +70,8 @@ float(1 << 200000) !! too large
 (1 << 200000) / 2 !! too large
 2.0 % (1 << 200000) !! too large
 "%e" % (1 << 200000) !! out of its range
-{}["a" * 1000000] !! key "aaa
+{}["a" * 1000000] !! a key of more than
+{}["a" * 40000] !! key "aaa
 {}[1 << 200000] !! key an int of many digits
 fail("a" * 1000000) !! fail: aaa
 getattr("", "a" * 1000000) !! string has no .aaa
@@ -194,6 +195,29 @@ def test_depth_within_the_limits(text: str) -> None:
     run(text + "\n")
 
 
+@pytest.mark.parametrize("use", ["[x].pop()", "max([x])", "{1: x}.get(1)", "list([x])", "(lambda: x)()"])
+def test_values_are_handed_on_as_they_are(use: str) -> None:
+    for step in ("(x,)", "(x, x)", "[x, x]"):
+        text = DOUBLING.format(start="1", step=step, use=f"x = f()\ny = {use}")
+        made = run(text)
+        assert made["y"] is made["x"] or made["y"][0] is made["x"]
+
+
+def test_keys_have_a_size() -> None:
+    for key in ("'a' * 60000", "(1,) * 60000", "('a' * 30000, 'b' * 30000)", "b'a' * 60000"):
+        with pytest.raises(SpecError, match="a key of more than"):
+            run(f"x = {{{key}: 1}}\n")
+    run("x = {'a' * 40000: 1, (1,) * 40000: 2}\n")
+
+
+def test_many_unknown_names() -> None:
+    text = "".join(f"name{i} = 1\n" for i in range(3000))
+    text += "".join(f"nmae{i}(nome{i})\n" for i in range(3000))
+    with pytest.raises(SpecError, match="did you mean 'name0'") as caught:
+        run(text)
+    assert len(caught.value.errors) == 20
+
+
 def test_calls_inside_each_other() -> None:
     text = "def f0(): return 1\n"
     text += "".join(f"def f{i}(): return f{i - 1}()\n" for i in range(1, 1000))
@@ -225,6 +249,8 @@ def test_calls_inside_each_other() -> None:
         ("[0] * 1000000", "zip(*[x] * 1000)"), ("'a' * 3000000", "x.startswith(x)"),
         ("'%s' * 100000", "x % ((1,) * 100000)"), ("'{}' * 100000", "x.format(*[1] * 100000)"),
         ("[[0]] * 1000", "[a for a in x for b in x for c in x]"), ("{}", "x.update([(i, i)])"),
+        ("{'a' * 40000: 1}", "x == {'a' * 40000: 1}"), ("{(1,) * 40000: 1}", "x.keys()"),
+        ("set(['a' * 40000])", "x | set(['a' * 40000])"), ("{(True,) * 9000: 1}", "x == dict(x)"),
     ],
 )
 def test_work_is_counted(start: str, step: str) -> None:

@@ -149,6 +149,8 @@ min([float("nan"), 3]) -> 3
 len({float("nan"): 1, 0.0: 2}) -> 2
 len(set([float("nan"), float("nan")])) -> 1
 {(1, float("nan")): 1}[(1, float("nan"))] -> 1
+{(list({float("nan"): 1})[0],): 2}[(float("nan"),)] -> 2
+list({(1, float("nan")): 1}) -> [(1, nan)]
 {1: "a"}[1.0] -> "a"
 {1.0: "a"}[1] -> "a"
 {0.0: "a"}[-0.0] -> "a"
