@@ -104,9 +104,60 @@ def make(repository: Path) -> None:
         },
         {"Depends": "R (>= 4.0), counter (>= 0.1-2)", "Imports": "words (>= 1.1), stats,\n  MASS"},
     )
+    _heavy(repository)
     add(repository, "old", "1.0", {"NAMESPACE": ""}, {"Imports": "words (>= 5.0)"})
     add(repository, "lost", "1.0", {"NAMESPACE": ""}, {"Imports": "BiocThing"})
     add(
         repository, "broken", "1.0", {"NAMESPACE": "", "configure": "#!/bin/sh\nexit 3\n"},
         {"SystemRequirements": "libfoo: libfoo-dev (deb)", "NeedsCompilation": "yes"},
+    )
+
+
+def _heavy(repository: Path) -> None:
+    """What packages do that makes two builds differ easily: C++ with another package's headers,
+    Fortran, reference classes, environments, help that R computes, data that R code makes."""
+    add(
+        repository, "headers", "1.0",
+        {"NAMESPACE": "", "inst/include/total.hpp": (
+            "#include <numeric>\n#include <vector>\n"
+            "inline double total(const std::vector<double> &v) {\n"
+            "    return std::accumulate(v.begin(), v.end(), 0.0);\n}\n"
+        )},
+        {},
+    )
+    add(
+        repository, "heavy", "1.0",
+        {
+            "NAMESPACE": (
+                "useDynLib(heavy)\nimport(methods)\nexport(tot, dbl, Sum)\nS3method(print, heavy)\n"
+            ),
+            "R/b.R": (
+                "tot <- function(x) .Call('tot_', as.numeric(x), PACKAGE = 'heavy')\n"
+                "dbl <- function(x) .Fortran('dbl', x = as.double(x), n = length(x))$x\n"
+            ),
+            "R/a.R": (
+                "Sum <- setRefClass('Sum', fields = list(total = 'numeric', e = 'environment'),\n"
+                "    methods = list(add = function(x) { total <<- total + x; invisible(.self) }))\n"
+                "print.heavy <- function(x, ...) cat('heavy\\n')\ncache <- new.env()\n"
+                "for (i in 1:99) assign(paste0('k', i), i, envir = cache)\n"
+            ),
+            "src/tot.cpp": (
+                "#include <total.hpp>\n#include <stdexcept>\n#include <Rinternals.h>\n"
+                'extern "C" SEXP tot_(SEXP x) {\n'
+                "    std::vector<double> v(REAL(x), REAL(x) + Rf_xlength(x));\n"
+                "    if (v.empty()) throw std::runtime_error(__FILE__);\n"
+                "    return Rf_ScalarReal(total(v));\n}\n"
+            ),
+            "src/dbl.f": (
+                "      subroutine dbl(x, n)\n      integer n, i\n      double precision x(n)\n"
+                "      do 10 i = 1, n\n        x(i) = 2 * x(i)\n   10 continue\n      end\n"
+            ),
+            "man/tot.Rd": (
+                "\\name{tot}\\alias{tot}\\title{Tot}\\description{In "
+                "\\Sexpr[stage=install]{getwd()}.}\\usage{tot(x)}\\arguments{\\item{x}{numbers}}\n"
+            ),
+            "data/d.R": "d <- structure(list(a = 1:3), class = 'heavy')\n",
+        },
+        {"NeedsCompilation": "yes", "LinkingTo": "headers", "Imports": "methods",
+         "LazyData": "yes", "Collate": "'a.R' 'b.R'"},
     )
