@@ -117,7 +117,7 @@ def build():
     done = envd.run("parse", check=False)
     shutil.rmtree(envd.store / "cache/git")
     (tmp_path / "cache").rename(envd.store / "cache/git")
-    assert done.code == 1 and "build.envd:2:15: cannot include" in done.stderr
+    assert done.code == 1 and "build.envd:2:15: " in done.stderr and "cannot include" in done.stderr
     library.path.rename(tmp_path / "library")
     moved = f"file://{tmp_path}/library"
     envd.spec((envd.project / "build.envd").read_text().replace(url, moved))
