@@ -225,7 +225,10 @@ class _Session:
         python = lock.python or self.system.python
         version = tools.python_version(lock, python)
         full = re.match(rf"{re.escape(python)}\.\d+", version)
-        return Target(python, self.glibc(lock), full[0] if full else "")
+        glibc = self.glibc(lock)
+        return Target(
+            python, glibc, full[0] if full else "", "" if glibc else self.system.musl
+        )
 
     def glibc(self, lock: Lock) -> str:
         return system.version_of(lock.base.packages, "libc6") or self.system.glibc
@@ -250,9 +253,11 @@ class _Session:
             return apt.installed_status(self.apt, (*lock.base.packages, *added))
         return system.status_with(own, added, apt.installed_status(self.apt, added))
 
-    def new_base(self) -> LockedBase:
+    def new_base(self, old: Lock | None) -> LockedBase:
         environment, base = self.environment, self.environment.base
         if base.image:
+            if old is not None and f"image={base.image}" in old.requests.get("base", ()):
+                return old.base  # something else about it changed: the tag stays where it was
             from engine.resolve import image
 
             return image.base(base.image, base.position, self.cache, self.log)
@@ -288,14 +293,17 @@ class _Session:
             return apt.resolve(self.apt, debs, self.status(lock, lock.apt))
         if name == "python":
             wanted = python_wanted(environment)
+            places = [r.position for r in wanted.requests] + [i.position for i in wanted.inputs]
+            where = next((p for p in places if p.line), environment.base.position)
+            system.check_library(where, self.system, self.glibc(lock), only_glibc=False)
             if not lock.python:
-                places = [r.position for r in wanted.requests] + [i.position for i in wanted.inputs]
-                where = next((p for p in places if p.line), environment.base.position)
                 raise system.no_python(where, self.system)
             return pypi.resolve(
                 wanted, self.target(lock), self.cache, self.log, preferred=lock.wheels
             )
         if name == "cuda" and environment.cuda is not None:
+            where = environment.cuda.position
+            system.check_library(where, self.system, self.glibc(lock), only_glibc=True)
             if environment.cuda.source == "apt":
                 return []
             return cuda.resolve(
@@ -304,6 +312,10 @@ class _Session:
         if name == "conda":
             from engine.resolve import conda
 
+            where = next(
+                (r.position for r in environment.conda_packages), environment.base.position
+            )
+            system.check_library(where, self.system, self.glibc(lock), only_glibc=True)
             return conda.resolve(
                 tools.conda_requests(environment), environment.conda_channels, self.glibc(lock),
                 self.cache, self.log,
@@ -364,7 +376,7 @@ def resolve(
             base = old.base
         else:
             said("base")
-            base = session.new_base()
+            base = session.new_base(old)
         session.base = base
         kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()

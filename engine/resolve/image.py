@@ -294,15 +294,14 @@ def _os_release(text: str) -> dict[str, str]:
 
 def _libc(image: Any) -> dict[str, str]:
     """The C library's kind and version: it says so itself, in a string."""
-    if (musl := image.read("/lib/ld-musl-x86_64.so.1")) is not None:
-        version = re.search(rb"\b(1\.\d+)\.\d+\0", musl)
-        return {"musl": version[1].decode() if version else "1.2"}
     for place in ("/lib/x86_64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib"):
         library = image.read(f"{place}/libc.so.6")
         version = re.search(rb"GNU C Library .*? version (2\.\d+)", library or b"")
         if version:
             return {"glibc": version[1].decode()}
-    return {}
+    # Debian can have musl beside its own: it is the C library where there is no other.
+    version = re.search(rb"\b(1\.\d+)\.\d+\0", image.read("/lib/ld-musl-x86_64.so.1") or b"")
+    return {"musl": version[1].decode()} if version else {}
 
 
 def _python(image: Any, path: Sequence[str]) -> dict[str, str]:

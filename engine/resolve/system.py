@@ -31,6 +31,7 @@ class System:
     keys: Mapping[str, bytes] = field(default_factory=dict)
     status: str | None = None
     apt: bool = True
+    musl: str = ""
     shells: tuple[str, ...] = ()
 
 
@@ -56,7 +57,10 @@ def of_image(
     python, glibc = facts.get("python", ""), facts.get("glibc", "")
     shells = tuple(facts.get("shells", "").split())
     if not facts.get("apt"):
-        return System(base.os, title, (), "", glibc, python, apt=False, shells=shells)
+        return System(
+            base.os, title, (), "", glibc, python, apt=False,
+            musl=facts.get("musl", ""), shells=shells,
+        )
     inside = image.contents(base.digest, base.packages, cache, log)
     release = debian.RELEASES.get(base.os)
     known = release is not None or environment.apt_source
@@ -120,6 +124,18 @@ def python_of(base: Base, system: System, added: str) -> str:
             f"{base.position}: {system.title} has Python {found}, not {wanted[1]}"
         )
     return found
+
+
+def check_library(position: Position, system: System, glibc: str, *, only_glibc: bool) -> None:
+    """Raise ResolveError when packages are built for another C library than the base has."""
+    if glibc or (system.musl and not only_glibc):
+        return
+    has = "musl" if system.musl else "none that envd knows"
+    wanted = "glibc" if only_glibc else "glibc or musl"
+    raise ResolveError(
+        f"{position}: these packages want {wanted} as the C library, and the base {system.title} "
+        f"has {has}; use an image of Debian or Ubuntu"
+    )
 
 
 def no_python(position: Position | None, system: System) -> ResolveError:

@@ -20,7 +20,7 @@ import pytest
 
 from tests.integration import servers, tokens, webserver
 from tests.integration.envd import Envd
-from tests.integration.scratch import scratch_image, skopeo
+from tests.integration.scratch import push_scratch, scratch_image, skopeo
 
 ORIGINAL = """
 def build():
@@ -181,6 +181,7 @@ def test_a_tag_that_moves_moves_the_lock_only_when_asked(
     envd.spec(
         f'def build():\n    base(image="{images.registry}/sources/moving:1")\n'
         f'    io.copy("hello", "/moved", image="{images.registry}/sources/moving:1")\n'
+        '    config.apt_source("deb http://127.0.0.1:9 suite main")\n'
     )
     envd.run("lock")
     assert "[[images]]" in (envd.project / "envd.lock").read_text()
@@ -209,6 +210,32 @@ def test_what_needs_apt_says_so_where_there_is_none(
     done = envd.run("lock", check=False)
     assert done.code == 1 and "cannot add python3" in done.stderr
     assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
+
+
+def test_wheels_for_another_c_library(
+    shared_store: Path, tmp_path: Path, registry: str
+) -> None:
+    """An image as Alpine's are, made of the files that tell: musl says its version in a string."""
+    files = {
+        "lib/ld-musl-x86_64.so.1": b"\x7fELF\0musl libc (x86_64)\nVersion %s\n\0" + b"1.2.3\0",
+        "usr/local/bin/python3.12": b"\x7fELF", "usr/local/bin/python3": b"\x7fELF",
+        "usr/local/lib/python3.12/os.py": b"",
+        "etc/os-release": b'ID=alpine\nVERSION_ID=3.20.1\nPRETTY_NAME="Alpine Linux v3.20"\n',
+    }
+    push_scratch(tmp_path / "image", f"{registry}/sources/musl:1", files)
+    envd = Envd(shared_store, tmp_path / "p")
+    spec = f'def build():\n    base(image="{registry}/sources/musl:1")\n'
+    envd.spec(f'{spec}    install.python_packages(["markupsafe==3.0.2"])\n')
+    envd.run("lock")
+    lock = (envd.project / "envd.lock").read_text()
+    assert "MarkupSafe-3.0.2-cp312-cp312-musllinux_1_2_x86_64.whl" in lock
+    assert 'musl = "1.2"' in lock and 'prefix = "/usr/local"' in lock
+    root = envd.unpacked(tmp_path)
+    site = root / "usr/local/lib/python3.12/site-packages"
+    assert (site / "markupsafe/_speedups.cpython-312-x86_64-linux-musl.so").exists()
+    envd.spec(f'{spec}    install.conda_packages(["zlib"])\n')
+    done = envd.run("lock", check=False)
+    assert done.code == 1 and "build.envd:3:" in done.stderr and "has musl" in done.stderr
 
 
 def test_mirrors_and_short_names(shared_store: Path, tmp_path: Path, images: Images) -> None:
