@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from difflib import get_close_matches
@@ -57,14 +58,23 @@ class SpecError(Exception):
         lines = self.source.replace("\r\n", "\n").replace("\r", "\n").split("\n")
         if 0 < self.position.line <= len(lines):
             line = lines[self.position.line - 1]
-            # One column for each character, whatever a terminal would make of it.
             shown = "".join(c if c.isprintable() else " " for c in line)
             start = max(0, self.position.column - _WIDTH // 2) if len(shown) > _WIDTH else 0
-            caret = " " * (self.position.column - 1 - start) + "^"
+            caret = " " * _columns(shown[start : self.position.column - 1]) + "^"
             text += f"\n{self.position.line:>5} | {shown[start : start + _WIDTH]}\n      | {caret}"
         for entry in self.stack:
             text += f"\n      called from {entry}"
         return text
+
+
+def _columns(text: str) -> int:
+    """How wide a terminal shows a text (Unicode Standard Annex 11)."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
 
 
 class SpecErrors(SpecError):

@@ -16,7 +16,6 @@ from grammar.values import (
     Function,
     Module,
     Value,
-    ValueProblem,
     type_name,
     unkeyed,
 )
@@ -240,4 +239,4 @@ def each(given: Given, name: str, run: Callable[[str, Position], None]) -> None:
     problems.check()
 
 
-__all__ = ["KINDS", "REQUIRED", "Api", "Given", "Parameter", "Run", "ValueProblem", "each"]
+__all__ = ["KINDS", "REQUIRED", "Api", "Given", "Parameter", "Run", "each"]

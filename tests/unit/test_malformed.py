@@ -65,7 +65,8 @@ def check(case: Case, errors: str, directory: Path) -> None:
     assert lines[1].startswith(f"{line:>5} | "), errors
     caret = lines[2].index("^") - len("      | ")
     shown = lines[1].removeprefix(f"{line:>5} | ")
-    assert caret == column - 1 or column > len(shown), errors
+    wide = sum(c in "日本🙂" for c in shown[: column - 1])  # two columns of a terminal each
+    assert caret == column - 1 + wide or column > len(shown), errors
     assert all(not re.match(r" *\d+ \|", x) for x in lines[3:]), errors
     for word in ("Traceback", "<class", "object at 0x", "builtin_function", "Error("):
         assert word not in errors
