@@ -11,13 +11,12 @@ from urllib.parse import quote
 from engine.docker import probe
 from engine.errors import DockerError, UsageError
 from engine.image import kept
-from engine.image.model import Image
+from engine.image.model import LABEL, Image
 from engine.locate import full_tag
 from engine.project import store_path
 from grammar.errors import suggest
 from store import Store
 
-LABEL = "io.envd.packages"  # every image that envd builds has it
 _UNTAGGED = "<none>:<none>"
 
 

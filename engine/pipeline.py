@@ -237,16 +237,40 @@ def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: 
     target, tags = publish.reference(reference), publish.tags(also)
     store = Store.open(store_path())
     try:
-        image = kept.find(store, name)
-        if image is None:
-            from grammar.errors import suggest
-
-            hint = suggest(name, [item.name for item in kept.listed(store)])
-            raise UsageError(
-                f"the store has no image '{name}'{hint or '; `envd images` lists what there is'}"
-            )
+        image = _kept(store, name)
         with open_sink(progress) as emit, store.in_use():
             publish.push(image, store, target, emit, tags)
     finally:
         store.close()
     return image.manifest_digest
+
+
+def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") -> Image:
+    """Load the image that the store keeps under `name` into Docker, under `tags` [`name`].
+
+    Raises UsageError when there is none, DockerError.
+    """
+    from engine.docker.load import load
+
+    store = Store.open(store_path())
+    try:
+        image = _kept(store, name)
+        with open_sink(progress) as emit, store.in_use():
+            for tag in tags or [name]:
+                kept.keep(store, tag, image)
+                load(image, store, tag, emit)
+    finally:
+        store.close()
+    return image
+
+
+def _kept(store: Store, name: str) -> Image:
+    image = kept.find(store, name)
+    if image is None:
+        from grammar.errors import suggest
+
+        hint = suggest(name, [item.name for item in kept.listed(store)])
+        raise UsageError(
+            f"the store has no image '{name}'{hint or '; `envd images` lists what there is'}"
+        )
+    return image

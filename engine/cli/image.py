@@ -8,7 +8,7 @@ import click
 
 from engine.cli import complete, listing
 from engine.cli.group import Group
-from engine.cli.options import build_options, project_options
+from engine.cli.options import build_options, progress_option, project_options
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -142,6 +142,26 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
 
     gone = prune_images(everything=everything, dry_run=dry_run)
     listing.show([asdict(x) for x in gone], _REMOVED, form, nothing="nothing to remove")
+
+
+@images.command()
+@click.argument("name", shell_complete=complete.image_name)
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
+    help="Under which name, also several times [default: its own].",
+)
+@progress_option
+def load(name: str, tags: tuple[str, ...], progress: str) -> None:
+    """Load the image NAME of the store into Docker. Prints its image ID.
+
+    For what was built while no engine answered, or with --no-load, or for another engine:
+    `envd --context gpu images load project:dev`.
+    """
+    from engine import pipeline
+    from engine.docker.reference import image_tag
+
+    made = pipeline.load_kept(image_tag(name), [image_tag(t) for t in tags], progress=progress)
+    click.echo(made.config_digest)
 
 
 @images.command()

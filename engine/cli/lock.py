@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.options import project_options
+from engine.cli.options import progress_option, project_options
 
 
 @click.command()
@@ -12,10 +12,7 @@ from engine.cli.options import project_options
 @click.option("--update", is_flag=True, help="Resolve everything anew, not only what changed.")
 @click.option("--dev", is_flag=True, help="Pin what `envd up` adds, too.")
 @click.option("--check", is_flag=True, help="Only tell whether the lock fits; exit 2 if not.")
-@click.option(
-    "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
-    help="How progress is shown.",
-)
+@progress_option
 def lock(
     file: str | None, path: str | None, update: bool, dev: bool, check: bool, progress: str
 ) -> None:

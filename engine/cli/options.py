@@ -25,14 +25,19 @@ def project_options(function: F) -> F:
     )(function)
 
 
-def build_options(function: F) -> F:
-    """Options of everything that builds: progress, lock policy, parallelism."""
-    function = click.option(
+def progress_option(function: F) -> F:
+    """--progress MODE."""
+    return click.option(
         "--progress",
         type=click.Choice(["auto", "tree", "plain", "json"]),
         default="auto",
         help="How progress is shown.",
     )(function)
+
+
+def build_options(function: F) -> F:
+    """Options of everything that builds: progress, lock policy, parallelism."""
+    function = progress_option(function)
     function = click.option(
         "--locked", is_flag=True, help="Refuse to make or change the lock."
     )(function)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from engine.cli.options import progress_option
+
 
 @click.command()
 @click.argument("reference", metavar="REF")
@@ -16,10 +18,7 @@ import click
     help="Where to, instead of into Docker; see `envd build --help`.",
 )
 @click.option("--no-load", is_flag=True, help="Only into the store.")
-@click.option(
-    "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
-    help="How progress is shown.",
-)
+@progress_option
 def pull(
     reference: str, tags: tuple[str, ...], outputs: tuple[str, ...], no_load: bool, progress: str
 ) -> None:

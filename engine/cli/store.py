@@ -67,18 +67,27 @@ def _shown_roots(roots: list[str]) -> str:
 
 @store.command()
 @click.option("--repair", is_flag=True, help="Drop what is damaged, so that it is built again.")
-def verify(repair: bool) -> None:
-    """Read every object and file again and compare it with its address."""
+@listing.format_option
+def verify(repair: bool, form: str) -> None:
+    """Read every object and file again and compare it with its address.
+
+    JSON keys: problem.
+    """
+    import json
+
     from store.verify import verify as check
 
     with _opened() as opened:
         problems = check(opened, repair=repair)
     for problem in problems:
         click.echo(problem, err=True)
+    if form == "json":
+        click.echo(json.dumps([{"problem": problem} for problem in problems], indent=2))
     if problems:
         done = "dropped" if repair else "run `envd store verify --repair` to drop them"
         raise click.exceptions.Exit(0) if repair else _failure(f"{len(problems)} problems; {done}")
-    click.echo("store is clean")
+    if form == "table":
+        click.echo("store is clean")
 
 
 def _failure(message: str) -> Exception:
@@ -89,8 +98,15 @@ def _failure(message: str) -> Exception:
 
 @store.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
-def gc(dry_run: bool) -> None:
-    """Remove everything that no root reaches."""
+@listing.format_option
+def gc(dry_run: bool, form: str) -> None:
+    """Remove everything that no root reaches.
+
+    JSON keys: objects and blobs (counts), bytes.
+    """
+    import json
+    from dataclasses import asdict
+
     from engine import userns
     from store.gc import collect
 
@@ -98,6 +114,9 @@ def gc(dry_run: bool) -> None:
         userns.ensure()
     with _opened() as opened:
         report = collect(opened, dry_run=dry_run)
+    if form == "json":
+        click.echo(json.dumps(asdict(report), indent=2))
+        return
     verb = "would free" if dry_run else "freed"
     click.echo(f"{verb} {report.bytes / 1e6:.1f} MB: {report.objects} objects, {report.blobs} files")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.docker import endpoint
+from engine.docker import endpoint, probe
 from engine.errors import DockerError
 
 if TYPE_CHECKING:
@@ -12,27 +12,40 @@ if TYPE_CHECKING:
 
 
 def connect(timeout: int = 60) -> docker.APIClient:
-    """A client; raises DockerError when no engine answers."""
+    """A client; raises DockerError when no engine answers, UsageError for a context that is none."""
     import docker
     from docker.errors import DockerException
     from docker.tls import TLSConfig
 
     to = endpoint.current()
+    found = probe.get("/version")
+    if not isinstance(found, dict) or "ApiVersion" not in found:
+        raise DockerError(unreachable(to))
+    url = to.host
     settings: dict[str, Any] = {}
     if to.tls:
         settings["tls"] = TLSConfig(
             client_cert=(to.cert, to.key) if to.cert else None, ca_cert=to.ca or None,
             verify=to.verify,
         )
-    if to.host.startswith("ssh://"):
-        settings["use_ssh_client"] = True
+    if url.startswith("ssh://"):
+        from engine.docker.tunnel import socket_of
+
+        url = socket_of(url)
     try:
-        return docker.APIClient(base_url=to.host, version="auto", timeout=timeout, **settings)
+        client = docker.APIClient(
+            base_url=url, version=str(found["ApiVersion"]), timeout=timeout, **settings
+        )
     except DockerException as error:
         raise DockerError(unreachable(to, error)) from error
+    if to.tls:
+        # Else requests would take REQUESTS_CA_BUNDLE instead of the context's CA.
+        client.trust_env = False
+    return client
 
 
-def unreachable(to: endpoint.Endpoint, error: object) -> str:
+def unreachable(to: endpoint.Endpoint, error: object = "") -> str:
     """What to say when no engine answers."""
     of = f" (context '{to.context}')" if to.context else ""
-    return f"no Docker engine answers at {to.host}{of}: {error}"
+    reason = f": {error}" if error else "; start one, or choose another with `envd context use`"
+    return f"no Docker engine answers at {to.host}{of}{reason}"

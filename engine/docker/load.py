@@ -11,17 +11,18 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 from engine.docker import probe
 from engine.docker.client import connect
 from engine.errors import DockerError
 from engine.events import Event, Sink
 from engine.image.layout import write_docker_archive
-from engine.image.model import Image
+from engine.image.model import LABEL, Image
 from store import Store
 
 _CHUNK = 1 << 20
+_FEW = 4  # images that an engine behind ssh is asked about
 
 
 def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
@@ -34,7 +35,7 @@ def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
     if probe.inspect(image.config_digest) is not None:
         _tag(image.config_digest, tag)
     else:
-        known = _known(image)
+        known = _known(image, tag)
         try:
             sent = _send(image, store, tag, known)
         except DockerError:
@@ -48,12 +49,28 @@ def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
     emit(Event("load", tag, text="into Docker", bytes=sent, seconds=time.monotonic() - begin))
 
 
-def _known(image: Image) -> frozenset[str]:
+def _is_of(row: dict[str, Any], name: str) -> bool:
+    return any(str(tag).rpartition(":")[0] == name for tag in row["RepoTags"] or ())
+
+
+def _known(image: Image, tag: str) -> frozenset[str]:
     """Digests of the bottom layers that some image of the engine's shares with this one."""
+    from docker.errors import NotFound
+
     wanted = [layer.diff_id for layer in image.layers]
     most = 0
-    for identity in probe.images():
-        found = probe.inspect(identity) or {}
+    client = connect()
+    rows = client.images()
+    if probe.host().startswith("ssh://"):
+        # Each question is a login: only a few, about those that are likeliest.
+        name = tag.rpartition(":")[0]
+        rows.sort(key=lambda row: (not _is_of(row, name), LABEL not in (row["Labels"] or {})))
+        rows = rows[:_FEW]
+    for row in rows:
+        try:
+            found = client.inspect_image(row["Id"])  # type: ignore[no-untyped-call]
+        except NotFound:
+            continue  # gone meanwhile
         having = (found.get("RootFS") or {}).get("Layers") or []
         count = 0
         for ours, theirs in zip(wanted, having, strict=False):

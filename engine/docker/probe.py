@@ -83,17 +83,11 @@ def _tls(to: endpoint.Endpoint) -> Any:
 def _over_ssh(url: str, request: bytes) -> bytes:
     import subprocess
     import threading
-    from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    argv = ["ssh", "-T", "-o", "ConnectTimeout=10", "-o", "BatchMode=yes"]
-    if parts.username:
-        argv += ["-l", parts.username]
-    if parts.port:
-        argv += ["-p", str(parts.port)]
+    from engine.docker.tunnel import command
+
     process = subprocess.Popen(
-        [*argv, "--", parts.hostname or "", "docker", "system", "dial-stdio"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        command(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdin is not None and process.stdout is not None
     alarm = threading.Timer(2 * _TIMEOUT, process.kill)
@@ -131,8 +125,3 @@ def image_id(tag: str) -> str | None:
     found = inspect(tag)
     return None if found is None else str(found["Id"])
 
-
-def images() -> list[str]:
-    """The IDs of the images that the engine has."""
-    found = get("/images/json")
-    return [str(row["Id"]) for row in found] if isinstance(found, list) else []

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER, Object
 
+LABEL = "io.envd.packages"  # every image that envd builds has it
+
 # What a layer of each type is in an OCI manifest.
 LAYER_TYPES = {
     GZIP_LAYER: GZIP_LAYER,

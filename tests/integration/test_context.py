@@ -21,8 +21,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from store import Store
 from tests.integration import servers
-from tests.integration.envd import Envd
+from tests.integration.envd import Envd, docker
+from tests.integration.tiny import tiny_image
 
 
 @pytest.fixture
@@ -85,15 +87,15 @@ def test_contexts_are_kept_and_chosen(envd: Envd, docker_engine: str) -> None:
 
 
 def test_dockers_own_contexts_are_honoured(envd: Envd, docker_engine: str) -> None:
-    def docker(*arguments: str) -> None:
+    def docker_context(*arguments: str) -> None:
         subprocess.run(
             ["docker", "context", *arguments], check=True, capture_output=True,
             env={**os.environ, **envd.environment},
         )
 
-    docker("create", "theirs", "--docker", f"host={docker_engine}")
+    docker_context("create", "theirs", "--docker", f"host={docker_engine}")
     assert engine_of(envd, "theirs") is not None
-    docker("use", "theirs")
+    docker_context("use", "theirs")
     rows = json.loads(envd.run("context", "ls", "-f", "json").stdout)
     assert [(r["name"], r["source"], r["current"]) for r in rows] == [
         ("default", "docker", False), ("theirs", "docker", True),
@@ -120,8 +122,26 @@ def test_an_engine_behind_tcp_and_tls(envd: Envd, docker_engine: str, tmp_path: 
         files = ["--ca", certificate, "--cert", certificate, "--key", key]
         envd.run("context", "create", "tls", "--host", host, *map(str, files), "--use")
         assert engine_of(envd) is not None
+        loads_an_image(envd, docker_engine)
         envd.run("context", "create", "no-key", "--host", host, "--ca", str(certificate))
         assert engine_of(envd, "no-key") is None
+
+
+def loads_an_image(envd: Envd, engine: str) -> None:
+    """Load an image with the context that is in force, and find it in the engine."""
+    name = f"cli-context-{os.getpid()}:x"
+    store = Store.open(envd.store)
+    try:
+        tiny_image(store, name)
+    finally:
+        store.close()
+    try:
+        image = envd.run("images", "load", name).stdout
+        assert docker("inspect", "-f", "{{.Id}}", name, host=engine) == image
+        rows = json.loads(envd.run("images", "-f", "json").stdout)
+        assert [row["docker"] for row in rows if row["name"] == name] == [True]
+    finally:
+        docker("rmi", "-f", name, host=engine, check=False)
 
 
 @contextlib.contextmanager
@@ -204,6 +224,7 @@ def test_an_engine_behind_ssh(envd: Envd, docker_engine: str, tmp_path: Path) ->
         remote = Envd(envd.store, envd.project, {**envd.environment, **path})
         remote.run("context", "create", "far", "--host", "ssh://root@engine", "--use")
         assert engine_of(remote) is not None
+        loads_an_image(remote, docker_engine)
 
 
 @contextlib.contextmanager

@@ -86,6 +86,21 @@ def test_images_are_listed_and_described(envd: Envd, docker_engine: str) -> None
     assert not empty.store.exists()
 
 
+def test_a_kept_image_is_loaded(envd: Envd, docker_engine: str) -> None:
+    """What was built without Docker is brought into it later, also under another name."""
+    try:
+        image = envd.run("images", "load", f"{NAME}:two", "-t", f"{NAME}:three").stdout
+        assert docker("inspect", "-f", "{{.Id}}", f"{NAME}:three", host=docker_engine) == image
+        assert mine(envd)["three"]["store"]
+        wrong = envd.run("images", "load", f"{NAME}:four", check=False)
+        assert (wrong.code, "the store has no image" in wrong.stderr) == (2, True)
+        off = Envd(envd.store, envd.project, {"DOCKER_HOST": "unix:///nonexistent"})
+        nowhere = off.run("images", "load", f"{NAME}:two", check=False)
+        assert (nowhere.code, "no Docker engine answers" in nowhere.stderr) == (1, True)
+    finally:
+        docker("rmi", "-f", f"{NAME}:three", host=docker_engine, check=False)
+
+
 def test_images_are_removed(envd: Envd, docker_engine: str) -> None:
     gone = rows(envd, "images", "remove", f"{NAME}:two", f"{NAME}:same")
     assert {(row["kind"], row["name"]) for row in gone} == {
@@ -136,6 +151,9 @@ def test_prune(envd: Envd, docker_engine: str) -> None:
     again = off.run("prune")
     assert (again.stdout, "nothing to remove" in again.stderr) == ("", True)
     assert envd.run("store", "verify").stdout == "store is clean"
+    assert rows(envd, "store", "verify") == []
+    report = json.loads(envd.run("store", "gc", "--dry-run", "-f", "json").stdout)
+    assert report == {"objects": 0, "blobs": 0, "bytes": 0}
     assert [row["roots"] for row in rows(envd, "store", "ls")] == [[f"image:{NAME}:one"]]
     # --all: caches, and images that Docker has not.
     (envd.store / "cache" / "uv").mkdir(parents=True)
