@@ -53,7 +53,7 @@ def push(
     blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
     report = registry.Registry(target).push_image(
         blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-        also, lambda digest: store.memo(_where(target.host, digest)),
+        also, lambda digest: known(store, target.host, digest),
     )
     remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
     for tag in dict.fromkeys((target.tag, *also)):
@@ -65,6 +65,11 @@ def remember(store: Store, host: str, repository: str, digests: Sequence[str]) -
     """Remember that a registry has blobs in a repository: a push to another mounts them."""
     for digest in digests:
         store.set_memo(_where(host, digest), repository)
+
+
+def known(store: Store, host: str, digest: str) -> str | None:
+    """The repository of a registry that is remembered to have a blob, or None."""
+    return store.memo(_where(host, digest))
 
 
 def _where(host: str, digest: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from engine import publish
 from engine.build.context import BuildContext, Imported
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -44,6 +45,13 @@ def build(context: BuildContext) -> Imported:
     )
 
 
+def _remember(layer: Fetch, store: Store) -> None:
+    """A push to another repository of the layer's registry mounts it from its own."""
+    host, _, name = layer.url.removeprefix("oci://").partition("/")
+    if publish.known(store, host, layer.output) is None:
+        publish.remember(store, host, name, [layer.output])
+
+
 def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) -> Object:
     """`made`, under the name that the plan gives it and with the blob that the lock pins.
 
@@ -56,6 +64,7 @@ def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) ->
     wanted = derivation.inputs[0].derivation
     if not isinstance(wanted, Fetch):
         raise BuildError(f"{derivation.name}: a layer that is no file")
+    _remember(wanted, store)
     if wanted.output == made.digest:
         return made
     path = fetch(wanted, store, emit)

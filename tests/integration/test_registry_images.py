@@ -293,7 +293,11 @@ def test_a_registry_that_wants_a_login(
         json.dumps({"auths": {registry_auth.address: {"auth": login}}})
     )
     envd.run("build", "--no-load")
-    assert os.environ.get("DOCKER_CONFIG") != str(tmp_path)
+    # what came from there is mounted, not sent
+    before = len(registry_auth.requests())
+    envd.run("push", f"{registry_auth.address}/other/image:1")
+    mounts = [r for r in registry_auth.requests()[before:] if "from=private" in r[1]]
+    assert [(method, status) for method, _, status in mounts] == [("POST", 201)]
 
 
 def test_a_registry_that_wants_tokens(shared_store: Path, tmp_path: Path) -> None:
