@@ -40,7 +40,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "PYTHONHASHSEED": "0",
 }
 
-_MOUNT_POINTS = ("/proc", "/dev", "/tmp", "/run")
+_TEMPORARY = {"/tmp": "1777", "/run": "0755"}  # and their modes
 # Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 are the
 # mount options; all paths are relative, for the kernel takes one page (4096 bytes) of them.
 _MOUNT_SCRIPT = 'mount -t overlay overlay -o "$1" merged && shift && exec "$@"'
@@ -71,8 +71,9 @@ def run(
     """Run `argv` over `layers` (bottom first); return the upper directory, what it changed.
 
     `scratch/upper` may exist already: it is the upper directory's first content. Without
-    layers it is the whole root. /tmp and /run are empty and forgotten. Mount points that had
-    to be made are taken away again. Raises BuildError with the log's end.
+    layers it is the whole root. /run is empty and forgotten, and so is /tmp, unless a layer has put
+    something there. Mount points that had to be made are taken away again. Raises BuildError
+    with the log's end.
     """
     # The same layer twice (an image may bring what is put upon it) is the upper one alone; the
     # kernel takes no directory twice.
@@ -84,12 +85,14 @@ def run(
     # From the top down: the order in which a lookup goes.
     stack = [upper, *(layer.absolute() for layer in reversed(layers))]
     targets = [(bind, _resolve(bind.target, stack)) for bind in binds]
-    points = [_resolve(p, stack) for p in _MOUNT_POINTS] + [t for _, t in targets]
+    temporary = ("/run",) if _holds_something("tmp", stack) else ("/tmp", "/run")
+    points = [_resolve(p, stack) for p in ("/proc", "/dev", *temporary)]
+    points += [t for _, t in targets]
     made = _would_be_made(points, stack)
     copied = _would_be_copied(made, stack)
     try:
         command.run(
-            _command(argv, scratch, targets, layers, environment, network, cwd),
+            _command(argv, scratch, targets, layers, environment, network, cwd, temporary),
             log=log,
             name=name,
             cwd=scratch,
@@ -108,6 +111,7 @@ def _command(
     environment: Mapping[str, str],
     network: bool,
     cwd: str,
+    temporary: Sequence[str],
 ) -> list[str]:
     root = str(scratch.absolute() / ("merged" if layers else "upper"))
     inner = [
@@ -116,8 +120,9 @@ def _command(
         *(() if network else ("--unshare-net",)),
         "--hostname", "envd", "--die-with-parent", "--new-session",
         "--proc", "/proc", "--dev", "/dev",
-        "--perms", "1777", "--tmpfs", "/tmp", "--perms", "0755", "--tmpfs", "/run",
     ]
+    for place in temporary:
+        inner += ["--perms", _TEMPORARY[place], "--tmpfs", place]
     for bind, target in targets:
         flag = "--bind" if bind.writable else "--ro-bind"
         inner += [flag, str(bind.source.absolute()), target]
@@ -158,6 +163,15 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
     if len(text) >= 4096:
         raise BuildError(f"{len(layers)} layers are more than one overlay takes")
     return text
+
+
+def _holds_something(name: str, stack: Sequence[Path]) -> bool:
+    """Whether a layer has files in the directory `name`."""
+    for root in stack:
+        directory = root / name
+        if not directory.is_symlink() and directory.is_dir() and any(directory.iterdir()):
+            return True
+    return False
 
 
 def _resolver_files(binds: Sequence[Bind]) -> list[Bind]:

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from engine.build import zips
+from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -89,7 +89,7 @@ def build_links(context: BuildContext) -> Path:
     """/usr/local/cuda, and lib beside lib64."""
     upper = _fresh(context)
     prefix = upper / str(context.parameters["prefix"])
-    zips.directories(prefix, upper)
+    places.make(prefix, upper)
     (prefix / "lib").symlink_to("lib64")
     (prefix.parent / "cuda").symlink_to(prefix.name)
     return upper

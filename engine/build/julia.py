@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
-from engine.build import group, tars, zips
+from engine.build import group, places, tars
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -109,7 +109,7 @@ def build(context: BuildContext) -> Path:
     for path in (upper / at.lstrip("/")).rglob("*"):
         os.utime(path, (_ANY_TIME, _ANY_TIME), follow_symlinks=False)
     link = upper / "usr/local/bin/julia"
-    zips.directories(link.parent, upper)
+    places.make(link.parent, upper)
     link.symlink_to(f"{at}/bin/julia")
     if not (upper / at.lstrip("/") / "bin/julia").is_file():
         raise BuildError(f"{context.name}: its archive holds no bin/julia")
@@ -124,7 +124,7 @@ def build_tree(context: BuildContext) -> Path:
 def _unpacked(context: BuildContext, at: str, strip: int) -> Path:
     upper = context.scratch / "upper"
     into = upper / at
-    zips.directories(into, upper)
+    places.make(into, upper)
     (name, path), = context.files
 
     def target(member: str) -> Path | None:
@@ -151,7 +151,7 @@ def build_environment(context: BuildContext) -> Path:
         raise BuildError(f"{context.name}: the lock has no {', '.join(lacking)}; run `envd lock`")
     upper = context.scratch / "upper"
     directory = upper / PROJECT
-    zips.directories(directory, upper)
+    places.make(directory, upper)
     project = "[deps]\n" + "".join(f"{name} = {json.dumps(uuids[name])}\n" for name in names)
     text = manifest_text(version, manifest(packages, library, names))
     for name, content in (("Project.toml", project), ("Manifest.toml", text)):

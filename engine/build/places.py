@@ -7,9 +7,14 @@ from pathlib import Path
 _MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 
 
+def make(directory: Path, upper: Path) -> None:
+    """Make `directory` and its parents, from `upper` on down."""
+    for place in reversed([directory, *directory.parents]):
+        if place.is_relative_to(upper) and not place.exists():
+            place.mkdir()
+            place.chmod(_MODES.get(place.relative_to(upper).as_posix(), 0o755))
+
+
 def make_parents(upper: Path, target: Path) -> None:
     """Make the directories from `upper` down to the one that holds `target`."""
-    for parent in reversed(target.relative_to(upper).parents):
-        directory = upper / parent
-        directory.mkdir(exist_ok=True)
-        directory.chmod(_MODES.get(parent.as_posix(), 0o755))
+    make(target.parent, upper)

@@ -20,8 +20,9 @@ KIND = "run"
 VERSION = 1
 
 
-# git's own files change with every command of its, and are of no use without git's history.
-OMITTED = frozenset({b".git"})
+# git's own files change with every command of its, and are of no use without git's history; the lock
+# is ours, and what it says is in the plan already.
+OMITTED = frozenset({b".git", b"envd.lock"})
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs
+from engine.build import debs, places
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from grammar.environment import GitConfig
@@ -84,7 +84,7 @@ def build(context: BuildContext) -> Path:
     if git := context.parameters["git"]:
         _write(upper, "etc/gitconfig", _git_settings(git))
     if context.parameters["python"]:
-        _directory(upper, "usr/local/bin")
+        places.make(upper / "usr/local/bin", upper)
         (upper / "usr/local/bin/python").symlink_to("/usr/bin/python3")
     # An image may be without the one or the other; Debian's base never is.
     if _exists("sbin/usermod", context.layers) and _exists(f"bin/{shell}", context.layers):
@@ -116,17 +116,8 @@ def _git_settings(settings: dict[str, str]) -> str:
     return "".join(lines)
 
 
-def _directory(upper: Path, name: str) -> None:
-    path = upper
-    for part in Path(name).parts:
-        path = path / part
-        if not path.exists():
-            path.mkdir()
-            path.chmod(0o700 if path.relative_to(upper).as_posix() == "root" else 0o755)
-
-
 def _write(upper: Path, name: str, text: str) -> None:
     path = upper / name
-    _directory(upper, str(path.parent.relative_to(upper)))
+    places.make_parents(upper, path)
     path.write_text(text, encoding="utf-8")
     path.chmod(0o644)

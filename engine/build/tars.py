@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.build import zips
+from engine.build import places
 from engine.errors import BuildError
 
 
@@ -37,7 +37,7 @@ def unpack(
                 continue
             _parents(target, upper, made)
             if member.isdir():
-                zips.directories(target, upper)
+                places.make(target, upper)
                 continue
             count += 1
             if target.is_symlink() or target.is_file():
@@ -71,7 +71,7 @@ def _parents(target: Path, upper: Path, made: set[Path]) -> None:
             break
         if directory.is_symlink():
             raise BuildError(f"'{target.name}' would be written through a symbolic link")
-    zips.directories(parent, upper)
+    places.make(parent, upper)
     made.add(parent)
 
 

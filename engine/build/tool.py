@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from engine.build import tars, zips
+from engine.build import places, tars, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -79,7 +79,7 @@ def build(context: BuildContext) -> Path:
     upper.chmod(0o755)
     for (name, path), how in zip(context.files, context.parameters["unpack"], strict=True):
         into = upper / str(how["into"]).lstrip("/")
-        zips.directories(into, upper)
+        places.make(into, upper)
         try:
             if zipfile.is_zipfile(path):
                 count = _unzip(path, into, upper, how)
@@ -94,11 +94,11 @@ def build(context: BuildContext) -> Path:
         _move(upper / moved.lstrip("/"), moved)
     for place, target in sorted(context.parameters["links"].items()):
         link = upper / place.lstrip("/")
-        zips.directories(link.parent, upper)
+        places.make(link.parent, upper)
         link.symlink_to(target)
     for place, text in sorted(context.parameters["files"].items()):
         file = upper / place.lstrip("/")
-        zips.directories(file.parent, upper)
+        places.make(file.parent, upper)
         file.write_text(text, "utf-8")
         file.chmod(0o755 if text.startswith("#!") else 0o644)
     return upper

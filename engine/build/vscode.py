@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from engine.build import zips
+from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -48,7 +48,7 @@ def build(context: BuildContext) -> Path:
     """Unpack one extension. Raises BuildError when it is not what the lock says."""
     upper = context.scratch / "upper"
     target = upper / DIRECTORY / str(context.parameters["place"])
-    zips.directories(target, upper)
+    places.make(target, upper)
     (name, path), = context.files
     try:
         with zipfile.ZipFile(path) as archive:
@@ -79,7 +79,7 @@ def build_index(context: BuildContext) -> Path:
     """Write extensions.json, and the links that make servers find it."""
     upper = context.scratch / "upper"
     directory = upper / DIRECTORY
-    zips.directories(directory, upper)
+    places.make(directory, upper)
     rows = [
         {
             "identifier": {"id": name.lower()},
@@ -94,7 +94,7 @@ def build_index(context: BuildContext) -> Path:
     index.write_text(json.dumps(rows, sort_keys=True), encoding="utf-8")
     index.chmod(0o644)
     for link in _LINKS:
-        zips.directories((upper / link).parent, upper)
+        places.make((upper / link).parent, upper)
         (upper / link).symlink_to(f"/{DIRECTORY}")
     return upper
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import webserver
+from tests.integration import web
 from tests.integration.envd import Envd
 from tests.integration.scratch import push_scratch
 
@@ -84,7 +84,7 @@ def test_a_repository_is_pinned_until_it_is_asked_to_move(
     push_scratch(tmp_path / "image", f"{registry}/sources/include:1", {"hello": b"hello"})
     envd = Envd(tmp_path / "store", tmp_path / "p")
     first = library.git("rev-parse", "HEAD")
-    with webserver.serve(tmp_path / "web") as server:
+    with web.serve(tmp_path / "web") as server:
         url = f"{server.url}/library/.git"
         envd.spec(
             f"""

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import servers, tokens, webserver
+from tests.integration import servers, tokens, web
 from tests.integration.envd import Envd
 from tests.integration.scratch import push_scratch, scratch_image, skopeo
 
@@ -136,10 +136,10 @@ def build():
         "application/vnd.oci.image.layer.v1.tar+gzip"
     }
     # and so they are not sent again
-    before = len(images.server.requests())
+    before = len(images.server.asked())
     pushed = envd.run("push", f"{images.registry}/sources/docker:ours").stdout
     assert pushed.rpartition("@")[2] == digest
-    uploads = [r[1] for r in images.server.requests()[before:] if r[0] == "PUT"]
+    uploads = [r[1] for r in images.server.asked()[before:] if r[0] == "PUT"]
     assert uploads
     assert not [u for u in uploads if any(x["digest"][7:] in u for x in theirs["layers"])]
 
@@ -326,13 +326,13 @@ def test_files_of_another_image_and_of_the_web(
     shared_store: Path, tmp_path: Path, images: Images
 ) -> None:
     """Upon an image without anything, so that the copies are all that is there."""
-    web = tmp_path / "web"
-    for directory in (web, tmp_path / "first", tmp_path / "second"):
+    site = tmp_path / "web"
+    for directory in (site, tmp_path / "first", tmp_path / "second"):
         directory.mkdir()
-    (web / "data.bin").write_bytes(b"first")
+    (site / "data.bin").write_bytes(b"first")
     envd = Envd(shared_store, tmp_path / "p")
     original = f"{images.registry}/sources/original:1"
-    with webserver.serve(web) as server:
+    with web.serve(site) as server:
         text = f"""
 def build():
     base(image="{images.registry}/sources/scratch:1")
@@ -345,8 +345,8 @@ def build():
 """
         envd.spec(text)
         root = envd.unpacked(tmp_path / "first")
-        assert len(server.requests) == 1  # the checksum's file was there by then
-        (web / "data.bin").write_bytes(b"second")
+        assert len(server.asked) == 1  # the checksum's file was there by then
+        (site / "data.bin").write_bytes(b"second")
         assert "[[files]]" in (envd.project / "envd.lock").read_text()
         assert envd.run("build", "--progress=json", "--no-load").names("start") == []
         # one more file moves no other

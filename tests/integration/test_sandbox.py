@@ -174,6 +174,18 @@ def test_absolute_symlinks_of_a_layer_stay_inside(base: Path, tmp_path: Path) ->
     assert not Path("/opt/real").exists()
 
 
+def test_what_a_layer_has_in_tmp_is_seen_and_else_tmp_is_forgotten(
+    base: Path, tmp_path: Path
+) -> None:
+    layer = tmp_path / "layer"
+    (layer / "tmp").mkdir(parents=True)
+    (layer / "tmp/given").write_text("given\n")
+    upper, lines = run("cat /tmp/given; rm /tmp/given", [base, layer], tmp_path / "s")
+    assert (lines, content(upper)) == (["given"], ["tmp", "tmp/given"])
+    upper, _ = run("echo x >/tmp/mine", [base], tmp_path / "other")
+    assert content(upper) == []
+
+
 def test_failure_carries_the_end_of_the_log(base: Path, tmp_path: Path) -> None:
     script = "n=0; while [ $n -lt 50 ]; do n=$((n+1)); echo line $n; done; exit 3"
     with pytest.raises(BuildError) as caught:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import distribution, webserver
+from tests.integration import distribution, web
 from tests.integration.envd import Envd
 
 SPEC = """
@@ -57,7 +57,7 @@ def ubuntu(
         distribution.write_indexes(directory / "archive", suites, key)
         keyring = directory / "keyring.gpg"
         keyring.write_bytes(key.gpg("--export"))
-        with webserver.serve(directory / "archive") as server:
+        with web.serve(directory / "archive") as server:
             yield Ubuntu(server.url, keyring, key.gpg("--export", "--armor"))
     finally:
         distribution.remove_key(key)
