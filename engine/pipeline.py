@@ -155,6 +155,7 @@ def build(
     """
     targets = image_outputs.parse(outputs)
     environment = evaluate(project, dev=dev, progress=progress)
+    planning.check_copies(environment, project.directory)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
@@ -217,6 +218,7 @@ def push(
     """
     target, tags = publish.reference(reference), publish.tags(also)
     environment = evaluate(project, progress=progress)
+    planning.check_copies(environment, project.directory)
     with open_sink(progress) as emit:
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()

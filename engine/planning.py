@@ -36,6 +36,7 @@ from engine.build import (
 from engine.build.context import Builder
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
+from engine.errors import UsageError
 from engine.image.model import ImageConfig
 from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
@@ -166,6 +167,20 @@ def refuse_unsupported(environment: Environment) -> None:
     ]
     if found:
         raise together(SpecError(f"{what} is not supported yet", at) for at, what in found)
+
+
+def check_copies(environment: Environment, directory: Path) -> None:
+    """Raise UsageError for every io.copy of a file that the project at `directory` does not have:
+    known before anything is resolved."""
+    problems = []
+    for step in environment.steps:
+        if isinstance(step, Copy) and not step.image:
+            try:
+                files.source_of(step, directory)
+            except UsageError as error:
+                problems.append(str(error))
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:

@@ -122,3 +122,18 @@ def test_what_is_no_file(
     shown = capsys.readouterr().err
     assert re.match(r"error: \S*build\.envd: (no such file|a directory)", shown), shown
     assert len(shown.splitlines()) == 1
+
+
+def test_copies_of_nothing_are_named_before_anything_is_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "build.envd").write_text(
+        'def build():\n    io.copy("nope", "/x")\n    io.copy("../..", "/y")\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(["build"])
+    first, _, caret, second, *_ = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2 and caret.endswith("    ^")
+    assert first.startswith("build.envd:2:5: error: io.copy: no such file 'nope'")
+    assert second.startswith("build.envd:3:5: error: io.copy: '../..' is outside")
+    assert [p.name for p in tmp_path.iterdir()] == ["build.envd"]
