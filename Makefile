@@ -46,6 +46,7 @@ tables:
 # Coverage-guided fuzzing of the language; FUZZ takes any option of libFuzzer's.
 FUZZ = -max_total_time=20
 fuzz:
+	scripts/setup test
 	.venv/bin/python tests/fuzz/fuzz_starlark.py $(FUZZ)
 
 clean:

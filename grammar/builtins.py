@@ -303,6 +303,8 @@ def _bytes(interpreter: Any, call: Call) -> Value:
     (value,) = positional("bytes", call, 1, 1)
     if isinstance(value, str):
         interpreter.meter.elements("bytes", 3 * len(value), 1)
+        if not value.isascii():
+            interpreter.meter.work(len(value) >> 1)
         return replaced(value).encode()
     if isinstance(value, bytes):
         return value

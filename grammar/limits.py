@@ -42,6 +42,11 @@ class Meter:
         if size > 256:
             self.work(size >> 8)
 
+    def recode(self, text: str) -> None:
+        """Count looking at the elements of a string, which are characters in ASCII only."""
+        if not text.isascii():
+            self.work(len(text) >> 4)
+
     def bytes(self, size: int) -> None:
         """Count a copy of `size` bytes."""
         self.memory += size

@@ -57,6 +57,7 @@ def _add(a: Value, b: Value, meter: Meter) -> Value:
     if isinstance(a, str) and isinstance(b, str):
         meter.elements("string", len(a) + len(b), 1)
         made = str.__add__(a, b)
+        meter.recode(made)
         return made if whole(a) or whole(b) else joined(made)
     if isinstance(a, bytes) and isinstance(b, bytes):
         meter.elements("bytes", len(a) + len(b), 1)
@@ -101,6 +102,7 @@ def _repeat(value: Value, times: int, meter: Meter) -> Value:
     meter.elements(type_name(value), len(value) * times, size)
     if isinstance(value, str):
         made = str(value) * times
+        meter.recode(made)
         return made if whole(value) else joined(made)
     return List(list.__mul__(value, times)) if isinstance(value, list) else value * times
 
@@ -208,6 +210,7 @@ def contains(value: Value, container: Value, meter: Meter) -> bool:
         if not isinstance(value, str):
             raise ValueProblem(f"'in <string>' requires string as left operand, not {type_name(value)}")
         meter.scan(len(container))
+        meter.recode(container)
         return value in container if whole(value) else encoded(value) in encoded(container)
     if isinstance(container, Dict):
         return keyed(value, meter) in container

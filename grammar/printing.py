@@ -102,6 +102,8 @@ def display(value: values.Value, meter: Meter | None = None) -> str:
     if isinstance(value, str):
         return str(value)
     if isinstance(value, bytes):
+        if meter is not None and not value.isascii():
+            meter.work(len(value) >> 1)
         return replaced(decoded(value))
     return represent(value, meter)
 

@@ -52,6 +52,7 @@ def _strip(name: str) -> Method:
         args = positional(name, call, 0, 1)
         cutset = SPACES if not args or args[0] is None else string(name, args[0], "cutset")
         interpreter.meter.elements("string", len(text), 1)
+        interpreter.meter.work(len(text) >> 6)
         return getattr(str(text), name)(cutset)
 
     return method

@@ -52,6 +52,7 @@ def percent(text: str, operand: Value, meter: Meter) -> str:
     if not named and used < len(values):
         raise ValueProblem("too many arguments for format string")
     meter.bytes(len(made))
+    meter.recode(made)
     return joined(made)
 
 
@@ -146,6 +147,7 @@ def braces(
 
     made = _FIELD.sub(replace, text)
     meter.bytes(len(made))
+    meter.recode(made)
     return joined(made)
 
 

@@ -328,6 +328,8 @@ def compare(a: Value, b: Value, meter: Meter, operator: str = "<", depth: int = 
         meter.scan(len(a))
         if a.isascii() and b.isascii():
             return (a > b) - (a < b)
+        meter.recode(a)
+        meter.recode(b)
         x, y = a.encode("utf-8", "surrogateescape"), b.encode("utf-8", "surrogateescape")
         return (x > y) - (x < y)
     elif isinstance(a, bytes) and isinstance(b, bytes):
