@@ -22,6 +22,14 @@ def build():
 """
 
 
+def forget(store: Path) -> None:
+    """Make the next build build packages and environments, whatever was built before."""
+    with sqlite3.connect(store / "db.sqlite") as database:
+        database.execute(
+            "DELETE FROM realisation WHERE name IN ('julia-tree', 'julia-environment')"
+        )
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, shared_store: Path) -> Iterator[web.Web]:
     """A download site and a package server in one."""
@@ -75,6 +83,8 @@ def test_one_package_more_is_one_layer_more_and_two_builds_are_the_same(
 ) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_JULIA_DOWNLOADS": site.url})
     envd.spec(SPEC.format(url=site.url, names='["Words@0.2"]'))
+    envd.run("lock")
+    forget(shared_store)
     first = envd.run("build", "--no-load", "--progress=json")
     assert {"Words.jl-0.2.0", "julia-environment"} <= set(first.names("finish"))
     before = len(site.asked)
@@ -83,10 +93,7 @@ def test_one_package_more_is_one_layer_more_and_two_builds_are_the_same(
     assert second.names("finish") == ["julia-environment"]
     # of what the lock has, nothing is asked for again
     assert site.asked[before:] == ["/registries"]
-    with sqlite3.connect(shared_store / "db.sqlite") as database:
-        database.execute(
-            "DELETE FROM realisation WHERE name IN ('julia-tree', 'julia-environment')"
-        )
+    forget(shared_store)
     again = envd.run("build", "--no-load", "--progress=json", "-t", "julia-again:dev")
     assert {"Words.jl-0.2.0", "julia-environment"} <= set(again.names("finish"))
     assert again.stdout == second.stdout
