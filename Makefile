@@ -11,7 +11,7 @@ demo:
 test:
 	scripts/setup test
 	$(MAKE) --no-print-directory lint
-	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) tests
+	scripts/with-docker .venv/bin/python -m pytest $(PARALLEL) --durations=25 tests
 
 # TensorFlow and cuDNN: 2 GB to fetch, not in CI.
 test-large:

@@ -66,7 +66,6 @@ def evaluate(
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     if build:
-        planning.refuse_unsupported(environment)
         languages.check(environment)
     return turned_on(environment) if dev else environment
 

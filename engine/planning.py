@@ -41,9 +41,8 @@ from engine.image.model import ImageConfig
 from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
 from engine.resolve import cuda as cuda_names
-from engine.resolve import tools, web
+from engine.resolve import web
 from grammar.environment import Copy, Environment, Run
-from grammar.errors import SpecError, together
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
 MAX_SINGLE_WHEELS = 60
@@ -156,17 +155,6 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             variables = (*config.env, ("HOME", home)) if developing else config.env
             layers.append(run.derivation(step, layers, variables, host))
     return Plan(tuple(layers), config, sources)
-
-
-def refuse_unsupported(environment: Environment) -> None:
-    """Raise SpecErrors for what the language has and this engine does not build yet."""
-    found = [
-        (t.position, f"install.{t.name}")
-        for t in environment.toolchains
-        if t.name not in tools.NAMES and t.name not in languages.TOOLCHAINS
-    ]
-    if found:
-        raise together(SpecError(f"{what} is not supported yet", at) for at, what in found)
 
 
 def check_copies(environment: Environment, directory: Path) -> None:
