@@ -13,3 +13,7 @@ class CorruptError(StoreError):
 
 class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""
+
+
+class DeniedError(RegistryError):
+    """A registry refuses access to a repository."""

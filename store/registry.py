@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from store.errors import RegistryError
+from store.errors import DeniedError, RegistryError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
@@ -147,8 +147,9 @@ class Registry:
             self._backend = "basic" if basic else "token"
         return self._backend
 
-    def _token(self, client: Any, actions: str) -> str | None:
-        """This thread's token for `actions` ("pull", "pull,push"), None when none is wanted.
+    def _token(self, client: Any, actions: str, source: str) -> str | None:
+        """This thread's token for `actions` ("pull", "pull,push"), and for reading the repository
+        `source` ("" for none); None when none is wanted.
 
         oras would ask for one after a request was refused, by which time its body is spent, and
         use it for other actions too (distribution's "Token Authentication Specification").
@@ -157,17 +158,19 @@ class Registry:
 
         if not self._challenge.lower().startswith("bearer"):
             return None
-        known: dict[str, tuple[str | None, float]] = self._local.__dict__.setdefault("tokens", {})
-        token, since = known.get(actions, (None, 0.0))
+        known: dict[tuple[str, str], tuple[str | None, float]]
+        known = self._local.__dict__.setdefault("tokens", {})
+        token, since = known.get((actions, source), (None, 0.0))
         if token is None or time.monotonic() - since > _TOKEN_LIVES:
             wanted = parse_auth_header(self._challenge)
-            wanted.scope = f"repository:{self.reference.name}:{actions}"
+            scopes = [f"repository:{self.reference.name}:{actions}"]
+            wanted.scope = scopes + [f"repository:{source}:pull"] * bool(source)
             asked = time.monotonic()
             if hasattr(client.auth, "_basic_auth"):
                 token = client.auth.request_token(wanted)
             else:
                 token = client.auth.request_anonymous_token(wanted)
-            known[actions] = (token, asked)
+            known[actions, source] = (token, asked)
         return token
 
     def _unreachable(self, error: Exception) -> RegistryError:
@@ -175,9 +178,10 @@ class Registry:
 
     def _request(
         self, method: str, url: str, *, data: Callable[[], Any] | None = None,
-        headers: Mapping[str, str] | None = None, stream: bool = False,
+        headers: Mapping[str, str] | None = None, stream: bool = False, source: str = "",
     ) -> Any:
-        """One request, tried again when the registry or the network stumbles."""
+        """One request, tried again when the registry or the network stumbles. `source` is another
+        repository that it reads."""
         import requests
 
         for attempt in range(1, ATTEMPTS + 1):
@@ -190,7 +194,7 @@ class Registry:
                     given.update(client.auth.get_auth_header())
                 else:
                     actions = "pull" if method in ("GET", "HEAD") else "pull,push"
-                    client.auth.token = self._token(client, actions)
+                    client.auth.token = self._token(client, actions, source)
                 answer = client.do_request(url, method, data=body, headers=given, stream=stream)
             except requests.RequestException as error:
                 if attempt == ATTEMPTS:
@@ -207,9 +211,9 @@ class Registry:
             raise self._denied()
         return answer
 
-    def _denied(self) -> RegistryError:
+    def _denied(self) -> DeniedError:
         host = self.reference.host if self._login else self._host
-        return RegistryError(
+        return DeniedError(
             f"{host} refuses access to {self.reference.name}; run `envd login {host}` (or `docker "
             f"login {host}`) with a user who may"
         )
@@ -235,8 +239,16 @@ class Registry:
         was. Raises RegistryError."""
         from urllib.parse import quote, urljoin
 
-        query = f"?mount={digest}&from={quote(mount)}" if mount else ""
-        answer = self._request("POST", f"{self._base}/blobs/uploads/{query}")
+        start = f"{self._base}/blobs/uploads/"
+        if mount:
+            try:
+                answer = self._request(
+                    "POST", f"{start}?mount={digest}&from={quote(mount)}", source=mount
+                )
+            except DeniedError:  # whom it belongs to may not be who pushes
+                answer = self._request("POST", start)
+        else:
+            answer = self._request("POST", start)
         # 201: mounted; 202: it is not there (or may not be read), so upload it.
         if self._expect(answer, "starting an upload", 201, 202).status_code == 201:
             return True

@@ -6,9 +6,11 @@ Each command group lives in a file of its own and is imported only when it is ca
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -116,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         # The reader went away (envd … | head); nothing to report.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         sys.exit(1)
     except Exception as error:
         if os.environ.get("ENVD_DEBUG"):
@@ -127,7 +129,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             text, code = known
         click.echo(text, err=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _forget_output()
         sys.exit(code)
+
+
+def _forget_output() -> None:
+    """Nothing can be written any more: Python would try what is left once again when it ends."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

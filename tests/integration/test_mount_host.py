@@ -31,7 +31,7 @@ def test_commands_see_the_project_and_follow_its_changes(
     os.mkfifo(envd.project / "pipe")  # is no content, and nobody waits for it
     root = envd.unpacked(tmp_path)
     assert (root / "srv/where").read_text() == "/home/envd/my-project\n"
-    assert (root / "srv/listed").read_text().split() == ["build.envd", "data", "envd.lock"]
+    assert (root / "srv/listed").read_text().split() == ["build.envd", "data"]
     assert (root / "srv/one").read_text() == one.read_text() == (root / "srv/after").read_text()
     assert (root / "srv/about").read_text() == "0 644 0\n"
     assert not (root / "home/envd").exists()

@@ -136,10 +136,10 @@ def build():
         "application/vnd.oci.image.layer.v1.tar+gzip"
     }
     # and so they are not sent again
-    before = len(images.server.asked())
+    before = len(images.server.requests())
     pushed = envd.run("push", f"{images.registry}/sources/docker:ours").stdout
     assert pushed.rpartition("@")[2] == digest
-    uploads = [r[1] for r in images.server.asked()[before:] if r[0] == "PUT"]
+    uploads = [r[1] for r in images.server.requests()[before:] if r[0] == "PUT"]
     assert uploads
     assert not [u for u in uploads if any(x["digest"][7:] in u for x in theirs["layers"])]
 
@@ -319,7 +319,9 @@ def test_a_registry_that_wants_tokens(shared_store: Path, tmp_path: Path) -> Non
             json.dumps({"auths": {server.address: {"auth": login}}})
         )
         assert envd.run("build", "--no-load").stdout != image  # its label is another
-        envd.run("push", f"{server.address}/private/ours:1")
+        pushed = envd.run("push", f"{server.address}/private/ours:1", "--progress=json")
+        # the base's layer is in another repository there, which the token is for, too
+        assert "1 mounted" in pushed.stderr
 
 
 def test_files_of_another_image_and_of_the_web(

@@ -15,6 +15,7 @@ import pytest
 from engine import userns
 
 PROJECT = Path(__file__).parents[2]
+PYTHON = Path(sys.executable).resolve()  # which every user may read, as the project's own may not be
 
 # Makes a root, changes it in the sandbox as many uids, captures both: prints the objects' ids.
 BUILD = """
@@ -61,24 +62,34 @@ def user() -> Iterator[tuple[str, Path]]:
         shutil.rmtree(place)
 
 
-def build(prefix: list[str], place: Path) -> str:
+def paths(copy: Path) -> dict[str, str]:
+    """The variables that make a copy of everything be used."""
+    return {"PYTHONPATH": f"{copy}:{copy}/site-packages"}
+
+
+def build(prefix: list[str], place: Path, copy: Path) -> str:
     done = subprocess.run(
-        [*prefix, sys.executable, "-c", BUILD, str(place)], capture_output=True, text=True,
-        cwd=PROJECT, env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        [*prefix, str(PYTHON), "-c", BUILD, str(place)], capture_output=True, text=True,
+        cwd=copy, env={**os.environ, **paths(copy)},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_root_and_user_make_the_same_bytes(user: tuple[str, Path], tmp_path: Path) -> None:
+def test_root_and_user_make_the_same_bytes(
+    user: tuple[str, Path], tmp_path: Path, readable_copy: Path
+) -> None:
     name, place = user
-    as_user = build(["runuser", "-u", name, "--"], place)
-    as_root = build([], tmp_path)
+    shutil.copytree(PROJECT / "tests", readable_copy / "tests")
+    as_user = build(["runuser", "-u", name, "--"], place, readable_copy)
+    as_root = build([], tmp_path, readable_copy)
     assert as_user == as_root
     assert len(as_root.split()) == 4
 
 
-def test_a_user_without_subordinate_ids_is_told_what_to_do(user: tuple[str, Path]) -> None:
+def test_a_user_without_subordinate_ids_is_told_what_to_do(
+    user: tuple[str, Path], readable_copy: Path
+) -> None:
     name, _ = user
     for option, path in (("--del-subuids", "/etc/subuid"), ("--del-subgids", "/etc/subgid")):
         for line in Path(path).read_text().splitlines():
@@ -87,9 +98,10 @@ def test_a_user_without_subordinate_ids_is_told_what_to_do(user: tuple[str, Path
                 last = int(first) + int(count) - 1
                 subprocess.run(["usermod", option, f"{first}-{last}", name], check=True)
     done = subprocess.run(
-        ["runuser", "-u", name, "--", sys.executable, "-c",
+        ["runuser", "-u", name, "--", str(PYTHON), "-c",
          "from engine import userns; print(userns.reason_unavailable())"],
-        capture_output=True, text=True, check=True, cwd=PROJECT,
+        capture_output=True, text=True, check=True, cwd=readable_copy,
+        env={**os.environ, **paths(readable_copy)},
     )
     assert done.stdout == (
         f"/etc/subuid gives '{name}' no range of 65536 ids; run `usermod --add-subuids "
