@@ -5,11 +5,10 @@ Formats: OpenSSH's private key (PROTOCOL.key) and public key lines (sshd(8), AUT
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import locate
+from engine import atomic, locate
 from engine.errors import UsageError
 
 
@@ -78,13 +77,5 @@ def _generate(path: Path) -> None:
     public = key.public_key().public_bytes(
         serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
     )
-    _write(path.with_name(f"{path.name}.pub"), public + b" envd\n", 0o644)
-    _write(path, private, 0o600)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
-    temporary.replace(path)
+    atomic.write(path.with_name(f"{path.name}.pub"), public + b" envd\n", 0o644)
+    atomic.write(path, private, 0o600)

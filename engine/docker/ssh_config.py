@@ -11,12 +11,12 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import atomic
 from engine.build.dev import USER
 from engine.docker.keys import directory
 
@@ -151,16 +151,8 @@ def _replace(target: Path, text: str, mode: int) -> None:
     """Write atomically; a file that is there keeps its mode and its owner."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     before = target.stat() if target.exists() else None
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(mode if before is None else before.st_mode & 0o7777)
-        if before is not None and os.geteuid() == 0:
-            os.chown(temporary, before.st_uid, before.st_gid)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    owner = None
+    if before is not None:
+        mode = before.st_mode & 0o7777
+        owner = (before.st_uid, before.st_gid) if os.geteuid() == 0 else None
+    atomic.write(target, text.encode("utf-8", "surrogateescape"), mode, owner)

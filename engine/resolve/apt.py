@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
+from engine.atomic import write_text
 from engine.command import HOST_ENVIRONMENT
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
@@ -159,9 +159,7 @@ class Apt:
                 if old.name != self.state:
                     shutil.rmtree(old, ignore_errors=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-                json.dump([asdict(p) for p in found], file)
-            Path(file.name).replace(path)
+            write_text(path, json.dumps([asdict(p) for p in found]))
         return found
 
     @contextmanager

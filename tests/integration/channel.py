@@ -8,13 +8,14 @@ import io
 import json
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.integration import web
 
 PLACEHOLDER = "/opt/placeholder_placehold_placehold_placehold_placehold_placehold_placehold"
 
@@ -111,10 +112,5 @@ def serve(channel: Path) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(channel)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with web.running(partial(Quiet, directory=str(channel))) as address:
+        yield f"http://{address}"

@@ -6,15 +6,16 @@ import hashlib
 import json
 import re
 import subprocess
-import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.integration import web
 
 MANIFEST: dict[str, Any] = {
     "engines": {"vscode": "^1.80.0"}, "main": "./main.js", "license": "MIT",
@@ -154,10 +155,5 @@ def serve(files: Sequence[Path]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with web.running(Handler) as address:
+        yield f"http://{address}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from tests.integration import web
 
 USER, PASSWORD = "ann", "s3cret/pass"
 LOGIN = "ann:s3cret%2Fpass"  # as a URL has it
@@ -56,10 +57,5 @@ def serve(directory: Path, *, login: bool = False) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(directory)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with web.running(partial(Handler, directory=str(directory))) as address:
+        yield address

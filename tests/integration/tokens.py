@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tests.integration import servers
+from tests.integration import servers, web
 
 SERVICE = "envd-tests"
 
@@ -90,16 +89,11 @@ def registry(directory: Path) -> Iterator[servers.RegistryServer]:
 
     directory.mkdir()
     (directory / "bundle.pem").write_bytes(signer.bundle)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Tokens)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    auth = (
-        f"auth:\n  token:\n    realm: http://127.0.0.1:{server.server_port}/token\n"
-        f"    service: {SERVICE}\n    issuer: {SERVICE}\n"
-        f"    rootcertbundle: {directory}/bundle.pem\n"
-    )
-    try:
+    with web.running(Tokens) as address:
+        auth = (
+            f"auth:\n  token:\n    realm: http://{address}/token\n"
+            f"    service: {SERVICE}\n    issuer: {SERVICE}\n"
+            f"    rootcertbundle: {directory}/bundle.pem\n"
+        )
         with servers.registry(settings=auth) as found:
             yield found
-    finally:
-        server.shutdown()
-        server.server_close()
