@@ -18,7 +18,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from engine import fetch
+from engine import differing, fetch
 from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, cancellable
 from engine.derivation import Derivation, Fetch
@@ -332,11 +332,12 @@ class _Run:
         )
 
     def _compare(self, derivation: Derivation, key: str, made: Object) -> None:
-        """After a forced build: say when the same inputs gave other bytes."""
+        """After a forced build: say when the same inputs gave other bytes, and in which files."""
         before = self._store.realisation(key) if self._force else None
         if before is not None and before.output != made.id:
             text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
-            self._emit(Event("message", derivation.name, id=derivation.drv_id, text=text))
+            for line in (text, *differing.lines(self._store, before.output, made.id)):
+                self._emit(Event("message", derivation.name, id=derivation.drv_id, text=line))
 
 
 class _failure_events:  # noqa: N801 - reads as a with statement's verb
