@@ -19,7 +19,10 @@ class System:
 
     `title` is for people. `sources` are sources.list lines, trusted by `keyring` (a path, or "")
     and by `keys` (by file name); without `apt` the system takes no .debs. `glibc` is "" on another
-    C library. `status` is dpkg's own, None where the lock's .debs are all that is installed.
+    C library. `python` is the Python that an image has; of a bootstrapped base it is the release's,
+    which is there only once the lock pins its .deb. `status` is dpkg's own, None where the lock's
+    .debs are all that is installed. `there` names the .debs whose place something of an image's own
+    takes: nothing of a bootstrapped base's, whatever its release carries.
     """
 
     os: str
@@ -32,7 +35,7 @@ class System:
     status: str | None = None
     apt: bool = True
     musl: str = ""
-    shells: tuple[str, ...] = ()
+    there: frozenset[str] = frozenset()
 
 
 def bootstrapped(environment: Environment) -> System:
@@ -55,11 +58,11 @@ def of_image(
     facts = base.facts
     title = f"{base.image} ({facts.get('title') or 'which names no distribution'})"
     python, glibc = facts.get("python", ""), facts.get("glibc", "")
-    shells = tuple(facts.get("shells", "").split())
+    there = frozenset((*facts.get("shells", "").split(), *(["python3"] if python else ())))
     if not facts.get("apt"):
         return System(
             base.os, title, (), "", glibc, python, apt=False,
-            musl=facts.get("musl", ""), shells=shells,
+            musl=facts.get("musl", ""), there=there,
         )
     inside = image.contents(base.digest, base.packages, cache, log)
     release = debian.RELEASES.get(base.os)
@@ -67,7 +70,7 @@ def of_image(
     return System(
         base.os, title, debian.sources(environment, release) if known else inside.sources,
         debian.keyring(release, needed=False), glibc, python,
-        {**inside.keys, **debian.own_keys(environment)}, inside.status, shells=shells,
+        {**inside.keys, **debian.own_keys(environment)}, inside.status, there=there,
     )
 
 
@@ -96,8 +99,7 @@ def without_what_is_there(
     requests: Sequence[Request], system: System
 ) -> tuple[Request, ...]:
     """`requests` for .debs, less what envd itself asks for and the base has in another way."""
-    there = set(system.shells) | ({"python3"} if system.python else set())
-    return tuple(r for r in requests if r.position.line or r.text not in there)
+    return tuple(r for r in requests if r.position.line or r.text not in system.there)
 
 
 def refuse_debs(requests: Sequence[Request], system: System, base: Base) -> None:

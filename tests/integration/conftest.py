@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import gallery, servers
+from tests.integration.specs import Specs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -78,6 +79,14 @@ def extensions(
     files.append(gallery.make_vsix(editor_tools, directory, "acme", "helper", "1.0.0"))
     with gallery.serve(files) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def specs(
+    shared_store: Path, tmp_path_factory: pytest.TempPathFactory, docker_engine: str
+) -> Specs:
+    """Where specs are built and run, see `tests.integration.specs`."""
+    return Specs(shared_store, tmp_path_factory.mktemp("specs"), docker_engine)
 
 
 @pytest.fixture
