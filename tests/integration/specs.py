@@ -26,11 +26,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.integration.envd import Envd, Outcome, docker
 
 Files = Mapping[str, str | bytes]
+_NO_FILES: Files = MappingProxyType({})
 
 _DANGLING = "find / -xdev -xtype l -printf '%p -> %l\\n'; cat /var/lib/dpkg/info/*.list >&2"
 
@@ -111,7 +113,7 @@ class Specs:
     settings: Mapping[str, str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=count)
 
-    def project(self, spec: str, files: Files = {}, **settings: str) -> Envd:
+    def project(self, spec: str, files: Files = _NO_FILES, **settings: str) -> Envd:
         """A project of its own with that build.envd (its indent is taken off) and `files` (path ->
         content); `settings` are variables for envd."""
         number = next(self._numbers)
@@ -134,11 +136,11 @@ class Specs:
         tag = f"envd-spec:{os.getpid()}-{envd.project.parent.name}"
         return Image(envd, tag, self.host, envd.run("build", "-t", tag, *options))
 
-    def image(self, spec: str, files: Files = {}, *options: str, **settings: str) -> Image:
+    def image(self, spec: str, files: Files = _NO_FILES, *options: str, **settings: str) -> Image:
         """The image of a spec; `options` are more words for `envd build`."""
         return self.build(self.project(spec, files, **settings), *options)
 
-    def fails(self, spec: str, files: Files = {}, *, code: int = 1, **settings: str) -> str:
+    def fails(self, spec: str, files: Files = _NO_FILES, *, code: int = 1, **settings: str) -> str:
         """What `envd build` says of a spec that it does not build, ending with `code`."""
         outcome = self.project(spec, files, **settings).run("build", check=False)
         assert outcome.code == code, outcome.stderr
@@ -147,7 +149,7 @@ class Specs:
 
     @contextlib.contextmanager
     def up(
-        self, spec: str, files: Files = {}, *options: str, **settings: str
+        self, spec: str, files: Files = _NO_FILES, *options: str, **settings: str
     ) -> Iterator[Running]:
         """What `envd up` starts, until the end of the block."""
         envd = self.project(spec, files, **settings)
