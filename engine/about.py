@@ -59,5 +59,8 @@ def _bubblewrap() -> str | None:
     program = which("bwrap")
     if program is None:
         return None
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [program, "--version"], capture_output=True,
+        encoding="utf-8", errors="replace", check=False,
+    )
     return done.stdout.split()[-1] if done.returncode == 0 and done.stdout.split() else None

@@ -99,7 +99,8 @@ def _helper(document: dict[str, Any], host: str) -> str:
 def _call(helper: str, verb: str, text: str) -> None:
     try:
         done = subprocess.run(
-            [helper, verb], input=text, capture_output=True, text=True, check=False
+            [helper, verb], input=text, capture_output=True,
+            encoding="utf-8", errors="surrogateescape", check=False
         )
     except FileNotFoundError:
         raise EnvdError(f"{_file()} names the credential helper {helper}, which is not on PATH") \

@@ -70,7 +70,7 @@ def configured_index() -> str | None:
         return given
     done = subprocess.run(
         [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
     )
     return done.stdout.strip() or None
 

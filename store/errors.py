@@ -11,6 +11,10 @@ class CorruptError(StoreError):
     """Stored bytes do not match their address."""
 
 
+class UnstorableError(StoreError):
+    """A file that cannot be in a layer. Names the file."""
+
+
 class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""
 

@@ -4,6 +4,11 @@ Form: PAX/ustar (IEEE 1003.1-2001) with OCI whiteouts (image-spec, layer.md): a 
 device 0:0 becomes `.wh.NAME`, an opaque directory gains `.wh..wh..opq`. Entries are sorted by
 their path's bytes, parents first; mtimes are whole seconds clamped to an epoch; owners are
 numbers only; the root directory itself has no entry.
+
+Names, link targets and attributes are bytes, as the kernel has them: what is written does not
+depend on the machine's locale. `as_text` and `as_bytes` are the one way between them and the
+strings that `tarfile` wants. A name that is not UTF-8 goes into a PAX record as it is, marked
+`hdrcharset=BINARY` (POSIX pax, "pax Extended Header"); Docker, umoci and tar(1) take it so.
 """
 
 from __future__ import annotations
@@ -15,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from store.errors import UnstorableError
+
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 AUFS = ".wh..wh."
@@ -22,32 +29,88 @@ _OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
 _CHUNK = 1 << 20
 
 
+# How a name's bytes are a string, and back, in tars: whatever the machine's own encoding is.
+ENCODING, ERRORS = "utf-8", "surrogateescape"
+
+
+def as_text(name: bytes) -> str:
+    """A name's bytes as the string that stands for them in a tar's members."""
+    return name.decode(ENCODING, ERRORS)
+
+
+def as_bytes(name: str) -> bytes:
+    """The bytes of a name, link target or attribute of a tar's member."""
+    return name.encode(ENCODING, ERRORS)
+
+
+def printable(name: bytes) -> str:
+    """A name for a message: what cannot be printed is escaped."""
+    text = name.decode(ENCODING, "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def check_name(name: bytes) -> None:
+    """Raise UnstorableError for a path of which a part means something else inside a layer.
+
+    In a layer a file `.wh.NAME` says that NAME is gone (image-spec, layer.md, "Whiteouts"): it
+    would not be there itself, and would take away a file of the layers below.
+    """
+    for part in name.split(b"/"):
+        if part.startswith(WHITEOUT.encode()):
+            raise UnstorableError(
+                f"'{printable(name)}': a file whose name begins with \".wh.\" cannot be in an "
+                "image: there such a name says that another file is removed; rename it or "
+                "leave it out"
+            )
+
+
 @dataclass(frozen=True)
 class _Entry:
-    path: str  # absolute, on disk
-    name: str  # in the tar
+    path: bytes  # absolute, on disk
+    name: bytes  # in the tar
     info: os.stat_result
 
 
-def _walk(directory: str, prefix: str) -> Iterator[_Entry]:
-    with os.scandir(directory) as listing:
-        children = sorted(listing, key=lambda e: os.fsencode(e.name))
-    for child in children:
-        info = child.stat(follow_symlinks=False)
-        entry = _Entry(child.path, prefix + child.name, info)
+def _walk(root: bytes) -> Iterator[_Entry]:
+    todo = _children(root, b"")[::-1]
+    while todo:
+        entry = todo.pop()
         yield entry
-        if stat.S_ISDIR(info.st_mode):
-            yield from _walk(child.path, f"{prefix}{child.name}/")
+        if stat.S_ISDIR(entry.info.st_mode):
+            todo += _children(entry.path, entry.name + b"/")[::-1]
 
 
-def _xattrs(entry: _Entry) -> list[str]:
+def _children(directory: bytes, prefix: bytes) -> list[_Entry]:
+    with os.scandir(directory) as listing:
+        return [
+            _Entry(child.path, prefix + child.name, child.stat(follow_symlinks=False))
+            for child in sorted(listing, key=lambda e: e.name)
+        ]
+
+
+def _attributes(entry: _Entry) -> dict[str, str]:
+    """The extended attributes that a layer keeps, as PAX records."""
     try:
-        return os.listxattr(entry.path, follow_symlinks=False)
+        names = sorted(os.fsencode(name) for name in os.listxattr(entry.path, follow_symlinks=False))
     except OSError:
-        return []
+        return {}
+    found = {}
+    for name in names:
+        if name != b"security.capability" and \
+                (not name.startswith(b"user.") or name.startswith(b"user.overlay.")):
+            continue
+        key = as_text(name)
+        if "=" in key or not key.isprintable():  # surrogates are not printable
+            raise UnstorableError(
+                f"'{printable(entry.name)}': its extended attribute '{printable(name)}' cannot be "
+                "in an image; remove it"
+            )
+        value = os.getxattr(entry.path, name, follow_symlinks=False)
+        found[f"SCHILY.xattr.{key}"] = as_text(value)
+    return found
 
 
-def is_opaque(path: str) -> bool:
+def is_opaque(path: str | bytes) -> bool:
     """Whether a directory in upper form hides everything below it."""
     for name in _OPAQUE_XATTRS:
         try:
@@ -63,8 +126,8 @@ def is_whiteout(info: os.stat_result) -> bool:
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
 
 
-def _header(name: str, entry: _Entry, epoch: int) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
+def _header(entry: _Entry, epoch: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(as_text(entry.name))
     member.mode = stat.S_IMODE(entry.info.st_mode)
     member.uid, member.gid = entry.info.st_uid, entry.info.st_gid
     member.mtime = min(int(entry.info.st_mtime), epoch)
@@ -81,9 +144,10 @@ def _marker(name: str, epoch: int) -> tarfile.TarInfo:
 def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
     """Write the canonical tar of `tree` through `write`; its size in bytes.
 
-    Raises OSError when the tree cannot be read.
+    Raises OSError when the tree cannot be read, UnstorableError for what cannot be in a layer.
     """
-    linked: dict[tuple[int, int], str] = {}
+    root = os.fsencode(tree)
+    linked: dict[tuple[int, int], bytes] = {}
     total = 0
 
     def put(data: bytes) -> None:
@@ -92,46 +156,40 @@ def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
         write(data)
 
     def put_header(member: tarfile.TarInfo) -> None:
-        put(member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape"))
+        put(member.tobuf(tarfile.PAX_FORMAT, ENCODING, ERRORS))
 
-    if is_opaque(str(tree)):
+    if is_opaque(root):
         put_header(_marker(OPAQUE, epoch))
-    for entry in _walk(str(tree), ""):
+    for entry in _walk(root):
         mode = entry.info.st_mode
         if stat.S_ISSOCK(mode):
             continue
+        if b".wh." in entry.name:  # cheap: few names have it anywhere
+            check_name(entry.name)
         if is_whiteout(entry.info):
-            parent, _, last = entry.name.rpartition("/")
+            parent, _, last = as_text(entry.name).rpartition("/")
             put_header(_marker(f"{parent}/{WHITEOUT}{last}" if parent else WHITEOUT + last, epoch))
             continue
-        member = _header(entry.name, entry, epoch)
-        attributes = {
-            f"SCHILY.xattr.{name}": os.getxattr(
-                entry.path, name, follow_symlinks=False
-            ).decode("utf-8", "surrogateescape")
-            for name in sorted(_xattrs(entry))
-            if name == "security.capability"
-            or (name.startswith("user.") and not name.startswith("user.overlay."))
-        }
-        if attributes:
+        member = _header(entry, epoch)
+        if attributes := _attributes(entry):
             member.pax_headers = attributes
         if stat.S_ISDIR(mode):
             member.type = tarfile.DIRTYPE
             member.name += "/"
             put_header(member)
             if is_opaque(entry.path):
-                put_header(_marker(f"{entry.name}/{OPAQUE}", epoch))
+                put_header(_marker(f"{as_text(entry.name)}/{OPAQUE}", epoch))
             continue
         if stat.S_ISLNK(mode):
             member.type = tarfile.SYMTYPE
-            member.linkname = str(Path(entry.path).readlink())
+            member.linkname = as_text(os.readlink(entry.path))
             put_header(member)
             continue
         if stat.S_ISREG(mode):
             key = (entry.info.st_dev, entry.info.st_ino)
             if entry.info.st_nlink > 1 and key in linked:
                 member.type = tarfile.LNKTYPE
-                member.linkname = linked[key]
+                member.linkname = as_text(linked[key])
                 put_header(member)
                 continue
             linked[key] = entry.name
@@ -151,13 +209,13 @@ def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
     return total
 
 
-def _put_content(path: str, size: int, put: Callable[[bytes], None]) -> None:
+def _put_content(path: bytes, size: int, put: Callable[[bytes], None]) -> None:
     left = size
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - hot path
+    with open(path, "rb", buffering=0) as file:
         while left:
             data = file.read(min(left, _CHUNK))
             if not data:
-                raise OSError(f"{path} shrank while it was read")
+                raise OSError(f"{printable(path)} shrank while it was read")
             put(data)
             left -= len(data)
     if padding := -size % tarfile.BLOCKSIZE:
@@ -167,7 +225,7 @@ def _put_content(path: str, size: int, put: Callable[[bytes], None]) -> None:
 def clamp_times(tree: Path, epoch: int) -> None:
     """Set mtimes on disk to what the tar says, so that tree and tar agree."""
     # Children first: touching a child does not move its parent's mtime, but order is cheap.
-    for entry in _walk(str(tree), ""):
+    for entry in _walk(os.fsencode(tree)):
         when = min(int(entry.info.st_mtime), epoch)
         if entry.info.st_mtime_ns != when * 1_000_000_000:
             os.utime(entry.path, (when, when), follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Trees: a layer's tar -> a directory in overlayfs upper form."""
+"""Trees: a layer's tar -> a directory in overlayfs upper form. Names are bytes, as in `layers`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from store.errors import CorruptError
-from store.layers import AUFS, OPAQUE, WHITEOUT
+from store.layers import AUFS, ENCODING, ERRORS, OPAQUE, WHITEOUT, as_bytes, printable
+
+_AUFS, _OPAQUE, _WHITEOUT = AUFS.encode(), OPAQUE.encode(), WHITEOUT.encode()
 
 
 class _Chunks(io.RawIOBase):
@@ -38,8 +40,10 @@ class _Chunks(io.RawIOBase):
 
 
 def open_tar(chunks: Iterable[bytes]) -> tarfile.TarFile:
-    """An uncompressed tar, to be read once from its front."""
-    return tarfile.open(fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20)
+    """An uncompressed tar, to be read once from its front. Names are as `layers.as_text` says."""
+    return tarfile.open(
+        fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20, encoding=ENCODING, errors=ERRORS
+    )
 
 
 def member_name(member: tarfile.TarInfo) -> str:
@@ -48,28 +52,28 @@ def member_name(member: tarfile.TarInfo) -> str:
     return "" if name == "." else name
 
 
-def _inside(root: Path, name: str, checked: set[str]) -> Path:
+def _inside(root: bytes, name: bytes, checked: set[bytes]) -> bytes:
     """The path of `name` under `root`; refuses names that leave it, also through a symlink."""
-    parts = PurePosixPath(name).parts
-    if ".." in parts or name.startswith("/"):
-        raise CorruptError(f"layer holds an unsafe path: {name!r}")
-    parent = str(PurePosixPath(*parts[:-1])) if len(parts) > 1 else ""
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if b".." in parts or name.startswith(b"/") or b"\0" in name:
+        raise CorruptError(f"layer holds an unsafe path: '{printable(name)}'")
+    parent = b"/".join(parts[:-1])
     if parent and parent not in checked:
         here = root
         for part in parts[:-1]:
-            here = here / part
+            here += b"/" + part
             try:
-                mode = here.lstat().st_mode
+                mode = os.lstat(here).st_mode
             except FileNotFoundError:
-                here.mkdir(mode=0o755)
+                os.mkdir(here, 0o755)
                 continue
             if not stat.S_ISDIR(mode):
-                raise CorruptError(f"layer writes through a link or file: {name!r}")
+                raise CorruptError(f"layer writes through a link or file: '{printable(name)}'")
         checked.add(parent)
-    return root.joinpath(*parts)
+    return b"/".join([root, *parts])
 
 
-def set_opaque(path: Path) -> None:
+def set_opaque(path: Path | bytes) -> None:
     """Mark a directory opaque, as overlayfs does for us: trusted.* as root, user.* elsewhere."""
     try:
         os.setxattr(path, "trusted.overlay.opaque", b"y")
@@ -83,12 +87,13 @@ def unpack(chunks: Iterable[bytes], root: Path) -> None:
     Whiteouts become character devices 0:0, opaque markers xattrs. Raises CorruptError for a
     path that leaves the directory and for a damaged tar.
     """
-    directories: list[tuple[Path, tarfile.TarInfo]] = []
-    checked: set[str] = set()
+    directories: list[tuple[bytes, tarfile.TarInfo]] = []
+    checked: set[bytes] = set()
+    place = os.fsencode(root)
     try:
         with open_tar(chunks) as archive:
             for member in archive:
-                _unpack_member(archive, member, root, directories, checked)
+                _unpack_member(archive, member, place, directories, checked)
     except tarfile.TarError as error:
         raise CorruptError(f"damaged layer: {error}") from error
     for path, member in reversed(directories):
@@ -98,44 +103,49 @@ def unpack(chunks: Iterable[bytes], root: Path) -> None:
 def _unpack_member(
     archive: tarfile.TarFile,
     member: tarfile.TarInfo,
-    root: Path,
-    directories: list[tuple[Path, tarfile.TarInfo]],
-    checked: set[str],
+    root: bytes,
+    directories: list[tuple[bytes, tarfile.TarInfo]],
+    checked: set[bytes],
 ) -> None:
-    name = member_name(member)
+    name = as_bytes(member_name(member))
     if not name:
         return
     path = _inside(root, name, checked)
-    last = path.name
-    if last == OPAQUE:
-        set_opaque(path.parent)
+    parent, _, last = path.rpartition(b"/")
+    if last == _OPAQUE:
+        set_opaque(parent)
         return
-    if last.startswith(AUFS):  # aufs's own bookkeeping, which old engines left in layers
+    if last.startswith(_AUFS):  # aufs's own bookkeeping, which old engines left in layers
         return
-    if last.startswith(WHITEOUT):
-        _hide(path.with_name(last.removeprefix(WHITEOUT)))
+    if last.startswith(_WHITEOUT):
+        hidden = last.removeprefix(_WHITEOUT)
+        if hidden in (b"", b".", b".."):
+            raise CorruptError(f"layer holds an unsafe path: '{printable(name)}'")
+        _hide(parent + b"/" + hidden)
         return
     if member.isdir():
-        if not path.is_dir() or path.is_symlink():
-            hidden = os.path.lexists(path)  # by a whiteout before it, or a file: nothing shines through
-            path.unlink(missing_ok=True)
-            path.mkdir()
-            if hidden:
+        if not _is_directory(path):
+            replaced = os.path.lexists(path)  # a whiteout before it, or a file: nothing shines through
+            if replaced:
+                os.unlink(path)
+            os.mkdir(path)
+            if replaced:
                 set_opaque(path)
         directories.append((path, member))
         return
-    path.unlink(missing_ok=True)
+    if os.path.lexists(path):
+        os.unlink(path)
     if member.isreg():
         source = archive.extractfile(member)
         assert source is not None
-        with path.open("wb") as file:
+        with open(path, "wb") as file:
             while data := source.read(1 << 20):
                 file.write(data)
     elif member.issym():
-        path.symlink_to(member.linkname)
+        os.symlink(as_bytes(member.linkname), path)
     elif member.islnk():
-        target = _inside(root, member.linkname.removeprefix("./").lstrip("/"), checked)
-        os.link(target, path, follow_symlinks=False)
+        target = as_bytes(member.linkname.removeprefix("./").lstrip("/"))
+        os.link(_inside(root, target, checked), path, follow_symlinks=False)
         return
     elif member.isfifo():
         os.mkfifo(path)
@@ -146,28 +156,34 @@ def _unpack_member(
         except PermissionError:  # in a user namespace; a sandbox and a container bring their own
             return
     else:
-        raise CorruptError(f"layer holds an entry of unknown type: {name!r}")
+        raise CorruptError(f"layer holds an entry of unknown type: '{printable(name)}'")
     dress(path, member)
 
 
-def _hide(path: Path) -> None:
+def _is_directory(path: bytes) -> bool:
+    """Whether there is a directory, not a link to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _hide(path: bytes) -> None:
     """A whiteout. It hides what lower layers have, never what its own layer brings."""
-    if path.is_dir() and not path.is_symlink():
+    if _is_directory(path):
         set_opaque(path)
     elif not os.path.lexists(path):
         os.mknod(path, stat.S_IFCHR | 0o000, 0)
 
 
-def dress(path: Path, member: tarfile.TarInfo) -> None:
+def dress(path: Path | bytes, member: tarfile.TarInfo) -> None:
     """Give `path` the owner, mode, extended attributes and time of a member."""
-    os.lchown(path, member.uid, member.gid)
+    os.chown(path, member.uid, member.gid, follow_symlinks=False)
     if not member.issym():
-        path.chmod(member.mode)
+        os.chmod(path, member.mode)
     for key, value in member.pax_headers.items():
         name = key.removeprefix("SCHILY.xattr.")
         # As `layers.write_tar` keeps them: others belong to the machine (security.selinux, …).
         if name != key and (name == "security.capability" or name.startswith("user.")):
-            os.setxattr(
-                path, name, value.encode("utf-8", "surrogateescape"), follow_symlinks=False
-            )
+            os.setxattr(path, as_bytes(name), as_bytes(value), follow_symlinks=False)
     os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)

@@ -18,6 +18,7 @@ _FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
 def main() -> None:
     """Run the command line."""
+    _speak_utf8()
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _fill_standard_streams()
     arguments = sys.argv[1:]
@@ -26,6 +27,19 @@ def main() -> None:
     from engine.cli.main import main as everything
 
     everything(arguments)
+
+
+def _speak_utf8() -> None:
+    """Begin again with file names, arguments and text in UTF-8 where the machine's locale has
+    another encoding: specs, archives and images are in UTF-8 whatever that is.
+
+    Python chooses its encoding once, when it starts (PEP 540).
+    """
+    if sys.getfilesystemencoding() == "utf-8" or "utf8" in sys._xoptions or not sys.executable:
+        return
+    import os
+
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 def _fill_standard_streams() -> None:

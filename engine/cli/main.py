@@ -7,6 +7,7 @@ Each command group lives in a file of its own and is imported only when it is ca
 from __future__ import annotations
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -99,6 +100,8 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 fine, 1 the build or a remote failed, 2 bad input or usage."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8 as they are
     if "_ENVD_COMPLETE" in os.environ:
         import engine.cli.shells  # noqa: F401 (registers our way with bash)
     try:

@@ -68,7 +68,10 @@ def up(
     command += ["--locked"] if locked else []
     command += ["--jobs", str(jobs)] if jobs else []
     try:
-        built = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        built = subprocess.run(
+            command, stdout=subprocess.PIPE,
+            encoding="utf-8", errors="replace", check=False,
+        )
     except KeyboardInterrupt:
         raise click.Abort from None  # it was interrupted too
     if built.returncode != 0:

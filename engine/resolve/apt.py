@@ -48,7 +48,8 @@ class Apt:
         """Run one of apt's commands here."""
         try:
             return subprocess.run(
-                argv, env=self._environment, capture_output=True, text=True, check=False,
+                argv, env=self._environment, capture_output=True,
+                encoding="utf-8", errors="replace", check=False,
                 stdin=subprocess.DEVNULL,
             )
         except FileNotFoundError as error:
@@ -184,7 +185,8 @@ def _proxy_settings() -> str:
     host's that is kept."""
     try:
         done = subprocess.run(
-            ["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False
+            ["apt-config", "dump", "Acquire"], capture_output=True,
+            encoding="utf-8", errors="replace", check=False
         )
     except FileNotFoundError:
         return ""

@@ -173,7 +173,7 @@ def _versions(name: str, index: PipIndex | None) -> list[str]:
         environment["PIP_INDEX_URL"] = url
     done = subprocess.run(
         [sys.executable, "-m", "pip", "index", "versions", name], env=environment,
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
     )
     listed = re.search(r"^Available versions: (.*)$", done.stdout, re.MULTILINE)
     return re.findall(r"\d+(?:\.\d+)+", listed[1]) if listed else []

@@ -40,7 +40,8 @@ def registry() -> str:
 def _configured() -> str:
     if shutil.which("npm"):
         done = subprocess.run(
-            ["npm", "config", "get", "registry"], capture_output=True, text=True, check=False,
+            ["npm", "config", "get", "registry"], capture_output=True,
+            encoding="utf-8", errors="replace", check=False,
             stdin=subprocess.DEVNULL, cwd="/",
         )
         return done.stdout.strip()

@@ -62,7 +62,7 @@ def _builds() -> dict[str, tuple[str, str]]:
         [os.fspath(find_uv_bin()), "python", "list", f"cpython-3-{_PLATFORM}", "--only-downloads",
          "--all-versions", "--no-config", "--output-format", "json"],
         env={**os.environ, "UV_PYTHON_INSTALL_MIRROR": DOWNLOADS.url, "NO_COLOR": "1"},
-        capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+        capture_output=True, encoding="utf-8", errors="replace", check=False, stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         raise ResolveError(f"uv cannot list its Pythons: {done.stderr.strip()}")

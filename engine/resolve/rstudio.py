@@ -59,7 +59,7 @@ def _control(path: Path) -> dict[str, str]:
     try:
         done = subprocess.run(
             ["dpkg-deb", "--field", str(path), "Package", "Version", "Architecture"],
-            capture_output=True, text=True, check=False,
+            capture_output=True, encoding="utf-8", errors="replace", check=False,
         )
     except FileNotFoundError as error:
         raise ResolveError("dpkg-deb not found; install dpkg (Debian, Ubuntu)") from error

@@ -107,7 +107,8 @@ def _run(
     arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
 ) -> None:
     done = subprocess.run(
-        [_uv(), *arguments], cwd=directory, env=environment, capture_output=True, text=True,
+        [_uv(), *arguments], cwd=directory, env=environment, capture_output=True,
+        encoding="utf-8", errors="replace",
         stdin=subprocess.DEVNULL, check=False,
     )
     words = done.stderr
