@@ -1,9 +1,12 @@
 """The one way to run an external command.
 
 Every command gets an argv list (never a shell string), a fixed environment, nothing on stdin,
-and its output, line by line, to a log callback. A failing command raises BuildError with the
-last lines of its output. Commands run inside `cancellable(group)` are killed when the group
-is: that is how one failing build stops the others.
+and a process group of its own. `run` gives its output, line by line, to a log callback, and
+raises BuildError with the last lines when it fails; `ask` returns its output. Commands inside
+`cancellable(group)` are killed when the group is: that is how one failing build stops the others.
+
+No command outlives us: it is told to die with us (prctl(2), PR_SET_PDEATHSIG), even when we are
+killed before it has begun.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -30,6 +35,9 @@ HOST_ENVIRONMENT: Mapping[str, str] = {
     "HOME": "/nonexistent",
 }
 
+# Who dies before the command has asked for its signal leaves it with another parent.
+_TETHER = '[ "$PPID" = "$1" ] || exit 143; shift; exec "$@"'
+
 
 class CancelledError(BuildError):
     """The command was stopped because something else failed or the user interrupted."""
@@ -41,18 +49,18 @@ class Group:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._cancelled = False
+        self._cancelled = threading.Event()
 
     @property
     def cancelled(self) -> bool:
-        return self._cancelled
+        return self._cancelled.is_set()
 
     def add(self, process: subprocess.Popen[bytes]) -> None:
         """Count `process` in; it is killed at once when the group was cancelled already."""
         with self._lock:
             self._running.add(process)
-            if self._cancelled:
-                process.kill()
+            if self.cancelled:
+                kill(process)
 
     def discard(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -61,12 +69,22 @@ class Group:
     def cancel(self) -> None:
         """Kill what runs, and everything that is added from now on."""
         with self._lock:
-            self._cancelled = True
+            self._cancelled.set()
             for process in self._running:
-                process.kill()
+                kill(process)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not longer than until the group is cancelled."""
+        self._cancelled.wait(seconds)
 
 
+_everything = Group()  # every command of this process
 _group: ContextVar[Group | None] = ContextVar("command_group", default=None)
+
+
+def stop_everything() -> None:
+    """Kill all commands of this process, and those that are still to come: it is to end."""
+    _everything.cancel()
 
 
 @contextlib.contextmanager
@@ -82,8 +100,89 @@ def cancellable(group: Group) -> Iterator[None]:
 def raise_if_cancelled(name: str) -> None:
     """Raise CancelledError when this thread's group was cancelled: for work that is no command."""
     group = _group.get()
-    if group is not None and group.cancelled:
+    if (group is not None and group.cancelled) or _everything.cancelled:
         raise CancelledError(f"{name}: cancelled")
+
+
+def pause(seconds: float, name: str) -> None:
+    """Sleep. Raises CancelledError as soon as this thread's group is cancelled."""
+    (_group.get() or _everything).wait(seconds)
+    raise_if_cancelled(name)
+
+
+def kill(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """Kill a command and its process group."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+
+
+def tethered(argv: Sequence[str]) -> list[str]:
+    """`argv` so that the kernel kills it when the thread that starts it ends."""
+    setpriv = which("setpriv")
+    if setpriv is None:
+        return list(argv)
+    return [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", _TETHER, "sh", str(os.getpid()), *argv]
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stderr: int, umask: int
+) -> subprocess.Popen[bytes]:
+    """Raises FileNotFoundError when there is no such command, OSError."""
+    if shutil.which(argv[0], path=environment.get("PATH")) is None:
+        raise FileNotFoundError(2, "No such file or directory", argv[0])
+    process = subprocess.Popen(
+        tethered(argv),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        env=dict(environment),
+        cwd=cwd,
+        umask=umask,
+        # Ctrl-C is for us: we kill our commands ourselves, and in order.
+        start_new_session=True,
+    )
+    _everything.add(process)
+    return process
+
+
+def ask(
+    argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run `argv` to its end and return what it said, whatever its exit status is.
+
+    Raises FileNotFoundError when there is no such command, CancelledError, OSError.
+    """
+    raise_if_cancelled(argv[0])
+    process = _start(argv, environment, cwd, subprocess.PIPE, -1)
+    group = _group.get()
+    if group is not None:
+        group.add(process)
+    try:
+        out, errors = process.communicate()
+    except BaseException:
+        kill(process)
+        process.wait()
+        raise
+    finally:
+        _everything.discard(process)
+        if group is not None:
+            group.discard(process)
+    raise_if_cancelled(argv[0])
+    return subprocess.CompletedProcess(list(argv), process.returncode, out, errors)
+
+
+def ask_text(
+    argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT,
+    cwd: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """`ask`, for a command that writes text."""
+    done = ask(argv, environment=environment, cwd=cwd)
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode("utf-8", "replace"),
+        done.stderr.decode("utf-8", "replace"),
+    )
 
 
 def run(
@@ -103,17 +202,7 @@ def run(
     group = _group.get()
     raise_if_cancelled(name or argv[0])
     try:
-        process = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=dict(environment),
-            cwd=cwd,
-            umask=umask,
-            # Ctrl-C is for us: we kill our commands ourselves, and in order.
-            start_new_session=True,
-        )
+        process = _start(argv, environment, cwd, subprocess.STDOUT, umask)
     except FileNotFoundError as error:
         raise BuildError(
             f"{name or argv[0]}: command not found: {error.filename}; install it and try again"
@@ -133,10 +222,11 @@ def run(
         code = process.wait()
     finally:
         if process.poll() is None:
-            process.kill()
+            kill(process)
             process.wait()
         if process.stdout is not None:
             process.stdout.close()
+        _everything.discard(process)
         if group is not None:
             group.discard(process)
     if code == 0:

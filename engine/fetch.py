@@ -10,48 +10,47 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
+from weakref import WeakSet
 
+from engine.command import pause as pause_for
 from engine.command import raise_if_cancelled
 from engine.derivation import Fetch
 from engine.errors import FetchError
 from engine.events import Event, Sink, silent
 from engine.origins import UNCHECKED, configured_login
 from engine.version import VERSION
-from store import Store
+from store import Store, retry
+from store.retry import ATTEMPTS, TransientError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
-ATTEMPTS = 5  # the first, and four retries
 CONNECTIONS = 16  # kept per host; as many as the scheduler has fetching threads
 _CHUNK = 1 << 18
 _PROGRESS_STEP = 1 << 21  # bytes between two progress events
-_TIMEOUT = (20.0, 60.0)  # seconds to connect; of silence while reading
-_TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-
-class _TransientError(Exception):
-    """Worth another attempt. Its text is the reason."""
 
 
 class _GoneError(FetchError):
     """The source has no such file, or no longer."""
 
 
-class _RangeError(_TransientError):
-    """What an earlier attempt left is longer than the source."""
+class _RangeError(TransientError):
+    """What an earlier attempt left is of no use."""
 
 
-def fetch(wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = 0.5) -> Path:
+def fetch(
+    wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = retry.PAUSE
+) -> Path:
     """The file's path in the store, fetched when it is not there yet.
 
     `pause` is the first wait before a retry, in seconds; it doubles. Raises FetchError, which
@@ -69,29 +68,46 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
     begin = time.monotonic()
     emit(Event("fetch-start", wanted.name, id=wanted.drv_id, total=wanted.size))
     partial = store.path / "tmp" / f"partial-{wanted.sha256}"
+    stuck = 0  # attempts in a row that brought no byte
     for attempt in range(1, ATTEMPTS + 1):
         raise_if_cancelled(wanted.name)
+        before = _size(partial)
         try:
-            size = _attempt(wanted, partial, emit)
+            # Some servers break off, again and again, when they are asked for a part.
+            size = _attempt(wanted, partial, emit, whole=stuck >= 2)
             break
         except _GoneError:
             if not wanted.fallback:
                 raise
             wanted = replace(wanted, url=wanted.fallback, fallback="")
-        except _TransientError as error:
+        except TransientError as error:
+            raise_if_cancelled(wanted.name)
+            stuck = 0 if _size(partial) != before else stuck + 1
             if isinstance(error, _RangeError):
                 partial.unlink(missing_ok=True)
-            if attempt == ATTEMPTS:
+            seconds = retry.wait(attempt, error, pause)
+            if seconds is None:
+                again = "run this again: it continues where it stopped" if _size(partial) else \
+                    "run this again"
                 raise FetchError(
                     f"{wanted.name}: cannot fetch {shown(wanted.url)}: {error} "
-                    f"(tried {ATTEMPTS} times); check the network and run this again: "
-                    "it continues where it stopped"
+                    f"({retry.tried(attempt, error)}); check the network and {again}"
                 ) from error
-            time.sleep(pause * 2 ** (attempt - 1))
+            emit(
+                Event(
+                    "message", wanted.name, id=wanted.drv_id,
+                    text=retry.said(attempt, seconds, error),
+                )
+            )
+            pause_for(seconds, wanted.name)
     path = store.adopt_blob(partial, wanted.output)
     seconds = time.monotonic() - begin
     emit(Event("fetch-finish", wanted.name, id=wanted.drv_id, bytes=size, seconds=seconds))
     return path
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def shown(url: str) -> str:
@@ -101,8 +117,9 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(scheme=scheme, netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _attempt(wanted: Fetch, partial: Path, emit: Sink) -> int:
-    """Bring `partial` to its end, verified and synced; returns its size."""
+def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool) -> int:
+    """Bring `partial` to its end, verified and synced; returns its size. With `whole` the source
+    is asked for all of it again; what is there is kept until it answers."""
     with partial.open("a+b") as file:
         file.seek(0)
         hasher = hashlib.sha256()
@@ -111,7 +128,7 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink) -> int:
         offset = file.tell()
         resumed = offset > 0
         if not (wanted.size and offset == wanted.size):
-            with _open(wanted, offset) as (start, chunks):
+            with _open(wanted, 0 if whole else offset) as (start, chunks):
                 if start == 0 and offset:  # the server sends the whole file again
                     resumed, offset = False, 0
                     hasher = hashlib.sha256()
@@ -119,9 +136,11 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink) -> int:
                 offset = _stream(wanted, chunks, file, hasher, offset, emit)
         found = hasher.hexdigest()
         if found != wanted.sha256:
+            if wanted.size and offset < wanted.size:
+                raise TransientError(f"the body ended after {offset} of {wanted.size} bytes")
             file.truncate(0)
             if resumed:
-                raise _TransientError("what an earlier attempt left does not fit")
+                raise TransientError("what an earlier attempt left does not fit")
             raise FetchError(
                 f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins: its "
                 f"sha256 is {found} ({offset} bytes), expected {wanted.sha256}; if the source "
@@ -193,7 +212,7 @@ def _open_registry(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[b
             yield found
     except RegistryError as error:
         if opened:
-            raise _TransientError(str(error)) from error
+            raise TransientError(str(error)) from error
         raise FetchError(f"{wanted.name}: cannot fetch it: {error}") from error
 
 
@@ -216,13 +235,43 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             response.close()
             response = request(url, offset)
         start = _start(wanted, response, offset)
-        yield start, response.stream(_CHUNK, decode_content=False)
+        yield start, pieces(response)
         response.release_conn()
-    except urllib3.exceptions.HTTPError as error:
-        raise _TransientError(_reason(error)) from error
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # of our own disk
+        if _hopeless(error):
+            raise FetchError(
+                f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; check "
+                "the URL, and SSL_CERT_FILE when it is the certificate"
+            ) from error
+        raise TransientError(retry.reason(error)) from error
     finally:
         if response is not None:
             response.close()
+
+
+def _hopeless(error: BaseException) -> bool:
+    """Whether another attempt cannot do better: a certificate that is refused, a URL that cannot
+    be one, redirections in a circle."""
+    import ssl
+
+    import urllib3
+
+    found: BaseException | None = error
+    while isinstance(found, urllib3.exceptions.MaxRetryError):
+        found = found.reason
+    if isinstance(found, urllib3.exceptions.SSLError):
+        return any(isinstance(a, ssl.SSLCertVerificationError) for a in found.args)
+    return isinstance(
+        found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError
+    )
+
+
+def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The body as it comes in, so that whoever reads it can stop soon."""
+    while piece := response.read1(_CHUNK, decode_content=False):
+        yield piece
 
 
 def _with_login(url: str) -> str:
@@ -252,8 +301,11 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
         shown(url),
         headers=headers,
         preload_content=False,
-        timeout=urllib3.Timeout(connect=_TIMEOUT[0], read=_TIMEOUT[1]),
-        retries=urllib3.Retry(total=10, connect=0, read=0, status=0, other=0, redirect=10),
+        timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
+        retries=urllib3.Retry(
+            total=10, connect=0, read=0, status=0, other=0, redirect=10,
+            respect_retry_after_header=False,  # it would do so in silence
+        ),
     )
 
 
@@ -264,13 +316,13 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
         given = response.headers.get("Content-Range", "")
         if given.startswith(f"bytes {offset}-"):
             return offset
-        raise _TransientError(f"the server sent '{given}' for a range from {offset}")
+        raise _RangeError(f"the server sent '{given}' for a range from {offset}")
     if status == 200:
         return 0
     if status == 416:
         raise _RangeError(f"the server has no byte {offset}")
-    if status in _TRY_AGAIN:
-        raise _TransientError(f"HTTP status {status}")
+    if status in retry.STATUSES:
+        raise retry.refused(status, response.headers)
     advice = {
         401: "give a user name and password in the index's URL",
         403: "the source refuses access",
@@ -281,11 +333,6 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
     raise kind(
         f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"
     )
-
-
-def _reason(error: Exception) -> str:
-    inner = getattr(error, "reason", None)
-    return str(inner if inner is not None else error) or type(error).__name__
 
 
 def _proxy(url: str) -> str:
@@ -314,11 +361,48 @@ def _pool(proxy: str, checked: bool = True) -> PoolManager:
             if login.username
             else None
         )
-        return urllib3.ProxyManager(
+        return _interruptible(urllib3.ProxyManager(
             shown(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
             ca_certs=authorities, cert_reqs=certificates,
-        )
-    return urllib3.PoolManager(
+        ))
+    return _interruptible(urllib3.PoolManager(
         num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities,
         cert_reqs=certificates,
-    )
+    ))
+
+
+# -- stopping -----------------------------------------------------------------------------------
+
+_connections: WeakSet[Any] = WeakSet()
+
+
+def stop() -> None:
+    """Break every connection that is open, so that who reads from it goes on at once."""
+    for connection in list(_connections):
+        if (opened := connection.sock) is not None:
+            with suppress(OSError):  # not TLS's own way, which would wait for the other side
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+def _interruptible(manager: PoolManager) -> PoolManager:
+    """`manager`, whose connections `stop` knows."""
+    import urllib3
+
+    class Plain(urllib3.connection.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            _connections.add(self)
+
+    class Secure(urllib3.connection.HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            _connections.add(self)
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    return manager

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TextIO
 
 from engine.events import Event, Sink
+from store.notices import Listener, heard
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -238,6 +239,11 @@ def choose(mode: str, stream: TextIO) -> str:
     return "tree" if able else "plain"
 
 
+def _messages(sink: Sink) -> Listener:
+    """What is said while something waits or is tried again, as events."""
+    return lambda subject, text: sink(Event("message", subject, text=text))
+
+
 @contextmanager
 def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink]:
     """A sink that any thread may call, for the time of the block; ends with a summary line.
@@ -262,7 +268,8 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
 
         tree = _Tree(Console(file=out))
         try:
-            yield tree
+            with heard(_messages(tree)):
+                yield tree
         finally:
             tree.stop()
         tree.close(time.monotonic() - begin)
@@ -278,6 +285,7 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
         with lock:
             show(event)
 
-    yield sink
+    with heard(_messages(sink)):
+        yield sink
     if chosen == "plain":
         plain.close(time.monotonic() - begin)

@@ -2,8 +2,8 @@
 
 An overlayfs is mounted over the input trees in a mount namespace of its own, so it vanishes
 with the process however that ends; bubblewrap makes its merged view the root directory, with
-new pid, ipc, uts, cgroup and (unless asked otherwise) net namespaces. The overlay's upper
-directory is the result. Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
+new pid, ipc, uts, cgroup and (unless asked otherwise) net namespaces, all within a pid namespace
+whose end is the end of every process. The overlay's upper directory is the result. Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
 
 The same in a user namespace (see `engine.userns`): only the overlay's marks are then kept in
 user.overlay.* instead of trusted.overlay.* xattrs.
@@ -41,9 +41,16 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 
 _TEMPORARY = {"/tmp": "1777", "/run": "0755"}  # and their modes
-# Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 are the
-# mount options; all paths are relative, for the kernel takes one page (4096 bytes) of them.
-_MOUNT_SCRIPT = 'mount -t overlay overlay -o "$1" merged && shift && exec "$@"'
+# Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 is our
+# process id, $2 are the mount options ("" for no layers); all paths are relative, for the kernel
+# takes one page (4096 bytes) of them. Who is killed before unshare has asked for its signal is
+# gone by now (a zombie has no exe), and so are we then.
+_MOUNT_SCRIPT = """\
+[ -e "/proc/$1/exe" ] || exit 143
+[ -z "$2" ] || mount -t overlay overlay -o "$2" merged || exit
+shift 2
+exec "$@"
+"""
 _MAX_LINKS = 40  # symlinks followed in one path, as the kernel's ELOOP limit
 
 
@@ -133,11 +140,12 @@ def _command(
     for key, value in {**ENVIRONMENT, **environment}.items():
         inner += ["--setenv", key, value]
     inner += ["--chdir", cwd, "--", *argv]
-    if not layers:
-        return inner
+    # Processes of a pid namespace end with its first one, whatever moment that is killed in:
+    # bubblewrap alone would leave its child when it is killed before it has asked for that.
     return [
-        "unshare", "--mount", "--propagation", "private",
-        "sh", "-c", _MOUNT_SCRIPT, "sh", _overlay_options(scratch, layers), *inner,
+        "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL",
+        "sh", "-c", _MOUNT_SCRIPT, "sh", str(os.getpid()),
+        _overlay_options(scratch, layers) if layers else "", *inner,
     ]
 
 

@@ -13,7 +13,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -27,6 +27,7 @@ from engine.events import Event, Sink, silent
 from store import Store
 from store.model import Object
 
+_PATIENCE = 2.0  # seconds that stopped downloads may take to notice
 Substituter = Callable[[str], Object | None]  # build key -> object now in the store, or None
 
 
@@ -101,6 +102,7 @@ class _Run:
         self._substituters = substituters
         self._group = Group()
         self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
+        self._futures: dict[ThreadPoolExecutor, list[Future[Any]]] = {}
         self._running = 0
         self._ready: deque[Derivation] = deque()
         self._lacking: dict[str, set[str]] = {}  # drv_id -> drv_ids of unrealised inputs
@@ -154,6 +156,7 @@ class _Run:
                 self._ready.append(derivation)
         self._fetchers = ThreadPoolExecutor(fetch.CONNECTIONS, "fetch")
         self._workers = ThreadPoolExecutor(self._jobs, "build")
+        self._futures = {self._fetchers: [], self._workers: []}
         try:
             while self._ready or self._running:
                 while self._ready:
@@ -162,13 +165,22 @@ class _Run:
                     then, future = self._finished.get()
                     self._running -= 1
                     then(future.result())
-        except BaseException:
-            # KeyboardInterrupt too: no thread and no command outlives this call.
+        except BaseException as error:
+            # KeyboardInterrupt too: no command outlives this call, and no thread does that is
+            # not caught in a system call (a name that is being looked up, say).
             self._group.cancel()
+            fetch.stop()
+            self._shut_down(_PATIENCE if isinstance(error, Exception) else _PATIENCE / 4)
             raise
-        finally:
-            self._fetchers.shutdown(wait=True, cancel_futures=True)
-            self._workers.shutdown(wait=True, cancel_futures=True)
+        self._fetchers.shutdown()
+        self._workers.shutdown()
+
+    def _shut_down(self, patience: float) -> None:
+        """Wait for what runs: what has a scratch removes it, within ten times `patience`."""
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        wait(self._futures[self._workers], 10 * patience)
+        wait(self._futures[self._fetchers], patience)
 
     def _submit(
         self, pool: ThreadPoolExecutor, function: Callable[[], Any], then: Callable[[Any], None]
@@ -181,6 +193,7 @@ class _Run:
 
         self._running += 1
         future = pool.submit(guarded)
+        self._futures[pool].append(future)
         future.add_done_callback(lambda done: self._finished.put((then, done)))
 
     def _begin(self, derivation: Derivation) -> None:

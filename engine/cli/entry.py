@@ -24,9 +24,16 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["build"] and _idle(arguments[1:]):
         return
+    from engine import signals
     from engine.cli.main import main as everything
 
-    everything(arguments)
+    signals.install()
+    try:
+        everything(arguments)
+    except SystemExit as stop:
+        if stop.code:  # a thread that hangs must not hold what has failed
+            signals.leave(stop.code if isinstance(stop.code, int) else 1)
+        raise
 
 
 def _speak_utf8() -> None:

@@ -111,13 +111,9 @@ def start(
     progress: str,
 ) -> None:
     """Start an environment, say where it is, and attach to it unless `detach`."""
-    import signal
-
     from engine.docker import start as starting
     from engine.progress import open_sink
 
-    # Told to end, we end as on Ctrl-C: nothing that is half made stays.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     client = starting.local_engine()
     with open_sink(progress) as emit:
         started = starting.start(

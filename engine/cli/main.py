@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
 import click
 
+from engine import signals
 from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
 
@@ -116,14 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         click.echo(f"error: {usage_message(error)}", err=True)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("envd: interrupted", err=True)
-        sys.exit(130)
+    except (KeyboardInterrupt, click.Abort) as stop:
+        _interrupted(getattr(stop, "number", signals.received() or signal.SIGINT))
     except BrokenPipeError:
         # The reader went away (envd … | head); nothing to report.
         _forget_output()
         sys.exit(1)
     except Exception as error:
+        if number := signals.received():  # what it has torn down failed before it was heard
+            _interrupted(number)
         if os.environ.get("ENVD_DEBUG"):
             raise
         known = _known_error(error)
@@ -135,6 +138,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
         sys.exit(code)
+
+
+def _interrupted(number: int) -> None:
+    with suppress(OSError, ValueError):
+        click.echo(signals.words(number), err=True)
+    sys.exit(signals.code(number))
 
 
 def _forget_output() -> None:

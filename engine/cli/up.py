@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -67,15 +69,24 @@ def up(
     command += ["--path", path] if path else []
     command += ["--locked"] if locked else []
     command += ["--jobs", str(jobs)] if jobs else []
-    try:
-        built = subprocess.run(
-            command, stdout=subprocess.PIPE,
-            encoding="utf-8", errors="replace", check=False,
-        )
-    except KeyboardInterrupt:
-        raise click.Abort from None  # it was interrupted too
-    if built.returncode != 0:
-        raise click.exceptions.Exit(built.returncode)
+    if status := _build(command):
+        raise click.exceptions.Exit(status)
     start_environment(
         tag, wanted, pair, detach=detach, timeout=timeout, force=force, progress=progress
     )
+
+
+def _build(command: Sequence[str]) -> int:
+    """Run the build; its exit status. What ends us ends it, once, and it cleans up."""
+    from engine.command import tethered
+
+    # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
+    with subprocess.Popen(
+        tethered(command), stdout=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as stop:
+            process.send_signal(getattr(stop, "number", signal.SIGINT))
+            process.wait()
+            raise

@@ -1,0 +1,99 @@
+"""Trying again what the network or a server spoiled: when, how often, after how long, and what is
+said of it. Used by every download and upload.
+
+Retry-After: RFC 9110, section 10.2.3. Statuses: 408, 425, 429 and the 5xx that pass by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from store import notices
+
+ATTEMPTS = 5  # the first, and four retries
+LONGEST = 120.0  # seconds that a server may ask us to wait
+PAUSE = 0.5  # seconds before the first retry; it doubles
+CONNECT, SILENCE = 10.0, 30.0  # seconds: until a connection is there; without a byte
+STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class TransientError(Exception):
+    """Worth another attempt. Its text is the reason; `after` is how many seconds the server asks
+    to be left alone, or None."""
+
+    def __init__(self, reason: str, after: float | None = None) -> None:
+        super().__init__(reason)
+        self.after = after
+
+
+def refused(status: int, headers: Mapping[str, str]) -> TransientError:
+    """The error of an answer whose status is one of STATUSES."""
+    return TransientError(f"HTTP status {status}", _after(headers.get("Retry-After", "")))
+
+
+def _after(text: str) -> float | None:
+    if text.strip().isdecimal():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def wait(attempt: int, error: TransientError, pause: float = PAUSE) -> float | None:
+    """Seconds to wait after the failed attempt number `attempt` (from 1), None to give up."""
+    if attempt >= ATTEMPTS or (error.after is not None and error.after > LONGEST):
+        return None
+    own: float = pause * 2 ** (attempt - 1)
+    return own if error.after is None else max(own, error.after)
+
+
+def said(attempt: int, seconds: float, reason: object) -> str:
+    """What is said before another attempt after `seconds`."""
+    return f"retrying ({attempt + 1} of {ATTEMPTS}) in {seconds:.3g} s: {reason}"
+
+
+def announce(subject: str, attempt: int, seconds: float, reason: object) -> None:
+    """Say that `subject` is tried again after `seconds`."""
+    notices.say(subject, said(attempt, seconds, reason))
+
+
+def tried(attempt: int, error: TransientError) -> str:
+    """How often, for the error that ends it: "tried 5 times", or what the server asked for."""
+    if error.after is not None and error.after > LONGEST:
+        return f"the server asks to be left alone for {error.after:.0f} s; try again then"
+    return f"tried {attempt} times" if attempt > 1 else "tried once"
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong with a connection, in a few words, of an error of urllib3's or requests'."""
+    import urllib3
+
+    found: BaseException = error
+    for _ in range(8):  # requests' errors hold urllib3's, those the socket's
+        inner = getattr(found, "reason", None)
+        if not isinstance(inner, BaseException):
+            inner = next((a for a in found.args if isinstance(a, BaseException)), None)
+        if inner is None or isinstance(found, urllib3.exceptions.NameResolutionError):
+            break
+        found = inner
+    if isinstance(found, urllib3.exceptions.NameResolutionError):
+        match = re.search(r"resolve '([^']+)'", str(found))
+        return f"the name {match[1] if match else 'of the server'} cannot be resolved"
+    if isinstance(found, urllib3.exceptions.ConnectTimeoutError):
+        return f"no connection within {CONNECT:.0f} s"
+    if isinstance(found, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+        return f"no byte for {SILENCE:.0f} s"
+    if isinstance(found, urllib3.exceptions.IncompleteRead):
+        return f"the connection broke off after {found.partial} bytes"
+    if isinstance(found, OSError) and found.strerror:
+        return found.strerror
+    text = str(found) or type(found).__name__
+    text = re.sub(r"^.*?: (Failed to establish a new connection: )", "", text)
+    return re.sub(r"^\[Errno -?\d+\] ", "", text)
