@@ -3,7 +3,8 @@
 An overlayfs is mounted over the input trees in a mount namespace of its own, so it vanishes
 with the process however that ends; bubblewrap makes its merged view the root directory, with
 new pid, ipc, uts, cgroup and (unless asked otherwise) net namespaces, all within a pid namespace
-whose end is the end of every process. The overlay's upper directory is the result. Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
+whose end is the end of every process. The overlay's upper directory is the result.
+Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
 
 The same in a user namespace (see `engine.userns`): only the overlay's marks are then kept in
 user.overlay.* instead of trusted.overlay.* xattrs.
