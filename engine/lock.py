@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from engine import lock_rows
 from engine.atomic import write_text
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
@@ -206,6 +207,12 @@ def dumps(lock: Lock) -> str:
     return header + tomli_w.dumps(document)
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{value!r} is not a list of texts")
+    return tuple(value)
+
+
 def loads(text: str, name: str = "envd.lock") -> Lock:
     """Parse a lock. Raises UsageError naming `name` when it is no lock that this envd reads."""
     try:
@@ -221,16 +228,16 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
         )
     try:
         base = document["base"]
-        return Lock(
+        lock = Lock(
             version=version,
             system=str(document["system"]),
             python=str(document["python"]),
-            requests={k: tuple(v) for k, v in document["requests"].items()},
+            requests={k: _texts(v) for k, v in document["requests"].items()},
             base=LockedBase(
                 kind=str(base["kind"]),
                 os=str(base["os"]),
                 suite=str(base.get("suite", "")),
-                sources=tuple(base["sources"]),
+                sources=_texts(base["sources"]),
                 image=str(base.get("image", "")),
                 digest=str(base.get("digest", "")),
                 packages=tuple(_row_package(row) for row in base["package"]),
@@ -244,10 +251,16 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             ),
             **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{name}: malformed lock ({error!r}); delete it and run `envd lock`"
         ) from error
+    for where, fault in lock_rows.faults(lock, SECTIONS):
+        raise UsageError(
+            f"{name}: {where}: {fault}: the lock is damaged, or was not made by envd; look at where "
+            "it comes from, then delete it and run `envd lock`"
+        )
+    return lock
 
 
 def read(path: Path) -> Lock | None:

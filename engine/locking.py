@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import languages
+from engine import languages, lock_rows
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
@@ -345,6 +345,12 @@ class _Session:
         return wanted
 
 
+def _unsound(fault: str) -> ResolveError:
+    return ResolveError(
+        f"a source answered with something that cannot be used: {fault}; do not trust that source"
+    )
+
+
 def resolve(
     environment: Environment,
     *,
@@ -377,6 +383,7 @@ def resolve(
         else:
             said("base")
             base = session.new_base(old)
+            lock_rows.check(base.packages, _unsound)
         session.base = base
         kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()
@@ -400,6 +407,7 @@ def resolve(
                 said(section)
                 try:
                     packages = tuple(session.section(section, lock))
+                    lock_rows.check(packages, _unsound)
                 except ResolveError as error:
                     if located(str(error)) is None:
                         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +12,13 @@ from typing import BinaryIO
 
 from store.errors import CorruptError
 
+_HEX = re.compile(r"[0-9a-f]{64}")  # nothing else becomes a path
+
 
 def blob_path(root: Path, digest: str) -> Path:
     """Where the blob of `digest` ("sha256:<hex>") lies or would lie."""
     algorithm, _, hexadecimal = digest.partition(":")
-    if algorithm != "sha256" or len(hexadecimal) != 64:
+    if algorithm != "sha256" or not _HEX.fullmatch(hexadecimal):
         raise CorruptError(f"'{digest}' is no sha256 digest")
     return root / "blobs" / "sha256" / hexadecimal
 

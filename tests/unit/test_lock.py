@@ -12,9 +12,9 @@ from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 
 
 def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
+    file = f"{name}-{version}.{'whl' if kind == 'wheel' else kind}"
     return LockedPackage(
-        kind, name, version,
-        LockedFile(f"{name}-{version}.{kind}", f"http://mirror/{name}", "ab" * 32, 12), extra,
+        kind, name, version, LockedFile(file, f"http://mirror/{name}", "ab" * 32, 12), extra
     )
 
 
@@ -43,7 +43,7 @@ def test_text_does_not_depend_on_the_order_of_packages() -> None:
 
 def test_layers_of_an_image_keep_their_order() -> None:
     layers = (package("layer", "z"), package("layer", "a"))
-    base = LockedBase("image", "", image="r/x:1", digest="sha256:0", packages=layers)
+    base = LockedBase("image", "", image="r/x:1", digest="sha256:" + "0" * 64, packages=layers)
     assert locks.loads(locks.dumps(Lock(base=base))).base.packages == layers
 
 
