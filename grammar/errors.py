@@ -13,6 +13,7 @@ from grammar.environment import Position
 # Beyond this many, more errors help nobody.
 MAX_ERRORS = 20
 _WIDTH = 200  # of what is shown of a line
+_LONGEST = 2000  # characters of a message: a spec may quote a value of millions
 
 
 class SpecError(Exception):
@@ -26,6 +27,8 @@ class SpecError(Exception):
         self, message: str, position: Position, source: str = "", stack: Iterable[str] = (),
         once: str = "",
     ) -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST // 2]}[…]{message[-_LONGEST // 4 :]}"
         super().__init__(message)
         self.message = message
         self.position = position

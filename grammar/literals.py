@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from functools import partial
 
 from grammar.environment import Position
 from grammar.errors import SpecError
@@ -48,7 +50,9 @@ def string_value(token: str, position: Position) -> str | bytes:
     for match in _ESCAPE.finditer(text):
         pieces.append(text[last : match.start()].encode())
         last = match.end()
-        where = _inside(position, token, prefix.end() + len(quote) + match.start())
+        # An escape's place is looked for only when it is wrong: that takes a look at the whole token.
+        offset = prefix.end() + len(quote) + match.start()
+        where = partial(_inside, position, token, offset)
         pieces.append(_escaped(match[1], "b" in flags, where))
     pieces.append(text[last:].encode())
     value = b"".join(pieces)
@@ -63,7 +67,7 @@ def _inside(position: Position, token: str, offset: int) -> Position:
     return Position(position.file, position.line + lines, column)
 
 
-def _escaped(code: str, in_bytes: bool, position: Position) -> bytes:
+def _escaped(code: str, in_bytes: bool, where: Callable[[], Position]) -> bytes:
     """The elements that an escape stands for. Raises SpecError."""
     if code in _SIMPLE:
         return _SIMPLE[code].encode()
@@ -72,18 +76,18 @@ def _escaped(code: str, in_bytes: bool, position: Position) -> bytes:
         number = int(code, 8)
     elif kind in "xuU":
         if len(code) == 1:
-            raise SpecError(f"truncated escape: '\\{kind}' wants {_DIGITS[kind]}", position)
+            raise SpecError(f"truncated escape: '\\{kind}' wants {_DIGITS[kind]}", where())
         number = int(code[1:], 16)
     else:
-        raise SpecError(f"invalid escape sequence '\\{code}': write '\\\\{code}'", position)
+        raise SpecError(f"invalid escape sequence '\\{code}': write '\\\\{code}'", where())
     if kind in "uU":
         if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-            raise SpecError(f"'\\{code}' is no Unicode code point", position)
+            raise SpecError(f"'\\{code}' is no Unicode code point", where())
         return chr(number).encode()
     if number > (255 if in_bytes else 127):
         if in_bytes:
-            raise SpecError(f"'\\{code}' is no byte: it is at most '\\377'", position)
-        raise SpecError(f"'\\{code}' is no ASCII character: write '\\u{number:04x}'", position)
+            raise SpecError(f"'\\{code}' is no byte: it is at most '\\377'", where())
+        raise SpecError(f"'\\{code}' is no ASCII character: write '\\u{number:04x}'", where())
     return bytes([number])
 
 

@@ -21,6 +21,7 @@ from grammar.values import (
     ValueProblem,
     elements,
     equal,
+    fill_holes,
     grown,
     iterable,
     keyed,
@@ -134,7 +135,9 @@ def _dict_pop(interpreter: Any, table: Dict, call: Call) -> Value:
     mutable(table, "delete from")
     key = keyed(args[0], interpreter.meter)
     if key in table:
-        return table.pop(key)
+        value = table.pop(key)
+        fill_holes(table, table)
+        return value
     if len(args) > 1:
         return args[1]
     raise ValueProblem(f"pop: missing key: {brief(args[0])} not in dict")
@@ -145,6 +148,7 @@ def _popitem(_: Any, table: Dict, call: Call) -> Value:
     mutable(table, "delete from")
     if not table:
         raise ValueProblem("popitem: empty dict")
+    fill_holes(table, table, first=True)
     key = next(iter(table))
     return (unkeyed(key), table.pop(key))
 

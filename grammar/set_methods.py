@@ -7,7 +7,18 @@ from typing import Any
 from grammar.arguments import positional
 from grammar.limits import MAX_LENGTH, Meter
 from grammar.string_methods import Method
-from grammar.values import Call, Set, Value, ValueProblem, elements, grown, keyed, mutable, unkeyed
+from grammar.values import (
+    Call,
+    Set,
+    Value,
+    ValueProblem,
+    elements,
+    fill_holes,
+    grown,
+    keyed,
+    mutable,
+    unkeyed,
+)
 
 _Table = dict[Value, None]
 
@@ -92,6 +103,7 @@ def _discard(interpreter: Any, value: Set, call: Call) -> None:
     item = _one("discard", call)
     mutable(value, "delete from")
     value.table.pop(keyed(item, interpreter.meter), None)
+    fill_holes(value, value.table)
 
 
 def _remove(interpreter: Any, value: Set, call: Call) -> None:
@@ -101,6 +113,7 @@ def _remove(interpreter: Any, value: Set, call: Call) -> None:
     if key not in value.table:
         raise ValueProblem("remove: element not found in set")
     del value.table[key]
+    fill_holes(value, value.table)
 
 
 def _pop(_: Any, value: Set, call: Call) -> Value:
@@ -108,6 +121,7 @@ def _pop(_: Any, value: Set, call: Call) -> Value:
     mutable(value, "delete from")
     if not value.table:
         raise ValueProblem("pop: empty set")
+    fill_holes(value, value.table, first=True)
     key = next(iter(value.table))
     del value.table[key]
     return unkeyed(key)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from grammar import backwards
 from grammar.arguments import bound, boundary, integer, positional, string
 from grammar.limits import MAX_LENGTH, ValueProblem
 from grammar.strings import braces
@@ -51,8 +52,9 @@ def _strip(name: str) -> Method:
     def method(interpreter: Any, text: str, call: Call) -> Value:
         args = positional(name, call, 0, 1)
         cutset = SPACES if not args or args[0] is None else string(name, args[0], "cutset")
+        cutset = "".join(set(cutset))  # each character may be looked at for each of the text's
         interpreter.meter.elements("string", len(text), 1)
-        interpreter.meter.work(len(text) >> 6)
+        interpreter.meter.work((len(text) >> 6) + (len(text) * len(cutset) >> 12))
         return getattr(str(text), name)(cutset)
 
     return method
@@ -74,6 +76,8 @@ def _search(name: str) -> Method:
         searched, sought, *bounds = _region(name, text, args[1:], wanted)
         interpreter.meter.scan(4 * len(searched))
         try:
+            if name in ("rfind", "rindex"):
+                return backwards.find(searched, sought, *bounds, must=name == "rindex")
             return getattr(searched, name)(sought, *bounds)
         except ValueError:
             raise ValueProblem(f"{name}: substring not found") from None
@@ -121,9 +125,11 @@ def _split(name: str) -> Method:
         if not separator:
             raise ValueProblem(f"{name}: empty separator")
         if whole(separator):
-            made = getattr(str(text), name)(separator, number)
+            of_text = backwards.split if name == "rsplit" else str.split
+            made: Iterable[str] = of_text(str(text), separator, number)
         else:
-            made = map(decoded, getattr(encoded(text), name)(encoded(separator), number))
+            of_bytes = backwards.split if name == "rsplit" else bytes.split
+            made = map(decoded, of_bytes(encoded(text), encoded(separator), number))
         found = List(made)
         interpreter.meter.elements("list", len(found), 60)
         return found
@@ -157,7 +163,8 @@ def _partition(name: str) -> Method:
             raise ValueProblem(f"{name}: empty separator")
         interpreter.meter.elements("string", len(text), 1)
         searched, sought = _region(name, text, (), separator)
-        parts = getattr(searched, name)(sought)
+        divide = backwards.partition if name == "rpartition" else type(searched).partition
+        parts = divide(searched, sought)
         return tuple(decoded(x) if isinstance(x, bytes) else x for x in parts)
 
     return method

@@ -100,6 +100,12 @@ def code_point(value: int) -> str:
     return "\ufffd" if 0xD800 <= value <= 0xDFFF else chr(value)
 
 
+def _index(digits: str) -> int:
+    """The number of a field; for one with more digits than any index has, one that there is not."""
+    digits = digits.lstrip("0") or "0"
+    return int(digits) if len(digits) <= 12 else 10**12
+
+
 def braces(
     text: str, arguments: Sequence[Value], named: Mapping[str, Value], meter: Meter
 ) -> str:
@@ -116,9 +122,11 @@ def braces(
             if not name:
                 number, automatic = automatic, automatic + 1
             else:
-                number, manual = int(name[:10]), True
+                number, manual = _index(name), True
             if number >= len(arguments):
-                raise ValueProblem(f"format index {number} out of range: got {len(arguments)} arguments")
+                raise ValueProblem(
+                    f"format index {name[:20] or number} out of range: got {len(arguments)} arguments"
+                )
             return arguments[number]
         if any(c in name for c in ".[],:"):
             raise ValueProblem(f"'{{{name}}}': only names and numbers are allowed in a format")

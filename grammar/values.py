@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from grammar.limits import MAX_KEY, MAX_LENGTH, MAX_NESTING, Meter
@@ -33,29 +34,46 @@ class List(list[Value]):
 class Dict(dict[Value, Value]):
     """A dict. Its keys are what `keyed` makes of them."""
 
-    __slots__ = ("frozen", "iterators")
+    __slots__ = ("frozen", "holes", "iterators")
 
     def __init__(self, items: Any = ()) -> None:
         super().__init__(items)
         self.frozen = False
         self.iterators = 0
+        self.holes = 0  # see `fill_holes`
 
 
 class Set:
     """A set, in the order of insertion. `table` has its elements as `keyed` makes them."""
 
-    __slots__ = ("frozen", "iterators", "table")
+    __slots__ = ("frozen", "holes", "iterators", "table")
 
     def __init__(self, table: dict[Value, None]) -> None:
         self.table = table
         self.frozen = False
         self.iterators = 0
+        self.holes = 0
 
     def __len__(self) -> int:
         return len(self.table)
 
     def __iter__(self) -> Iterator[Value]:
         return map(unkeyed, self.table)
+
+
+def fill_holes(owner: Dict | Set, table: dict[Value, Any], *, first: bool = False) -> None:
+    """Count a key that is taken out of `table`, or, with `first`, is about to be as the first one.
+
+    Python's dicts leave a hole where a key was, and look at every hole before the first key: taking
+    the first of n keys n times would take n² steps. A table of many holes is made anew.
+    """
+    owner.holes += 1
+    bound = 4 * isqrt(len(table)) if first else len(table)
+    if owner.holes > bound + 512:
+        pairs = list(table.items())
+        table.clear()
+        table.update(pairs)
+        owner.holes = 0
 
 
 @dataclass(eq=False)

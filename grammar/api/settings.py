@@ -69,7 +69,7 @@ def _system_hint(system: str) -> str:
 def _language(language: str, position: Position) -> None:
     match = _LANGUAGE.fullmatch(language)
     if language and match is None:
-        name = re.sub(r"[\d.]+$", "", language)
+        name = language.rstrip("0123456789.")
         hint = suggest(name, LANGUAGES) or f"; known: {', '.join(LANGUAGES)}"
         if _LANGUAGE.fullmatch(plain := re.sub(r"[\s-]", "", language.lower())):
             hint = f"; did you mean '{plain}'?"
