@@ -45,7 +45,8 @@ class Fetch:
 @dataclass(frozen=True)
 class Input:
     """A derivation used under a role. Roles: "file" (a fetched file) and "layer" (a tree, in
-    order from the bottom up)."""
+    order from the bottom up); of a placed layer (`engine.build.placed`) "raw" (what is placed) and
+    "below" (what it is placed upon, from the bottom up)."""
 
     role: str
     derivation: Derivation | Fetch
@@ -56,7 +57,8 @@ class Derivation:
     """Content-addressed derivation: a builder, its inputs and its parameters; gives one layer.
 
     `kind` picks the builder; `version` is that builder's, raised when its output changes.
-    `parameters` holds only str, int, bool, None, lists and dicts of these.
+    `parameters` holds only str, int, bool, None, lists and dicts of these. `where` is the place in
+    the spec that asks for it ("" for none), for messages: it is part of no hash.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Derivation:
     inputs: tuple[Input, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     system: str = SYSTEM
+    where: str = field(default="", compare=False)
 
     def _record(self, inputs: list[list[str]]) -> dict[str, Any]:
         return {

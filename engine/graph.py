@@ -1,11 +1,20 @@
-"""Rendering of a plan: as text, JSON or Graphviz dot."""
+"""Rendering of a plan: as text, JSON or Graphviz dot. Layers are shown as they are built: that each
+is then placed upon all below it goes without saying."""
 
 from __future__ import annotations
 
 import json
 
+from engine.build.placed import raw_of
 from engine.derivation import Derivation, Fetch
 from engine.planning import Plan
+
+
+def _inputs(derivation: Derivation) -> list[Derivation | Fetch]:
+    return [
+        raw_of(i.derivation) if isinstance(i.derivation, Derivation) else i.derivation
+        for i in derivation.inputs
+    ]
 
 
 def _walk(plan: Plan) -> list[Derivation | Fetch]:
@@ -16,8 +25,8 @@ def _walk(plan: Plan) -> list[Derivation | Fetch]:
         if derivation.drv_id in seen:
             return
         if isinstance(derivation, Derivation):
-            for entry in derivation.inputs:
-                visit(entry.derivation)
+            for entry in _inputs(derivation):
+                visit(entry)
         seen[derivation.drv_id] = derivation
 
     for layer in plan.layers:
@@ -33,7 +42,7 @@ def render(plan: Plan, form: str, *, files: bool = False) -> str:
     def inputs(node: Derivation | Fetch) -> list[str]:
         if isinstance(node, Fetch):
             return []
-        return [i.derivation.drv_id for i in node.inputs if i.derivation.drv_id in shown]
+        return [d.drv_id for d in _inputs(node) if d.drv_id in shown]
 
     if form == "json":
         rows = [
@@ -60,9 +69,7 @@ def render(plan: Plan, form: str, *, files: bool = False) -> str:
             lines.append(f"{node.drv_id[:12]}  fetch     {node.name}")
             continue
         count = sum(isinstance(i.derivation, Fetch) for i in node.inputs)
-        below = " ".join(
-            i.derivation.drv_id[:12] for i in node.inputs if isinstance(i.derivation, Derivation)
-        )
+        below = " ".join(d.drv_id[:12] for d in _inputs(node) if isinstance(d, Derivation))
         fetched = f"  files={count}" if count else ""
         on = f"  on={below}" if below else ""
         lines.append(f"{node.drv_id[:12]}  {node.kind:<9} {node.name}{fetched}{on}")

@@ -186,12 +186,12 @@ def _image(
     store = Store.open(store_path())
     with store.in_use():
         outputs = realise(
-            plan.layers, store, plan.builders, jobs=jobs, emit=emit, force=force
+            plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force
         )
-        ids = [outputs[layer.drv_id] for layer in plan.layers]
+        ids = [outputs[layer.drv_id] for layer in plan.stack]
         layers = [
             as_pinned(layer, found, store, emit)
-            for layer, i in zip(plan.layers, ids, strict=True)
+            for layer, i in zip(plan.stack, ids, strict=True)
             if (found := store.get(i)) is not None
         ]
         image = assemble(layers, plan.config)

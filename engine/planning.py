@@ -23,6 +23,7 @@ from engine.build import (
     image,
     image_files,
     julia,
+    placed,
     rpackage,
     run,
     sdist,
@@ -47,17 +48,23 @@ from grammar.environment import Copy, Environment, Run
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
 MAX_SINGLE_WHEELS = 60
 
+# What lies at the bottom, and what is made in an overlay over layers of its own (`engine.build.placed`).
+_BOTTOM = frozenset({base.KIND, image.KIND})
+_OVERLAYS = frozenset({apt.KIND, dev.KIND, shell.KIND})
+
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`layers` from the bottom up; `config` is the image's; `sources` maps the fingerprint of
+    """`layers` from the bottom up, as they are built; `stack` holds the same as they lie upon each
+    other, placed (`engine.build.placed`). `config` is the image's; `sources` maps the fingerprint of
     copied files to where they lie on this machine (no part of any hash)."""
 
     layers: tuple[Derivation, ...]
     config: ImageConfig
     sources: Mapping[str, Path]
+    stack: tuple[Derivation, ...]
 
     @property
     def builders(self) -> dict[str, Builder]:
@@ -137,24 +144,30 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     pinned = {p.extra["request"]: p for p in lock.files}
     for wanted in web.files(environment):
         layers.append(http.derivation(pinned[web.text_of(wanted)], wanted.url))
+    stack = placed.stacked(layers, _BOTTOM, _OVERLAYS)
     sources: dict[str, Path] = {}
     home = dev.HOME if developing else "/root"
     for step in environment.steps:
         if isinstance(step, Copy):
             if step.image:
                 below = web.layers_of(step.image, lock.images)
-                layers.append(image_files.derivation(step, below, home))
-                continue
-            copy = files.derivation(step, directory, home)
-            sources[str(copy.parameters["content"])] = files.source_of(step, directory).resolve()
+                copy = image_files.derivation(step, below, home)
+                to = image_files.target_of(step, home)
+            else:
+                copy = files.derivation(step, directory, home)
+                source = files.source_of(step, directory)
+                sources[str(copy.parameters["content"])] = source.resolve()
+                to = files.target_of(step, source, home)
             layers.append(copy)
+            stack.append(placed.derivation(copy, stack, to))
         elif isinstance(step, Run):
             host = run.project(directory, dev.HOME) if step.mount_host else None
             if host is not None:
                 sources[host.content] = directory
             variables = (*config.env, ("HOME", home)) if developing else config.env
-            layers.append(run.derivation(step, layers, variables, host))
-    return Plan(tuple(layers), config, sources)
+            layers.append(run.derivation(step, stack, variables, host))
+            stack.append(layers[-1])
+    return Plan(tuple(layers), config, sources, tuple(stack))
 
 
 def check_copies(environment: Environment, directory: Path) -> None:

@@ -4,12 +4,16 @@ First everything that is known already is looked up, bottom up, in the store alo
 left is built in threads; before each build its key is looked up again, now that its inputs
 are known, so a change that rebuilt to the same bytes stops there (early cutoff). The files of
 a derivation are fetched only when that derivation is really built.
+
+A placed layer (`engine.build.placed`) needs no builder. What came of placing one layer upon certain
+others is remembered, so that doing it again is one look-up.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,13 +23,16 @@ from queue import SimpleQueue
 from typing import Any
 
 from engine import differing, fetch
+from engine.build import group, placed
 from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, cancellable
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
-from store import Store
+from store import Store, skeleton
+from store.hashing import hash_value
 from store.model import Object
+from store.skeleton import Node, View
 
 _PATIENCE = 2.0  # seconds that stopped downloads may take to notice
 Substituter = Callable[[str], Object | None]  # build key -> object now in the store, or None
@@ -50,13 +57,16 @@ def realise(
     """
     plan = in_order(targets)
     for derivation in plan:
-        if derivation.kind not in builders:
+        if derivation.kind not in builders and derivation.kind != placed.KIND:
             raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
     with store.in_use():
         run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters)
         pending = run.look_up(plan)
-        if pending:
-            run.build(pending)
+        try:
+            if pending:
+                run.build(pending)
+        finally:
+            run.placing.remember()
     return run.outputs
 
 
@@ -94,6 +104,7 @@ class _Run:
         substituters: Sequence[Substituter],
     ) -> None:
         self.outputs: dict[str, str] = {}
+        self.placing = _Placing(store)
         self._store = store
         self._builders = builders
         self._jobs = jobs
@@ -120,13 +131,19 @@ class _Run:
                 if isinstance(item.derivation, Fetch):
                     self.outputs[item.derivation.drv_id] = item.derivation.output
             known = all(i.derivation.drv_id in self.outputs for i in derivation.inputs)
-            found = self._realised(derivation.build_key(self.outputs)) if known else None
+            found = self._found(derivation) if known else None
             if found is None:
                 pending.append(derivation)
             else:
                 self._cached(derivation, found)
                 self.outputs[derivation.drv_id] = found.id
         return pending
+
+    def _found(self, derivation: Derivation) -> Object | None:
+        """What the store has of a derivation whose inputs are known."""
+        if derivation.kind == placed.KIND:
+            return None if self._force else self.placing.before(derivation, self.outputs)
+        return self._realised(derivation.build_key(self.outputs))
 
     def _realised(self, key: str) -> Object | None:
         if self._force:
@@ -135,6 +152,8 @@ class _Run:
         return None if realisation is None else self._store.get(realisation.output)
 
     def _cached(self, derivation: Derivation, found: Object) -> None:
+        if derivation.kind == placed.KIND:
+            return  # its raw layer has been said
         self._emit(
             Event(
                 "cached", derivation.name, id=derivation.drv_id, text=derivation.kind,
@@ -198,10 +217,13 @@ class _Run:
 
     def _begin(self, derivation: Derivation) -> None:
         """All inputs are realised."""
-        key = derivation.build_key(self.outputs)
-        if (found := self._realised(key)) is not None:
+        if (found := self._found(derivation)) is not None:
             self._cached(derivation, found)
             self._settle(derivation, found)
+            return
+        key = derivation.build_key(self.outputs)
+        if derivation.kind == placed.KIND:
+            self._start(derivation, key)
         elif self._substituters and not self._force:
             self._submit(
                 self._fetchers,
@@ -280,9 +302,49 @@ class _Run:
 
         def work() -> Object:
             with _failure_events(self._emit, derivation.name, derivation.drv_id, self._group):
+                if derivation.kind == placed.KIND:
+                    return self._place(derivation, outputs)
                 return self._build(derivation, key, outputs)
 
         self._submit(self._workers, work, lambda made: self._settle(derivation, made))
+
+    def _place(self, derivation: Derivation, outputs: Mapping[str, str]) -> Object:
+        raw = outputs[derivation.inputs[0].derivation.drv_id]
+        placement = self.placing.fit(derivation, outputs)
+        if placement.unchanged:
+            made = self._store.get(raw)
+            if made is None:
+                raise BuildError(f"{derivation.name}: object {raw[:16]} is not in the store")
+        else:
+            made = self._placed(derivation, raw, placement)
+        self.placing.done(derivation, outputs, made)
+        return made
+
+    def _placed(self, derivation: Derivation, raw: str, placement: placed.Placement) -> Object:
+        store, key = self._store, placement.key(raw)
+        with store.lock(f"build-{key}"):
+            found = self._realised(key)
+            if found is None and not self._force:
+                found = self._substitute(derivation, key)
+            if found is not None:
+                return found
+            begin = time.monotonic()
+            self._emit(
+                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
+            )
+            with store.scratch("placed") as scratch:
+                upper = scratch / "upper"
+                placed.rewrite(store.tree(raw), placement, upper, derivation.name)
+                made = store.capture(upper, derivation.name, (raw,))
+            self._compare(derivation, key, made)
+            store.realise(key, made.id, placed.raw_of(derivation).kind)
+        self._emit(
+            Event(
+                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=made.size, seconds=time.monotonic() - begin,
+            )
+        )
+        return made
 
     def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
         store = self._store
@@ -294,9 +356,8 @@ class _Run:
             self._emit(
                 Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
             )
-            references = tuple(
-                outputs[i.derivation.drv_id] for i in derivation.inputs if i.role == "layer"
-            )
+            below = [i.derivation for i in derivation.inputs if i.role == "layer"]
+            references = tuple(outputs[d.drv_id] for d in below)
             with store.scratch(re.sub(r"[^A-Za-z0-9._-]+", "-", derivation.name)) as scratch:
                 context = BuildContext(
                     name=derivation.name,
@@ -305,6 +366,7 @@ class _Run:
                     files=self._files(derivation),
                     scratch=scratch,
                     log=self._logger(derivation),
+                    layer_names=tuple(d.name for d in below),
                 )
                 result = self._builders[derivation.kind](context)
                 if isinstance(result, Imported):
@@ -351,6 +413,91 @@ class _Run:
             text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
             for line in (text, *differing.lines(self._store, before.output, made.id)):
                 self._emit(Event("message", derivation.name, id=derivation.drv_id, text=line))
+
+
+class _Placing:
+    """What placing layers needs to know, and what came of it before. Used from many threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._guard = threading.Lock()
+        self._skeletons: dict[str, Node] = {}
+        self._fresh: dict[str, str] = {}  # memos to be written
+        self._added: list[str] = []  # ids of the layers in `_view`
+        self._view = View()
+
+    def before(self, derivation: Derivation, outputs: Mapping[str, str]) -> Object | None:
+        """What came of this very placing before, when the store still has it."""
+        key = self._memo(derivation, outputs)
+        found = self._fresh.get(key) or self._store.memo(key)
+        return None if found is None else self._store.get(found)
+
+    def done(self, derivation: Derivation, outputs: Mapping[str, str], made: Object) -> None:
+        with self._guard:
+            self._fresh[self._memo(derivation, outputs)] = made.id
+
+    def remember(self) -> None:
+        """Write down what was found out: in one transaction, since there is much of it."""
+        with self._guard:
+            if self._fresh:
+                self._store.set_memos(self._fresh)
+
+    def _memo(self, derivation: Derivation, outputs: Mapping[str, str]) -> str:
+        raw = placed.raw_of(derivation)
+        own = [outputs[i.derivation.drv_id] for i in raw.inputs if i.role == "layer"]
+        return "placed " + hash_value(
+            "envd placing v1",
+            {
+                "version": derivation.version, "parameters": dict(derivation.parameters),
+                "own": own if derivation.parameters.get("overlay") else [],
+                "layers": [outputs[i.derivation.drv_id] for i in derivation.inputs],
+            },
+        )
+
+    def fit(self, derivation: Derivation, outputs: Mapping[str, str]) -> placed.Placement:
+        """What has to change of the raw layer. Raises BuildError when it does not fit."""
+        raw, *below = (i.derivation for i in derivation.inputs)
+        ids = [outputs[d.drv_id] for d in below]
+        with self._guard:
+            over = None
+            if derivation.parameters.get("overlay"):
+                over = View()
+                for item in placed.raw_of(derivation).inputs:
+                    if item.role == "layer":
+                        over.add(self._skeleton(outputs[item.derivation.drv_id]))
+            around = placed.Surroundings(
+                self._view_of(ids), lambda path: self._owner(path, below, outputs), over
+            )
+            return placed.fit(derivation, self._skeleton(outputs[raw.drv_id]), around)
+
+    def _skeleton(self, object_id: str) -> Node:
+        found = self._skeletons.get(object_id)
+        if found is None:
+            found = skeleton.of_object(self._store, object_id, self._fresh)
+            self._skeletons[object_id] = found
+        return found
+
+    def _view_of(self, ids: Sequence[str]) -> View:
+        """The merged view of layers. They are asked for from the bottom up: each time a few more."""
+        if self._added != ids[: len(self._added)]:
+            self._added, self._view = [], View()
+        for object_id in ids[len(self._added) :]:
+            self._view.add(self._skeleton(object_id))
+            self._added.append(object_id)
+        return self._view
+
+    def _owner(
+        self, path: bytes, layers: Sequence[Derivation | Fetch], outputs: Mapping[str, str]
+    ) -> str:
+        """The name of the uppermost of `layers` that has `path`: the package's, in a group."""
+        for layer in reversed(layers):
+            if not isinstance(layer, Derivation) or \
+                    skeleton.node_at(self._skeleton(outputs[layer.drv_id]), path) is None:
+                continue
+            raw = placed.raw_of(layer)
+            members = [i.derivation for i in raw.inputs if raw.kind == group.KIND]
+            return self._owner(path, members, outputs) if members else layer.name
+        return "a layer below"
 
 
 class _failure_events:  # noqa: N801 - reads as a with statement's verb

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -327,7 +327,13 @@ class Store:
 
     def set_memo(self, key: str, value: str) -> None:
         """Remember a text."""
-        self.db.write([("INSERT OR REPLACE INTO memo VALUES (?,?)", (key, value))])
+        self.set_memos({key: value})
+
+    def set_memos(self, memos: Mapping[str, str]) -> None:
+        """Remember texts by their keys, in one transaction."""
+        self.db.write(
+            [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
+        )
 
 
 def _sync_filesystem(path: Path) -> None:

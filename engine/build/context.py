@@ -19,9 +19,10 @@ from store.model import SOURCE_DATE_EPOCH
 
 @dataclass(frozen=True)
 class BuildContext:
-    """One build. `layers` are the unpacked trees of the "layer" inputs, bottom first; `files`
-    are the fetched "file" inputs as (name, path), in the derivation's order; `scratch` is a
-    fresh directory of this build's own, on the store's file system; `log` takes one line."""
+    """One build. `layers` are the unpacked trees of the "layer" inputs, bottom first, called
+    `layer_names`; `files` are the fetched "file" inputs as (name, path), in the derivation's order;
+    `scratch` is a fresh directory of this build's own, on the store's file system; `log` takes one
+    line."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -30,6 +31,7 @@ class BuildContext:
     scratch: Path
     log: Callable[[str], None]
     epoch: int = SOURCE_DATE_EPOCH
+    layer_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from engine.build import placed
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
 from engine.build.snapshots import snapshot
@@ -36,27 +37,23 @@ def source_of(step: Copy, directory: Path) -> Path:
     return source
 
 
-def target_of(step: Copy, source: Path, home: str = "/root") -> str:
-    """Where it goes: into `target` when that ends in "/", else as it, as cp(1) and COPY do.
-    Relative targets are below `home`."""
-    target = step.target if step.target.startswith("/") else f"{home}/{step.target}"
-    if target.endswith("/") and not source.is_dir():
-        target += source.name
-    target = os.path.normpath(target)
-    if target == "/":
-        raise UsageError(f"{step.position}: io.copy: cannot replace the root directory")
-    return target
+def target_of(step: Copy, source: Path, home: str = "/root") -> placed.Target:
+    """Where it goes. "." and what leads to the project's own directory are its contents."""
+    whole = source.resolve() == source.parent.resolve() or os.path.normpath(step.source) == "."
+    return placed.target(step.target, "" if whole else source.name, home)
 
 
 def derivation(step: Copy, directory: Path, home: str = "/root") -> Derivation:
-    """The derivation of one copy. Raises UsageError."""
+    """The derivation of one copy, at the place where it goes when nothing is there; `home` is what
+    "~" stands for. Raises UsageError."""
     source = source_of(step, directory)
     return Derivation(
         KIND,
         f"copy-{source.name or 'files'}",
         VERSION,
         (),
-        {"target": target_of(step, source, home), "content": fingerprint(source)},
+        {"target": target_of(step, source, home).guess, "content": fingerprint(source)},
+        where=f"{step.position}: io.copy",
     )
 
 
@@ -72,9 +69,7 @@ class BuilderOfFiles:
         content = str(context.parameters["content"])
         source = self._sources[content]
         upper = context.scratch / "upper"
-        upper.mkdir()
-        upper.chmod(0o755)
         target = upper / str(context.parameters["target"]).lstrip("/")
-        make_parents(upper, target)
+        make_parents(upper, target)  # what is copied to "/" makes `upper` itself
         snapshot(source, target, content, context.name)
         return upper

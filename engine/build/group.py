@@ -14,6 +14,7 @@ from pathlib import Path
 
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
+from engine.errors import BuildError
 from store.hashing import hash_value
 
 KIND = "group"
@@ -50,21 +51,47 @@ def grouped(
 
 
 def build(context: BuildContext) -> Path:
-    """Merge the layers' trees with hard links; a later one wins."""
+    """Merge the layers' trees with hard links; a later one wins. Raises BuildError when one has a
+    file where another has a directory."""
     upper = context.scratch / "upper"
     upper.mkdir()
     upper.chmod(0o755)
-    for layer in context.layers:
-        shutil.copytree(
-            layer, upper, symlinks=True, copy_function=_link, dirs_exist_ok=True
-        )
+    for number, (layer, name) in enumerate(zip(context.layers, context.layer_names, strict=True)):
+        lower = list(zip(context.layers, context.layer_names, strict=True))[:number]
+        _merge(layer, upper, Path("/"), name, lower)
     return upper
 
 
-def _link(source: str, target: str) -> None:
-    if os.path.lexists(target):
-        Path(target).unlink()
-    if Path(source).is_symlink():
-        Path(target).symlink_to(Path(source).readlink())
-    else:
-        Path(target).hardlink_to(source)
+def _merge(
+    source: Path, target: Path, at: Path, name: str, lower: Sequence[tuple[Path, str]]
+) -> None:
+    """Put what the directory `source` has into `target`; `at` is their place in the image, `lower`
+    are the layers that are there."""
+    with os.scandir(source) as listing:
+        children = list(listing)
+    for child in children:
+        made = target / child.name
+        is_directory = child.is_dir(follow_symlinks=False)
+        if os.path.lexists(made) and is_directory != (made.is_dir() and not made.is_symlink()):
+            raise _clash(at / child.name, name, lower, is_directory=is_directory)
+        if is_directory:
+            if not made.exists():
+                made.mkdir()
+            _merge(Path(child.path), made, at / child.name, name, lower)
+            shutil.copystat(child.path, made)
+        else:
+            made.unlink(missing_ok=True)
+            os.link(child.path, made, follow_symlinks=False)
+
+
+def _clash(
+    path: Path, name: str, lower: Sequence[tuple[Path, str]], *, is_directory: bool
+) -> BuildError:
+    other = next(
+        other for layer, other in reversed(lower) if os.path.lexists(layer / path.relative_to("/"))
+    )
+    kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
+    return BuildError(
+        f"{name} has {kinds[0]} at {path}, where {other} has {kinds[1]}; an image cannot have both: "
+        "leave one of the two out"
+    )

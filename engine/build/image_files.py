@@ -13,33 +13,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from engine.build import placed
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
 from engine.derivation import Derivation, Fetch, Input
-from engine.errors import BuildError, UsageError
+from engine.errors import BuildError
 from engine.layers import Node, contents, view
 from engine.lock import LockedPackage
 from grammar.environment import Copy
 from store.trees import dress
 
 KIND = "image-files"
-VERSION = 1
+VERSION = 2
+
+
+def target_of(step: Copy, home: str = "/root") -> placed.Target:
+    """Where it goes; of "/" the contents."""
+    return placed.target(step.target, PurePosixPath(_source(step)).name, home)
+
+
+def _source(step: Copy) -> str:
+    return "/" + os.path.normpath(f"/{step.source}").lstrip("/")
 
 
 def derivation(step: Copy, layers: Sequence[LockedPackage], home: str = "/root") -> Derivation:
-    """The derivation of one copy out of the image of `layers` (bottom first); relative targets are
-    below `home`. Raises UsageError."""
-    target = step.target if step.target.startswith("/") else f"{home}/{step.target}"
-    into = target.endswith(("/", "/."))
-    target = os.path.normpath(target)
-    if target == "/" and not into:
-        raise UsageError(f"{step.position}: io.copy: cannot replace the root directory")
-    source = os.path.normpath(f"/{step.source}").replace("//", "/")
+    """The derivation of one copy out of the image of `layers` (bottom first), at the place where it
+    goes when nothing is there; `home` is what "~" stands for."""
     files = [p.file for p in layers]
     return Derivation(
-        KIND, f"copy-{PurePosixPath(source).name or 'image'}", VERSION,
+        KIND, f"copy-{PurePosixPath(_source(step)).name or 'image'}", VERSION,
         tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
-        {"source": source, "target": target, "into": into},
+        {"source": _source(step), "target": target_of(step, home).guess},
+        where=f"{step.position}: io.copy",
     )
 
 
@@ -81,8 +86,6 @@ def build(context: BuildContext) -> Path:
     if node is None:
         raise BuildError(f"{context.name}: the image has no {source}")
     target = PurePosixPath(str(context.parameters["target"]))
-    if context.parameters["into"] and not node.is_directory:
-        target /= PurePosixPath(source).name
     upper = context.scratch / "upper"
     place = upper / target.relative_to("/")
     if place == upper:

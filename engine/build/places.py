@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
+MODES = {"root": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}
 
 
 def make(directory: Path, upper: Path) -> None:
@@ -12,7 +12,7 @@ def make(directory: Path, upper: Path) -> None:
     for place in reversed([directory, *directory.parents]):
         if place.is_relative_to(upper) and not place.exists():
             place.mkdir()
-            place.chmod(_MODES.get(place.relative_to(upper).as_posix(), 0o755))
+            place.chmod(MODES.get(place.relative_to(upper).as_posix(), 0o755))
 
 
 def make_parents(upper: Path, target: Path) -> None:

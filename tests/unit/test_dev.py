@@ -57,11 +57,14 @@ def test_nothing_of_the_caller_is_in_the_image(tmp_path: Path) -> None:
     assert dev.LABEL not in dict(config_of(PLAIN, tmp_path).labels)
 
 
-def test_relative_copies_go_to_the_users_home(tmp_path: Path) -> None:
+def test_copies_to_a_tilde_go_to_the_users_home(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
-    copy = Copy("a", "b")
-    targets = [
-        planning.plan(replace(e, steps=(copy,)), LOCK, tmp_path).layers[-1].parameters["target"]
-        for e in (PLAIN, DEV)
-    ]
-    assert targets == ["/root/b", "/home/envd/b"]
+    for target, wanted in (
+        ("~/b", ["/root/b", "/home/envd/b"]), ("~", ["/root/a", "/home/envd/a"]), ("b", ["/b", "/b"]),
+    ):
+        copy = Copy("a", target)
+        targets = [
+            planning.plan(replace(e, steps=(copy,)), LOCK, tmp_path).layers[-1].parameters["target"]
+            for e in (PLAIN, DEV)
+        ]
+        assert targets == wanted
