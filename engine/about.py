@@ -14,6 +14,7 @@ from engine.docker import endpoint, probe
 from engine.project import store_path
 from engine.version import VERSION
 from store import Store
+from store.errors import StoreError
 
 
 def about() -> dict[str, Any]:
@@ -27,7 +28,7 @@ def about() -> dict[str, Any]:
         "platform": f"{platform.system().lower()}/{platform.machine()}",
         "kernel": platform.release(),
         "store": str(store),
-        "store_bytes": _size(store) if (store / "db.sqlite").exists() else None,
+        "store_bytes": _size(store),
         "context": to.context or endpoint.DEFAULT,
         "host": to.host,
         "docker": docker.get("Version") if isinstance(docker, dict) else None,
@@ -36,14 +37,21 @@ def about() -> dict[str, Any]:
     }
 
 
-def _size(directory: Path) -> int:
+def _size(directory: Path) -> int | None:
     """Bytes of the store's files, and of its unpacked trees by what the database says of them:
-    walking them takes minutes in a large store."""
-    blobs = sum(entry.stat().st_size for entry in os.scandir(directory / "blobs/sha256"))
-    store = Store.open(directory)
+    walking them takes minutes in a large store. None when there is none, or it cannot be read."""
+    if not (directory / "db.sqlite").exists():
+        return None
+    try:
+        blobs = sum(entry.stat().st_size for entry in os.scandir(directory / "blobs/sha256"))
+        store = Store.open(directory, reading=True)
+    except (StoreError, OSError):
+        return None
     try:
         trees = {entry.name for entry in os.scandir(directory / "trees")}
         return blobs + sum(item.tar_size for item in store.objects() if item.id in trees)
+    except StoreError:
+        return None
     finally:
         store.close()
 

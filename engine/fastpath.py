@@ -86,6 +86,8 @@ def nothing_to_do(request: Request) -> Done | None:
     memo = json.loads(text)
     if not all(_unchanged(name, fingerprint) for name, fingerprint in memo["inputs"]):
         return None
+    if not _there(path, memo.get("layers")):
+        return None
     image_id = str(memo["image"])
     shown = ", ".join(request.tags)
     if not request.load:
@@ -93,6 +95,17 @@ def nothing_to_do(request: Request) -> Done | None:
     if any(probe.image_id(tag) != image_id for tag in request.tags):
         return None
     return Done(image_id, f"{shown}: up to date in Docker")
+
+
+def _there(store: str, layers: Sequence[tuple[str, int]] | None) -> bool:
+    """Whether the store still has the image's layers; a memo that names none is an old one."""
+    try:
+        return layers is not None and all(
+            os.stat(f"{store}/blobs/{digest.replace(':', '/')}").st_size == size
+            for digest, size in layers
+        )
+    except OSError:
+        return False
 
 
 def _unchanged(path: str, fingerprint: str) -> bool:
@@ -104,10 +117,16 @@ def _unchanged(path: str, fingerprint: str) -> bool:
         return False
 
 
-def remember(inputs: Sequence[str], image_id: str) -> str:
-    """The memo text for a finished build. `inputs` are the files and trees that it read."""
+def remember(
+    inputs: Sequence[str], image_id: str, layers: Sequence[tuple[str, int]] = ()
+) -> str:
+    """The memo text for a finished build. `inputs` are the files and trees that it read, `layers`
+    the digests and sizes in bytes of the image's blobs."""
     from engine.fingerprint import fingerprint as take
 
     return json.dumps(
-        {"inputs": [[locate.absolute(p), take(p)] for p in inputs], "image": image_id}
+        {
+            "inputs": [[locate.absolute(p), take(p)] for p in inputs], "image": image_id,
+            "layers": list(layers),
+        }
     )

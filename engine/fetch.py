@@ -56,10 +56,12 @@ def fetch(
     `pause` is the first wait before a retry, in seconds; it doubles. Raises FetchError, which
     names the package and the URL.
     """
-    if (path := store.blob(wanted.output)) is not None:
+    if (path := store.checked_blob(wanted.output)) is not None:
         return path
-    with store.lock(f"fetch-{wanted.sha256}"):
-        if (path := store.blob(wanted.output)) is not None:  # another one was quicker
+    with store.lock(
+        f"fetch-{wanted.sha256}", f"fetches {wanted.name}", lambda: raise_if_cancelled(wanted.name)
+    ):
+        if (path := store.checked_blob(wanted.output)) is not None:  # another one was quicker
             return path
         return _fetch(wanted, store, emit, pause)
 

@@ -62,9 +62,13 @@ def listed() -> list[Listed]:
 class opened_store:  # noqa: N801 (used as a statement)
     """The store, when there is one: looking must not make it."""
 
+    def __init__(self, *, reading: bool = True) -> None:
+        self._reading = reading
+
     def __enter__(self) -> Store | None:
         path = store_path()
-        self._store = Store.open(path) if (path / "db.sqlite").exists() else None
+        there = (path / "db.sqlite").exists()
+        self._store = Store.open(path, reading=self._reading) if there else None
         return self._store
 
     def __exit__(self, *_: object) -> None:
@@ -232,7 +236,7 @@ def _remove_from_docker(name: str, *, force: bool) -> list[Removed]:
 
 
 def _forget(names: Sequence[str]) -> list[Removed]:
-    with opened_store() as store:
+    with opened_store(reading=False) as store:
         if store is not None:
             for name in names:
                 store.remove_root(kept.PREFIX + name)

@@ -27,6 +27,7 @@ from engine.project import Project, store_path
 from engine.scheduler import realise
 from grammar.environment import Environment, Owner
 from store import Store
+from store.store import in_use
 
 if TYPE_CHECKING:
     from grammar.environment import Include
@@ -83,7 +84,9 @@ def _includer(project: Project, update: bool) -> Includer:
             rows = () if lock is None else lock.includes
             pinned = {(row.git, row.ref): row.commit for row in rows}
         cache = store_path() / "cache"
-        return git.checkout(wanted, pinned.get((git.public_url(wanted.git), wanted.ref), ""), cache)
+        commit = pinned.get((git.public_url(wanted.git), wanted.ref), "")
+        with in_use(store_path()):
+            return git.checkout(wanted, commit, cache)
 
     return include
 
@@ -123,8 +126,9 @@ def ensure_lock(
     elif locked:
         raise LockMismatch(f"{project.lock}: no such file; run `envd lock` and commit it")
     cache = store_path() / "cache"
-    cache.mkdir(parents=True, exist_ok=True)
-    new = locking.resolve(environment, old=old, cache=cache, emit=emit)
+    with in_use(store_path()):
+        cache.mkdir(parents=True, exist_ok=True)
+        new = locking.resolve(environment, old=old, cache=cache, emit=emit)
     locks.write(new, project.lock)
     return new
 
@@ -155,7 +159,8 @@ def build(
     targets = image_outputs.parse(outputs)
     environment = evaluate(project, dev=dev, progress=progress)
     planning.check_copies(environment, project.directory)
-    with open_sink(progress) as emit:
+    # What was fetched and built is this command's until it has delivered it.
+    with open_sink(progress) as emit, in_use(store_path()):
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
@@ -171,7 +176,10 @@ def build(
                 )
                 store.set_memo(
                     request.key,
-                    fastpath.remember([str(p) for p in inputs], image.config_digest),
+                    fastpath.remember(
+                        [str(p) for p in inputs], image.config_digest,
+                        [(layer.digest, layer.size) for layer in image.layers],
+                    ),
                 )
         finally:
             store.close()
@@ -184,21 +192,18 @@ def _image(
 ) -> tuple[Image, Store, list[Path]]:
     plan = plan_of(project, environment, lock)
     store = Store.open(store_path())
-    with store.in_use():
-        outputs = realise(
-            plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force
-        )
-        ids = [outputs[layer.drv_id] for layer in plan.stack]
-        layers = [
-            as_pinned(layer, found, store, emit)
-            for layer, i in zip(plan.stack, ids, strict=True)
-            if (found := store.get(i)) is not None
-        ]
-        image = assemble(layers, plan.config)
-        files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(lock)]
-        for name in [tag or f"{project.name}:dev", *also]:
-            kept.keep(store, name, image)
-        store.add_root(f"lock:{project.lock.absolute()}", [], files)
+    outputs = realise(plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force)
+    ids = [outputs[layer.drv_id] for layer in plan.stack]
+    layers = [
+        as_pinned(layer, found, store, emit)
+        for layer, i in zip(plan.stack, ids, strict=True)
+        if (found := store.get(i)) is not None
+    ]
+    image = assemble(layers, plan.config)
+    files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(lock)]
+    for name in [tag or f"{project.name}:dev", *also]:
+        kept.keep(store, name, image)
+    store.add_root(f"lock:{project.lock.absolute()}", [], files)
     emit(
         Event("image", tag or project.name, text=image.config_digest,
               bytes=sum(x.size for x in layers))
@@ -218,7 +223,7 @@ def push(
     target, tags = publish.reference(reference), publish.tags(also)
     environment = evaluate(project, progress=progress)
     planning.check_copies(environment, project.directory)
-    with open_sink(progress) as emit:
+    with open_sink(progress) as emit, in_use(store_path()):
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
@@ -236,10 +241,10 @@ def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: 
     Raises UsageError when there is none, RegistryError.
     """
     target, tags = publish.reference(reference), publish.tags(also)
-    store = Store.open(store_path())
+    store = Store.open(store_path(), reading=True)
     try:
-        image = _kept(store, name)
         with open_sink(progress) as emit, store.in_use():
+            image = _kept(store, name)
             publish.push(image, store, target, emit, tags)
     finally:
         store.close()
@@ -253,12 +258,14 @@ def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") ->
     """
     from engine.docker.load import load
 
-    store = Store.open(store_path())
+    named = [tag for tag in tags if tag != name]
+    store = Store.open(store_path(), reading=not named)
     try:
-        image = _kept(store, name)
         with open_sink(progress) as emit, store.in_use():
-            for tag in tags or [name]:
+            image = _kept(store, name)
+            for tag in named:
                 kept.keep(store, tag, image)
+            for tag in tags or [name]:
                 load(image, store, tag, emit)
     finally:
         store.close()

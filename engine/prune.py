@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from engine.docker import probe
 from engine.image import kept
 from engine.project import store_path
 from store.gc import collect
+from store.store import alone
 
 _LOCK = "lock:"
 
@@ -36,7 +38,7 @@ def prune(*, everything: bool, dry_run: bool) -> list[Pruned]:
         Pruned(item.kind, item.name)
         for item in images.prune(everything=everything, dry_run=dry_run)
     ]
-    with images.opened_store() as store:
+    with images.opened_store(reading=dry_run) as store:
         if store is None:
             return gone
         # As they will be: a dry run must not forget what it asks about.
@@ -51,8 +53,10 @@ def prune(*, everything: bool, dry_run: bool) -> list[Pruned]:
             gone.append(Pruned("objects", f"{report.objects} layers"))
         if report.blobs:
             gone.append(Pruned("files", f"{report.blobs} files", report.bytes))
-    if everything:
-        gone += _caches(store_path() / "cache", dry_run)
+    cache = store_path() / "cache"
+    if everything and cache.is_dir():
+        with alone(store_path()) if not dry_run else nullcontext():
+            gone += _caches(cache, dry_run)
     return gone
 
 
@@ -74,7 +78,7 @@ def _stale(everything: bool, removed: set[str]) -> Iterator[str]:
 def _caches(directory: Path, dry_run: bool) -> Iterator[Pruned]:
     from store.removal import remove_tree
 
-    for path in sorted(directory.iterdir()) if directory.is_dir() else ():
+    for path in sorted(directory.iterdir()):
         yield Pruned("cache", path.name, _size(path))
         if not dry_run:
             remove_tree(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from engine.image import layout
 from engine.image.model import Image
 from engine.progress import human_bytes
 from store import Store
+from store.errors import ReadOnlyError
 
 if TYPE_CHECKING:
     from store.registry import Count, PushReport, Reference
@@ -43,7 +45,7 @@ def push(
     """Push `image` to `target` and under the tags `also` of the same repository.
 
     Blobs that were pushed to another repository of that registry before are mounted from there.
-    Raises RegistryError, BuildError.
+    Raises RegistryError, BuildError, CorruptError.
     """
     from store import registry
 
@@ -63,8 +65,9 @@ def push(
 
 def remember(store: Store, host: str, repository: str, digests: Sequence[str]) -> None:
     """Remember that a registry has blobs in a repository: a push to another mounts them."""
-    for digest in digests:
-        store.set_memo(_where(host, digest), repository)
+    with suppress(ReadOnlyError):  # in a store that is only read, nothing is
+        for digest in digests:
+            store.set_memo(_where(host, digest), repository)
 
 
 def known(store: Store, host: str, digest: str) -> str | None:

@@ -11,6 +11,7 @@ others is remembered, so that doing it again is one look-up.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -25,11 +26,12 @@ from typing import Any
 from engine import differing, fetch
 from engine.build import group, placed
 from engine.build.context import BuildContext, Builder, Imported
-from engine.command import Group, cancellable
+from engine.command import Group, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
 from store import Store, skeleton
+from store.errors import disk_full, explained, full
 from store.hashing import hash_value
 from store.model import Object
 from store.skeleton import Node, View
@@ -60,6 +62,7 @@ def realise(
         if derivation.kind not in builders and derivation.kind != placed.KIND:
             raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
     with store.in_use():
+        store.sweep()  # what killed builds left
         run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters)
         pending = run.look_up(plan)
         try:
@@ -149,7 +152,8 @@ class _Run:
         if self._force:
             return None
         realisation = self._store.realisation(key)
-        return None if realisation is None else self._store.get(realisation.output)
+        # Without its bytes it is as good as not built.
+        return None if realisation is None else self._store.whole(realisation.output)
 
     def _cached(self, derivation: Derivation, found: Object) -> None:
         if derivation.kind == placed.KIND:
@@ -264,7 +268,9 @@ class _Run:
 
     def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
         def run() -> Path:
-            with _failure_events(self._emit, wanted.name, wanted.drv_id, self._group):
+            with _failure_events(
+                self._emit, wanted.name, wanted.drv_id, self._group, self._store
+            ):
                 return fetch.fetch(wanted, self._store, self._emit)
 
         return run
@@ -301,7 +307,9 @@ class _Run:
         outputs = dict(self.outputs)
 
         def work() -> Object:
-            with _failure_events(self._emit, derivation.name, derivation.drv_id, self._group):
+            with _failure_events(
+                self._emit, derivation.name, derivation.drv_id, self._group, self._store
+            ):
                 if derivation.kind == placed.KIND:
                     return self._place(derivation, outputs)
                 return self._build(derivation, key, outputs)
@@ -322,7 +330,10 @@ class _Run:
 
     def _placed(self, derivation: Derivation, raw: str, placement: placed.Placement) -> Object:
         store, key = self._store, placement.key(raw)
-        with store.lock(f"build-{key}"):
+        with store.lock(
+            f"build-{key}", f"builds {derivation.name}",
+            lambda: raise_if_cancelled(derivation.name),
+        ):
             found = self._realised(key)
             if found is None and not self._force:
                 found = self._substitute(derivation, key)
@@ -348,7 +359,10 @@ class _Run:
 
     def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
         store = self._store
-        with store.lock(f"build-{key}"):
+        with store.lock(
+            f"build-{key}", f"builds {derivation.name}",
+            lambda: raise_if_cancelled(derivation.name),
+        ):
             if (found := self._realised(key)) is not None:  # another process was quicker
                 self._cached(derivation, found)
                 return found
@@ -503,8 +517,11 @@ class _Placing:
 class _failure_events:  # noqa: N801 - reads as a with statement's verb
     """Emit "failed" for what its block raises, and make every error name its derivation."""
 
-    def __init__(self, emit: Sink, name: str, drv_id: str, group: Group) -> None:
+    def __init__(
+        self, emit: Sink, name: str, drv_id: str, group: Group, store: Store
+    ) -> None:
         self._emit, self._name, self._id, self._group = emit, name, drv_id, group
+        self._store = store
 
     def __enter__(self) -> None:
         if self._group.cancelled:
@@ -513,10 +530,26 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None or self._group.cancelled:
             return
-        self._emit(Event("failed", self._name, id=self._id, text=str(error)))
+        text = self._told(error)
+        self._emit(Event("failed", self._name, id=self._id, text=text or str(error)))
         if not isinstance(error, Exception):
             return
         if isinstance(error, EnvdError) and self._name in str(error):
-            return
+            if text is None:
+                return
+            text = text.removeprefix(f"{self._name}: ")
         log = error.log if isinstance(error, BuildError) else ""
-        raise BuildError(f"{self._name}: {error or type(error).__name__}", log) from error
+        raise BuildError(f"{self._name}: {text or error or type(error).__name__}", log) from error
+
+    def _told(self, error: BaseException) -> str | None:
+        """What a full disk, or one that cannot be written, is told as; None for other errors.
+
+        A command's own words about it are in its log.
+        """
+        if isinstance(error, OSError):
+            return explained(error, self._store.path)
+        if isinstance(error, BuildError) and (
+            os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
+        ):
+            return f"{error}: {full(self._store.path)}"
+        return None

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from store import locking
 from store.errors import CorruptError
 
 _HEX = re.compile(r"[0-9a-f]{64}")  # nothing else becomes a path
@@ -68,10 +69,66 @@ class BlobWriter:
 
 @contextmanager
 def blob_writer(root: Path, directory: Path) -> Iterator[BlobWriter]:
-    """A writer whose temporary file (in `directory`) is gone afterwards, committed or not."""
+    """A writer whose temporary file (in `directory`) is gone afterwards, committed or not.
+
+    It is locked meanwhile: so others know it from what a killed process left.
+    """
     temporary = directory / f"blob-{os.getpid()}-{os.urandom(6).hex()}"
-    with temporary.open("wb") as file:
+    with locking.locked(temporary.with_name(temporary.name + ".lock")), temporary.open("wb") as file:
         try:
             yield BlobWriter(root, temporary, file)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+# -- out of the store -------------------------------------------------------------------------
+
+
+def damaged(name: str) -> CorruptError:
+    """The error of a blob, which users know as `name`, whose bytes are not its digest's."""
+    return CorruptError(f"{name}: the stored layer is damaged; run `envd store verify --repair`")
+
+
+def check(path: Path, digest: str, name: str) -> None:
+    """Read a blob and compare it with its digest. Raises CorruptError, which calls it `name`."""
+    with CheckedFile(path, digest, path.stat().st_size, name) as file:
+        while file.read(1 << 20):
+            pass
+
+
+class CheckedFile:
+    """A blob opened for reading to its end, whose last bytes are handed out only when all of them
+    hash to `digest` and are `size` many: what is copied from it is whole, or ends in the middle.
+
+    Raises CorruptError, which calls the blob `name`.
+    """
+
+    def __init__(self, path: Path, digest: str, size: int, name: str) -> None:
+        self._digest, self._left, self._name = digest, size, name
+        self._hasher = hashlib.sha256()
+        self._file = path.open("rb", buffering=0)
+        if os.fstat(self._file.fileno()).st_size != size:
+            self._file.close()
+            raise damaged(name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, b"" at the end."""
+        wanted = self._left if size < 0 else min(size, self._left)
+        parts = []
+        while wanted:
+            part = self._file.read(wanted)
+            if not part:  # cut off meanwhile
+                raise damaged(self._name)
+            self._hasher.update(part)
+            parts.append(part)
+            wanted -= len(part)
+            self._left -= len(part)
+        if not self._left and f"sha256:{self._hasher.hexdigest()}" != self._digest:
+            raise damaged(self._name)
+        return b"".join(parts)
+
+    def __enter__(self) -> CheckedFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()

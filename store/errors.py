@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+TYPE_CHECKING = False  # typing costs start-up
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NEARLY_NOTHING = 1 << 20  # bytes: with less than this free, a disk is full
+
 
 class StoreError(Exception):
     """Base of the store's errors. Its text is one clear sentence for the user."""
@@ -15,9 +26,78 @@ class UnstorableError(StoreError):
     """A file that cannot be in a layer. Names the file."""
 
 
+class DamagedError(StoreError):
+    """The store's database cannot be trusted. Nothing was changed."""
+
+
+class ReadOnlyError(StoreError):
+    """The store cannot be written by this process."""
+
+
 class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""
 
 
 class DeniedError(RegistryError):
     """A registry refuses access to a repository."""
+
+
+def full(path: Path) -> str:
+    """What is said when the disk of the store at `path` is full."""
+    return (
+        f"{path}: no space left on the store's disk; run `envd prune`, or choose another store with "
+        "ENVD_STORE"
+    )
+
+
+def not_writable(path: Path, why: str = "") -> str:
+    """What is said of a store at `path` that this process cannot write, and why, if that is known."""
+    return f"{path}: cannot write the store{why or _why(path)}; choose another with ENVD_STORE"
+
+
+def _why(path: Path) -> str:
+    try:
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return ": its file system is read-only"
+        owner = path.stat().st_uid
+    except OSError:
+        return ""
+    if owner in (os.geteuid(), 0) and os.geteuid() == 0:
+        return ""
+    if owner == os.geteuid():
+        return ": its permissions do not allow it"
+    return f": it belongs to another user ({_user(owner)})"
+
+
+def _user(uid: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def explained(error: OSError, path: Path) -> str | None:
+    """An error of the file system in one sentence with advice, when it is one of the store at
+    `path`: its disk is full, or it may not be written. None for any other."""
+    name = str(error.filename or "")
+    if error.errno in _FULL and (not name or inside(name, path) or disk_full(path)):
+        return full(path)
+    if error.errno in _DENIED and inside(name, path):
+        return not_writable(path)
+    return None
+
+
+def inside(name: str, path: Path) -> bool:
+    """Whether a file's name lies below `path`."""
+    return (os.path.abspath(name) + "/").startswith(f"{os.path.abspath(path)}/")  # noqa: PTH100
+
+
+def disk_full(path: Path) -> bool:
+    """Whether next to nothing can be written to the file system of `path` any more."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < _NEARLY_NOTHING

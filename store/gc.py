@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
-from store import locking
-from store.blobs import blob_path
+from store import integrity, locking, notices
+from store.errors import DamagedError, StoreError, explained
+from store.model import Object, Root
 from store.removal import remove_tree
-from store.store import Store
+from store.store import RECOVERED, Store, alone
 
 
 @dataclass(frozen=True)
@@ -26,54 +28,103 @@ def collect(store: Store, *, dry_run: bool = False, without: Collection[str] = (
 
     Roots named in `without` do not count: a dry run asks what would be if they were gone.
 
-    Takes the store's gc lock exclusively: it waits for running builds, and they for it.
+    Takes the store's gc lock exclusively: it waits for running builds, and they for it. Where the
+    database cannot be trusted, nothing is removed. Raises StoreError.
     """
-    with locking.locked(store.path / "locks" / "gc"):
-        return _collect(store, dry_run=dry_run, without=without)
+    if dry_run:
+        with store.in_use():
+            return _collect(store, dry_run=True, without=without)
+    try:
+        with alone(store.path):
+            return _collect(store, dry_run=False, without=without)
+    except OSError as error:
+        text = explained(error, store.path)
+        if text is None:
+            raise
+        raise StoreError(text) from error
 
 
 def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report:
+    if problems := integrity.problems(store.db):
+        raise DamagedError(
+            f"nothing was removed: {problems[0]}; run `envd store verify --repair`"
+        )
     roots = [root for root in store.roots() if root.name not in without]
-    keep: set[str] = set()
-    todo = [target for root in roots for target in root.objects]
+    objects = {item.id: item for item in store.objects()}
+    keep = _reached(roots, objects, store)
     kept_blobs = {digest for root in roots for digest in root.blobs}
-    while todo:
-        current = todo.pop()
-        if current in keep or (found := store.get(current)) is None:
-            continue
-        keep.add(current)
-        kept_blobs.add(found.digest)
-        todo += found.references
-    dead = [o for o in store.objects() if o.id not in keep]
+    kept_blobs |= {objects[identity].digest for identity in keep}
+    dead = [identity for identity in objects if identity not in keep]
+    directory = store.path / "blobs" / "sha256"
     dead_blobs = [
-        path
-        for path in (store.path / "blobs" / "sha256").iterdir()
-        if f"sha256:{path.name}" not in kept_blobs
+        (entry.path, entry.stat().st_size) for entry in os.scandir(directory)
+        if f"sha256:{entry.name}" not in kept_blobs
     ]
-    report = Report(len(dead), len(dead_blobs), sum(p.stat().st_size for p in dead_blobs))
+    report = Report(len(dead), len(dead_blobs), sum(size for _, size in dead_blobs))
+    for root in roots:
+        if root.name.startswith(RECOVERED):
+            notices.say(
+                "store",
+                f"{len(root.objects)} layers and {len(root.blobs)} files are kept because the "
+                "store's database was lost once; when what you need is built again, "
+                f"`envd store roots --remove {root.name}` gives them up"
+            )
     if dry_run:
         return report
     # The rows go first: a crash in between leaves garbage, not rows without bytes.
-    store.db.write(
-        [("DELETE FROM object WHERE id=?", (o.id,)) for o in dead]
-        + [("DELETE FROM memo", ())] * bool(dead)
-    )
-    for path in dead_blobs:
-        blob_path(store.path, f"sha256:{path.name}").unlink(missing_ok=True)
+    if dead:
+        store.db.write(
+            [("DELETE FROM object WHERE id=?", (identity,)) for identity in dead]
+            + [("DELETE FROM memo", ())]
+        )
+    for path, _ in dead_blobs:
+        with suppress(FileNotFoundError):
+            os.unlink(path)  # noqa: PTH108
     for tree in (store.path / "trees").iterdir():
         if tree.name not in keep:
             remove_tree(tree)
-    for entry in (store.path / "tmp").iterdir():
-        if entry.suffix == ".lock" or locking.is_held(entry.with_name(entry.name + ".lock")):
-            continue
-        if entry.is_file() and _alive(entry.name):
-            continue
-        remove_tree(entry)
-        entry.with_name(entry.name + ".lock").unlink(missing_ok=True)
+    _clear_work(store)
+    store.db.shrink()
     return report
 
 
-def _alive(name: str) -> bool:
-    """Whether the process in a temporary blob's name still runs."""
-    parts = name.split("-")
-    return len(parts) > 1 and parts[1].isdigit() and os.path.exists(f"/proc/{parts[1]}")  # noqa: PTH110
+def _reached(roots: Collection[Root], objects: dict[str, Object], store: Store) -> set[str]:
+    """Ids of the objects that roots reach. Raises DamagedError when one of those is not there:
+    then it is not known what it would have kept."""
+    keep: set[str] = set()
+    for root in roots:
+        todo = list(root.objects)
+        while todo:
+            current = todo.pop()
+            if current in keep:
+                continue
+            found = objects.get(current)
+            if found is None:
+                raise _incomplete(root, f"layer {current[:16]} is not in its database")
+            if store.blob(found.digest) is None:
+                raise _incomplete(root, f"the file of {found.name} ({current[:16]}) is missing")
+            keep.add(current)
+            todo += found.references
+    return keep
+
+
+def _incomplete(root: Root, what: str) -> DamagedError:
+    return DamagedError(
+        f"nothing was removed: the store should have what {root.name} needs, but {what}; run "
+        "`envd store verify --repair`"
+    )
+
+
+def _clear_work(store: Store) -> None:
+    """Remove what killed processes left. No build runs: the gc lock is held."""
+    for entry in list((store.path / "tmp").iterdir()):
+        if entry.suffix != ".lock" and not locking.is_held(entry.with_name(entry.name + ".lock")):
+            remove_tree(entry)
+    for directory in ("tmp", "locks"):
+        for entry in (store.path / directory).iterdir():
+            if directory == "locks" and entry.name == "gc":
+                continue
+            if directory == "tmp" and entry.suffix != ".lock":
+                continue
+            with suppress(OSError), locking.attempt(entry):
+                pass  # gone with it, unless somebody holds it

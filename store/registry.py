@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from store.blobs import check
 from store.errors import DeniedError, RegistryError
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -236,7 +237,7 @@ class Registry:
 
     def push_blob(self, digest: str, content: Path | bytes, mount: str | None = None) -> bool:
         """Upload a blob in one piece, or have it mounted from the repository `mount`; whether it
-        was. Raises RegistryError."""
+        was. Raises RegistryError, and CorruptError for a stored file that is damaged."""
         from urllib.parse import quote, urljoin
 
         start = f"{self._base}/blobs/uploads/"
@@ -254,6 +255,9 @@ class Registry:
             return True
         location = urljoin(self._root, answer.headers["Location"])
         url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+        if not isinstance(content, bytes):
+            check(content, digest, digest[:19])  # a registry's answer would not say what is wrong
+
         def body() -> Any:
             return content if isinstance(content, bytes) else content.open("rb")
 
@@ -286,7 +290,7 @@ class Registry:
 
         Blobs that the registry has are skipped; `sent` is told of each that was not. `elsewhere`
         names another repository of this registry that may have a blob: then it is mounted.
-        Raises RegistryError.
+        Raises RegistryError, CorruptError.
         """
         unique = {digest: (digest, size, content) for digest, size, content in blobs}
 

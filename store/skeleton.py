@@ -93,9 +93,8 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
     key = _MEMO + object_id
     if (text := fresh.get(key) or store.memo(key)) is not None:
         return _parse(zlib.decompress(base64.b64decode(text)))
-    tree = os.fsencode(store.path / "trees" / object_id)
-    if os.path.isdir(tree):  # noqa: PTH112 - bytes
-        lines = list(_walk(tree, b""))
+    if (store.path / "trees" / object_id).is_dir():
+        lines = list(_walk(os.fsencode(store.tree(object_id)), b""))
     else:
         found = store.get(object_id)
         blob = None if found is None else store.blob(found.digest)

@@ -1,26 +1,40 @@
 """`Store`: the face of the content-addressed store. Each job lives in a module of its own.
 
 On disk: `blobs/sha256/` (compressed layers and fetched files), `trees/` (unpacked layers, by
-object id), `tmp/` (work in progress; each entry locked while its owner lives), `locks/`,
-`db.sqlite`. Bytes are fsynced and renamed into place before the one transaction that names
-them, so a crash leaves garbage for `gc`, never a lie.
+object id), `tmp/` (work in progress; each entry locked while its owner lives), `locks/` (of what
+is being done now), `db.sqlite`. Bytes are fsynced and renamed into place before the one transaction
+that names them, so a crash leaves garbage for `gc`, never a lie. A tree or file is checked before a
+command uses it for the first time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from store import blobs, database, layers, locking
+from store import blobs, database, layers, locking, notices, stamps
 from store.compression import Compressor, chosen_media_type, decompressed
-from store.database import Database
-from store.errors import CorruptError, StoreError
+from store.database import Database, Statement
+from store.errors import (
+    CorruptError,
+    ReadOnlyError,
+    StoreError,
+    UnstorableError,
+    explained,
+    not_writable,
+)
 from store.hashing import object_hasher
 from store.model import SOURCE_DATE_EPOCH, Object, Realisation, Root
 from store.removal import remove_tree
+
+RECOVERED = "recovered:"  # roots of what was found when a database was lost: RECOVERED + the time
+_COLUMNS = "id, name, diff_id, digest, size, tar_size, media_type"
 
 
 class Store:
@@ -32,22 +46,40 @@ class Store:
     def __init__(self, path: Path, db: Database) -> None:
         self.path = path
         self.db = db
+        self._sound: set[str] = set()  # trees and blobs that this process has checked
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the store at `path`, making it when there is none. Raises StoreError."""
+    def open(cls, path: Path, *, reading: bool = False) -> Store:
+        """Open the store at `path`, making it when there is none.
+
+        With `reading`, one that is there need not be writable, and is not written. A store whose
+        database was lost keeps its files, under a root that says so. Raises StoreError.
+        """
+        file = path / database.NAME
+        if reading and file.exists():
+            return cls(path, Database(file, reading=True))
         try:
-            if not (path / database.NAME).exists():
-                path.mkdir(parents=True, exist_ok=True)
+            fresh = not file.exists()
+            path.mkdir(parents=True, exist_ok=True)
+            if fresh:
                 # Layers are unpacked with their own owners, which others may have to traverse.
                 path.chmod(0o755)
-                for name in ("blobs/sha256", "trees", "tmp", "locks"):
-                    (path / name).mkdir(parents=True, exist_ok=True)
-            return cls(path, Database(path / database.NAME))
-        except PermissionError as error:
+            for name in ("blobs/sha256", "trees", "tmp", "locks"):
+                (path / name).mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
             raise StoreError(
-                f"{path}: cannot write the store; choose another with ENVD_STORE"
+                f"{error.filename}: is not a directory; choose another store with ENVD_STORE"
             ) from error
+        except PermissionError as error:
+            raise ReadOnlyError(not_writable(path)) from error
+        except OSError as error:
+            raise StoreError(
+                explained(error, path) or f"{error.filename or path}: {error.strerror}; choose "
+                "another store with ENVD_STORE"
+            ) from error
+        if not all(os.access(p, os.W_OK) for p in (path, path / "tmp", file) if p.exists()):
+            raise ReadOnlyError(not_writable(path))
+        return cls(path, Database(file, made=lambda: _found_again(path)))
 
     def close(self) -> None:
         """Close the database."""
@@ -60,6 +92,21 @@ class Store:
         path = blobs.blob_path(self.path, digest)
         return path if path.exists() else None
 
+    def checked_blob(self, digest: str) -> Path | None:
+        """The file of a blob whose bytes were compared with `digest` by this process; None when it
+        is not there, or was damaged: then it was removed, which is said."""
+        path = self.blob(digest)
+        if path is None or digest in self._sound:
+            return path
+        try:
+            blobs.check(path, digest, digest)
+        except CorruptError:
+            notices.say("store", f"{path}: the stored file is damaged; it is removed and fetched again")
+            path.unlink(missing_ok=True)
+            return None
+        self._sound.add(digest)
+        return path
+
     def blob_writer(self) -> AbstractContextManager[blobs.BlobWriter]:
         """A writer for a new blob; see `BlobWriter.commit`."""
         return blobs.blob_writer(self.path, self.path / "tmp")
@@ -70,33 +117,43 @@ class Store:
         path.chmod(0o644)
         path.replace(target)
         blobs.sync_directory(target.parent)
+        self._sound.add(digest)
         return target
 
     # Objects
 
     def get(self, object_id: str) -> Object | None:
         """The object of that id, or None."""
-        row = self.db.connection.execute(
-            "SELECT id, name, diff_id, digest, size, tar_size, media_type FROM object WHERE id=?",
-            (object_id,),
-        ).fetchone()
-        if row is None:
-            return None
-        identity, name, diff_id, digest, size, tar_size, media_type = row
-        return Object(
-            identity, name, diff_id, digest, size, tar_size, media_type, self._references(object_id)
-        )
+        rows = self.db.read(f"SELECT {_COLUMNS} FROM object WHERE id=?", (object_id,))
+        return _object(rows[0], self._references(object_id)) if rows else None
+
+    def whole(self, object_id: str) -> Object | None:
+        """The object of that id when its blob is there and as long as it should be: an object
+        without its bytes has to be made again."""
+        found = self.get(object_id)
+        return found if found is not None and self._has_blob(found) else None
+
+    def _has_blob(self, item: Object) -> bool:
+        try:
+            return blobs.blob_path(self.path, item.digest).stat().st_size == item.size
+        except FileNotFoundError:
+            return False
 
     def _references(self, object_id: str) -> tuple[str, ...]:
-        rows = self.db.connection.execute(
+        rows = self.db.read(
             "SELECT target FROM reference WHERE object=? ORDER BY position", (object_id,)
         )
         return tuple(target for (target,) in rows)
 
     def objects(self) -> list[Object]:
         """Every object."""
-        ids = self.db.connection.execute("SELECT id FROM object ORDER BY id").fetchall()
-        return [found for (i,) in ids if (found := self.get(i)) is not None]
+        references: dict[str, list[str]] = {}
+        for owner, target in self.db.read(
+            "SELECT object, target FROM reference ORDER BY object, position"
+        ):
+            references.setdefault(owner, []).append(target)
+        rows = self.db.read(f"SELECT {_COLUMNS} FROM object ORDER BY id")
+        return [_object(row, tuple(references.get(row[0], ()))) for row in rows]
 
     def capture(
         self, tree: Path, name: str, references: Sequence[str] = (), epoch: int = SOURCE_DATE_EPOCH
@@ -128,17 +185,21 @@ class Store:
             flush()
             compressor.close()
             object_id = identity.hexdigest()
-            if (existing := self.get(object_id)) is not None and self.blob(existing.digest):
+            existing = self.whole(object_id)
+            if existing is not None and existing.digest != blob.digest:
+                self._keep_tree(tree, object_id, epoch)  # compressed in another way
+                return existing
+            blob.commit()  # over what may be damaged, also when it was there
+            if existing is not None:
                 self._keep_tree(tree, object_id, epoch)
                 return existing
-            blob.commit()
             made = Object(
                 id=object_id, name=name, diff_id=f"sha256:{diff.hexdigest()}", digest=blob.digest,
                 size=blob.size, tar_size=tar_size, media_type=media_type,
                 references=tuple(references),
             )
-        self._keep_tree(tree, object_id, epoch)
         self._record(made)
+        self._keep_tree(tree, object_id, epoch)
         return made
 
     def _keep_tree(self, tree: Path, object_id: str, epoch: int) -> None:
@@ -150,18 +211,31 @@ class Store:
         # A crash may tear a tree after its rename: its contents were never synced one by one.
         # One sync of the file system is cheaper than one for each of ten thousand files.
         _sync_filesystem(tree)
+        stamp = stamps.stamp(tree)
         try:
             tree.rename(target)
         except OSError:
             if not target.exists():  # else another process was quicker
                 raise
             remove_tree(tree)
+            return
+        self._stamped(object_id, stamp)
+        self._sound.add(object_id)
+
+    def _stamped(self, object_id: str, stamp: str, content: str = "") -> None:
+        self.db.write(
+            [("INSERT OR REPLACE INTO tree VALUES (?,?,?)", (object_id, stamp, content))]
+        )
 
     def _record(self, made: Object) -> None:
         self.db.write(
             [
                 (
-                    "INSERT OR REPLACE INTO object VALUES (?,?,?,?,?,?,?)",
+                    # Not OR REPLACE: that removes the row first, and with it who refers to it.
+                    f"INSERT INTO object ({_COLUMNS}) VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO "
+                    "UPDATE SET name=excluded.name, digest=excluded.digest, size=excluded.size, "
+                    "diff_id=excluded.diff_id, tar_size=excluded.tar_size, "
+                    "media_type=excluded.media_type",
                     (made.id, made.name, made.diff_id, made.digest, made.size, made.tar_size,
                      made.media_type),
                 ),
@@ -184,7 +258,7 @@ class Store:
         if path is None:
             raise StoreError(f"{name}: blob {digest} is not in the store")
         identity, diff, tar_size = object_hasher(), hashlib.sha256(), 0
-        for chunk in decompressed(path):
+        for chunk in decompressed_layer(path, name):
             identity.update(chunk)
             diff.update(chunk)
             tar_size += len(chunk)
@@ -193,8 +267,7 @@ class Store:
             digest=digest, size=path.stat().st_size, tar_size=tar_size, media_type=media_type,
             references=tuple(references),
         )
-        existing = self.get(made.id)
-        if existing is not None and self.blob(existing.digest) is not None:
+        if (existing := self.whole(made.id)) is not None:
             return existing
         self._record(made)
         return made
@@ -205,52 +278,90 @@ class Store:
         return self.path / "trees" / object_id
 
     def tree(self, object_id: str) -> Path:
-        """The unpacked tree of an object, in overlayfs upper form; unpacked when missing.
+        """The unpacked tree of an object, in overlayfs upper form; unpacked when it is missing, or
+        is not what it was any more, which is said.
 
         Raises StoreError for an unknown object, CorruptError for a damaged one.
         """
-        from store.trees import unpack
-
         target = self._tree_path(object_id)
-        if target.exists():
+        if object_id in self._sound and target.exists():
             return target
         found = self.get(object_id)
-        blob = None if found is None else self.blob(found.digest)
-        if found is None or blob is None:
+        if found is None:
             raise StoreError(f"object {object_id[:16]} is not in the store")
-        with self.lock(f"tree-{object_id}"), self.scratch("tree") as scratch:
-            if target.exists():
-                return target
-            fresh = scratch / "tree"
-            fresh.mkdir(mode=0o755)
-            fresh.chmod(0o755)
-            identity = object_hasher()
-
-            def checked() -> Iterator[bytes]:
-                for chunk in decompressed(blob):
-                    identity.update(chunk)
-                    yield chunk
-
-            stream = checked()
-            unpack(stream, fresh)
-            for _ in stream:  # what lies behind the end-of-archive marker is hashed too
-                pass
-            if identity.hexdigest() != object_id:
-                raise CorruptError(
-                    f"{found.name}: stored layer is damaged; run `envd store verify --repair`"
-                )
-            _sync_filesystem(fresh)
-            fresh.rename(target)
+        with self.lock(f"tree-{object_id}", f"unpacks {found.name}"):
+            if target.exists() and not self.is_unchanged(found):
+                # Not removed: another build may have it as a lower directory just now.
+                target.rename(self.path / "tmp" / f"changed-{object_id[:16]}-{os.urandom(4).hex()}")
+            if not target.exists():
+                self._unpack(found, target)
+        self._sound.add(object_id)
         return target
+
+    def is_unchanged(self, item: Object) -> bool:
+        """Whether the tree of an object is as it was unpacked or captured."""
+        target = self._tree_path(item.id)
+        rows = self.db.read("SELECT stamp, content FROM tree WHERE object=?", (item.id,))
+        stamp, content = rows[0] if rows else ("", "")
+        now = stamps.stamp(target)
+        if now == stamp:
+            return True
+        # A hard link, or a copy of the store, has moved what the stamp is made of. Or it was
+        # changed: the content tells.
+        try:
+            if stamps.content(target) in (item.id, content):
+                self._stamped(item.id, now, content)
+                return True
+        except UnstorableError:
+            pass  # such a name was in no layer
+        if rows:
+            notices.say(
+                "store",
+                f"{item.name}: somebody has changed its files in {target}; they are unpacked anew"
+            )
+        return False
+
+    def _unpack(self, item: Object, target: Path) -> None:
+        with self.scratch("tree") as scratch:
+            fresh = scratch / "tree"
+            self.unpack_into(item, fresh)
+            _sync_filesystem(fresh)
+            stamp = stamps.stamp(fresh)
+            fresh.rename(target)
+            self._stamped(item.id, stamp)
+
+    def unpack_into(self, item: Object, fresh: Path) -> None:
+        """Unpack an object's blob as the new directory `fresh`, and compare it with its id.
+
+        Raises StoreError when it is not there, CorruptError when it is damaged.
+        """
+        from store.trees import unpack
+
+        blob = self.blob(item.digest)
+        if blob is None:
+            raise StoreError(f"{item.name}: its layer is not in the store; build again")
+        fresh.mkdir(mode=0o755)
+        fresh.chmod(0o755)
+        identity = object_hasher()
+
+        def checked() -> Iterator[bytes]:
+            for chunk in decompressed_layer(blob, item.name):
+                identity.update(chunk)
+                yield chunk
+
+        stream = checked()
+        unpack(stream, fresh)
+        for _ in stream:  # what lies behind the end-of-archive marker is hashed too
+            pass
+        if identity.hexdigest() != item.id:
+            raise blobs.damaged(item.name)
 
     # Realisations
 
     def realisation(self, key: str) -> Realisation | None:
         """What a build key gave, when its object is still here."""
-        row = self.db.connection.execute(
-            "SELECT key, output, name FROM realisation WHERE key=?", (key,)
-        ).fetchone()
-        return None if row is None else Realisation(*row)
+        rows = self.db.read("SELECT key, output, name FROM realisation WHERE key=?", (key,))
+        return Realisation(*rows[0]) if rows else None
 
     def realise(self, key: str, object_id: str, name: str = "") -> None:
         """Record that a build key gave an object."""
@@ -260,24 +371,14 @@ class Store:
 
     def realisations(self) -> list[Realisation]:
         """Every realisation."""
-        rows = self.db.connection.execute("SELECT key, output, name FROM realisation ORDER BY key")
+        rows = self.db.read("SELECT key, output, name FROM realisation ORDER BY key")
         return [Realisation(*row) for row in rows]
 
     # Roots
 
     def add_root(self, name: str, object_ids: Sequence[str], blobs: Sequence[str] = ()) -> None:
         """Set the root `name`: what `gc` must keep. Replaces what it named before."""
-        self.db.write(
-            [
-                ("DELETE FROM root WHERE name=?", (name,)),
-                ("INSERT INTO root VALUES (?)", (name,)),
-                *(
-                    ("INSERT OR IGNORE INTO root_target VALUES (?,?,?)", (name, kind, target))
-                    for kind, targets in (("object", object_ids), ("blob", blobs))
-                    for target in targets
-                ),
-            ]
-        )
+        self.db.write(root_statements(name, object_ids, blobs))
 
     def remove_root(self, name: str) -> None:
         """Forget a root."""
@@ -287,9 +388,9 @@ class Store:
         """Every root, by name."""
         found: dict[str, tuple[list[str], list[str]]] = {
             name: ([], [])
-            for (name,) in self.db.connection.execute("SELECT name FROM root ORDER BY name")
+            for (name,) in self.db.read("SELECT name FROM root ORDER BY name")
         }
-        for root, kind, target in self.db.connection.execute(
+        for root, kind, target in self.db.read(
             "SELECT root, kind, target FROM root_target ORDER BY target"
         ):
             if root in found:
@@ -298,14 +399,19 @@ class Store:
 
     # Work in progress
 
-    def lock(self, key: str) -> AbstractContextManager[None]:
-        """Hold the lock of a name, against other threads and processes."""
-        return locking.locked(self.path / "locks" / key)
+    def lock(
+        self, key: str, doing: str = "", check: Callable[[], None] | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold the lock of a name, against other threads and processes; see `locking.locked`."""
+        return locking.locked(self.path / "locks" / key, doing=doing, check=check)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep `gc` away while this lasts (a shared lock)."""
-        with locking.locked(self.path / "locks" / "gc", shared=True):
+        if self.db.reading and not (self.path / "locks" / "gc").exists():
+            yield  # nobody has ever collected here, and nothing can be written
+            return
+        with in_use(self.path):
             yield
 
     @contextmanager
@@ -318,12 +424,18 @@ class Store:
                 yield directory
             finally:
                 remove_tree(directory)
-                directory.with_name(directory.name + ".lock").unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove the work of processes that were killed, as far as that goes at once."""
+        for entry in (self.path / "tmp").glob("*.lock"):
+            with suppress(OSError), locking.attempt(entry) as abandoned:
+                if abandoned:
+                    remove_tree(entry.with_suffix(""))
 
     def memo(self, key: str) -> str | None:
         """A remembered text, or None."""
-        row = self.db.connection.execute("SELECT value FROM memo WHERE key=?", (key,)).fetchone()
-        return None if row is None else str(row[0])
+        rows = self.db.read("SELECT value FROM memo WHERE key=?", (key,))
+        return str(rows[0][0]) if rows else None
 
     def set_memo(self, key: str, value: str) -> None:
         """Remember a text."""
@@ -334,6 +446,103 @@ class Store:
         self.db.write(
             [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
         )
+
+
+def _object(row: tuple[Any, ...], references: tuple[str, ...]) -> Object:
+    identity, name, diff_id, digest, size, tar_size, media_type = row
+    return Object(identity, name, diff_id, digest, size, tar_size, media_type, references)
+
+
+@contextmanager
+def in_use(path: Path) -> Iterator[None]:
+    """Keep `gc` away from the store at `path` while this lasts, be it there already or not.
+
+    Raises StoreError when it cannot be written.
+    """
+    with _held(
+        path,
+        locking.locked(
+            path / "locks" / "gc", shared=True, doing="removes what nothing needs any more"
+        ),
+    ):
+        yield
+
+
+@contextmanager
+def _held(path: Path, lock: AbstractContextManager[None]) -> Iterator[None]:
+    try:
+        lock.__enter__()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{error.filename}: is not a directory; choose another store with ENVD_STORE"
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            explained(error, path) or f"{error.filename or path}: {error.strerror}; choose another "
+            "store with ENVD_STORE"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.__exit__(None, None, None)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no command uses the store at `path`, and let none begin while this lasts.
+
+    Raises StoreError when it cannot be written.
+    """
+    with _held(
+        path, locking.locked(path / "locks" / "gc", lasting=True, doing="uses the store")
+    ):
+        yield
+
+
+def root_statements(
+    name: str, object_ids: Sequence[str], digests: Sequence[str]
+) -> list[Statement]:
+    """What sets a root, in place of what it was."""
+    targets = sorted(
+        {("object", target) for target in object_ids} | {("blob", target) for target in digests}
+    )
+    return [
+        ("DELETE FROM root WHERE name=?", (name,)),
+        ("INSERT INTO root VALUES (?,?)", (name, database.seal(name, targets))),
+        *(("INSERT INTO root_target VALUES (?,?,?)", (name, *target)) for target in targets),
+    ]
+
+
+def recovered_root(path: Path, object_ids: Sequence[str] = ()) -> list[Statement]:
+    """A root that keeps every file of a store whose roots were lost; none for an empty store."""
+    found = [
+        f"sha256:{entry.name}" for entry in os.scandir(path / "blobs/sha256")
+        if len(entry.name) == 64
+    ]
+    name = f"{RECOVERED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return root_statements(name, object_ids, found) if found else []
+
+
+def _found_again(path: Path) -> list[Statement]:
+    """A new database for files that are there: it is not known what needs them."""
+    statements = recovered_root(path)
+    if statements:
+        notices.say(
+            "store",
+            f"{path}: the store's database is gone; its {len(statements) - 2} files are kept, and "
+            "what was built is built again (`envd store verify --repair` looks for layers)"
+        )
+    return statements
+
+
+def decompressed_layer(path: Path, name: str) -> Iterator[bytes]:
+    """The uncompressed bytes of a layer's blob. Raises CorruptError, which calls it `name`."""
+    from zstandard import ZstdError
+
+    try:
+        yield from decompressed(path)
+    except (zlib.error, ZstdError, EOFError) as error:
+        raise blobs.damaged(name) from error
 
 
 def _sync_filesystem(path: Path) -> None:

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -82,8 +83,9 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     """(message, exit code) of an error that is meant for the user, or None."""
     from engine.errors import BuildError, EnvdError
     from engine.located import located
+    from engine.project import store_path
     from grammar.errors import SpecError
-    from store.errors import StoreError
+    from store.errors import StoreError, explained
 
     if isinstance(error, SpecError):
         return str(error.with_files()), 2
@@ -93,7 +95,11 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
         return str(located(str(error)) or f"error: {error}"), error.exit_code
     if isinstance(error, StoreError):
         return f"error: {error}", 1
+    if isinstance(error, sqlite3.Error):
+        return f"error: {store_path() / 'db.sqlite'}: the store's database fails: {error}", 1
     if isinstance(error, OSError):
+        if (text := explained(error, store_path())) is not None:
+            return f"error: {text}", 1
         where = f"{error.filename}: " if error.filename else ""
         return f"error: {where}{error.strerror or error}", 1
     return None

@@ -26,7 +26,7 @@ _FEW = 4  # images that an engine behind ssh is asked about
 
 
 def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
-    """Bring `image` into the engine under `tag`. Raises DockerError."""
+    """Bring `image` into the engine under `tag`. Raises DockerError, CorruptError."""
     begin = time.monotonic()
     if probe.image_id(tag) == image.config_digest:
         emit(Event("load", tag, text="is in Docker already"))
@@ -115,7 +115,12 @@ def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
             client = connect(timeout=3600)
             for line in client.load_image(_chunks(file), quiet=True):  # type: ignore[no-untyped-call]
                 _check(line, tag)
-    except (DockerException, requests.RequestException, OSError) as error:
+    except (DockerError, DockerException, requests.RequestException, OSError) as error:
+        thread.join()
+        if problems:  # what the engine says of an archive that ends in its middle does not matter
+            raise problems[0] from error
+        if isinstance(error, DockerError):
+            raise
         raise DockerError(f"{tag}: the Docker engine at {probe.host()} did not load it: {error}") \
             from error
     finally:

@@ -6,6 +6,7 @@ So an image can be listed, described, loaded and pushed again without its spec. 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import Any
 
 from engine.image.model import LAYER_TYPES, Image
 from store import Store
+from store.errors import CorruptError
 from store.model import Object, Root
 
 PREFIX = "image:"
@@ -32,7 +34,8 @@ def keep(store: Store, name: str, image: Image) -> None:
     for body, digest in (
         (image.config, image.config_digest), (image.manifest, image.manifest_digest)
     ):
-        if store.blob(digest) is None:
+        there = store.blob(digest)
+        if there is None or there.read_bytes() != body:
             with store.blob_writer() as writer:
                 writer.write(body)
                 writer.commit(digest)
@@ -53,17 +56,34 @@ def listed(store: Store) -> Iterator[Kept]:
 
 
 def find(store: Store, name: str) -> Image | None:
-    """The image kept under `name`."""
-    return next((kept.image for kept in listed(store) if kept.name == name), None)
+    """The image kept under `name`. Raises CorruptError when it is damaged."""
+    root = next((root for root in store.roots() if root.name == PREFIX + name), None)
+    if root is None:
+        return None
+    image = _image(store, root)
+    if image is None and any(store.blob(d) and not _intact(store, d) for d in root.blobs):
+        raise CorruptError(
+            f"{name}: its configuration in the store is damaged; run `envd store verify --repair` "
+            "and build again"
+        )
+    return image
+
+
+def _intact(store: Store, digest: str) -> bytes | None:
+    """A small blob, compared with its digest; None when it is not there, damaged, or not small."""
+    path = store.blob(digest)
+    if path is None or path.stat().st_size > _LARGEST_MANIFEST:
+        return None
+    body = path.read_bytes()
+    return body if f"sha256:{hashlib.sha256(body).hexdigest()}" == digest else None
 
 
 def _image(store: Store, root: Root) -> Image | None:
     """The image that a root names, None when something of it is gone."""
     bodies = {}
     for digest in root.blobs:
-        path = store.blob(digest)
-        if path is not None and path.stat().st_size <= _LARGEST_MANIFEST:
-            bodies[digest] = path.read_bytes()
+        if (body := _intact(store, digest)) is not None:
+            bodies[digest] = body
     objects = [found for i in root.objects if (found := store.get(i)) is not None]
     by_diff_id = {item.diff_id: item for item in objects}
     for digest, body in bodies.items():

@@ -13,6 +13,7 @@ import shutil
 import tarfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,15 +21,33 @@ from engine.errors import BuildError
 from engine.image.assemble import MANIFEST_TYPE
 from engine.image.model import Image
 from store import Store
+from store.blobs import CheckedFile, check
 from store.model import SOURCE_DATE_EPOCH, ZSTD_LAYER, Object
+
+_CHUNK = 1 << 20
 
 
 def blob(store: Store, layer: Object) -> Path:
     """A layer's compressed file. Raises BuildError when it is not there."""
     path = store.blob(layer.digest)
     if path is None:
-        raise BuildError(f"{layer.name}: its layer is not in the store; build again")
+        raise BuildError(f"{layer.name}: its layer is not in the store; build (or pull) again")
     return path
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A layer's file in the store: copied, it is compared with its digest."""
+
+    path: Path
+    layer: Object
+
+    def open(self) -> CheckedFile:
+        return CheckedFile(self.path, self.layer.digest, self.layer.size, self.layer.name)
+
+
+def _stored(store: Store, layer: Object) -> _Stored:
+    return _Stored(blob(store, layer), layer)
 
 
 def _index(image: Image, tag: str) -> bytes:
@@ -45,15 +64,15 @@ def _index(image: Image, tag: str) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _oci_members(image: Image, store: Store, tag: str) -> dict[str, bytes | Path]:
-    members: dict[str, bytes | Path] = {
+def _oci_members(image: Image, store: Store, tag: str) -> dict[str, bytes | _Stored]:
+    members: dict[str, bytes | _Stored] = {
         "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
         "index.json": _index(image, tag),
         _place(image.config_digest): image.config,
         _place(image.manifest_digest): image.manifest,
     }
     for layer in image.layers:
-        members[_place(layer.digest)] = blob(store, layer)
+        members[_place(layer.digest)] = _stored(store, layer)
     return members
 
 
@@ -78,7 +97,8 @@ def _replacing(destination: Path) -> Iterator[Path]:
 
 
 def write_directory(image: Image, store: Store, destination: Path, tag: str) -> None:
-    """Write an OCI image layout. Raises BuildError, and OSError from the file system."""
+    """Write an OCI image layout. Raises BuildError, CorruptError for a damaged layer, and OSError
+    from the file system."""
     if destination.exists() and any(destination.iterdir()) and \
             not (destination / "oci-layout").exists():
         raise BuildError(f"{destination}: there already, and not an OCI layout; choose another")
@@ -88,11 +108,12 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
             if isinstance(content, bytes):
                 (temporary / name).write_bytes(content)
             else:
-                shutil.copyfile(content, temporary / name)
+                with content.open() as source, (temporary / name).open("wb") as target:
+                    shutil.copyfileobj(source, target, _CHUNK)
 
 
 def write_archive(image: Image, store: Store, destination: Path, tag: str) -> None:
-    """Write an OCI image layout as one tar. Raises BuildError, and OSError."""
+    """Write an OCI image layout as one tar. Raises BuildError, CorruptError, and OSError."""
     with (
         _replacing(destination) as temporary,
         temporary.open("wb") as file,
@@ -108,12 +129,12 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
     return member
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes | Path) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: bytes | _Stored) -> None:
     if isinstance(content, bytes):
         tar.addfile(_header(name, len(content)), io.BytesIO(content))
         return
-    with content.open("rb") as file:
-        tar.addfile(_header(name, content.stat().st_size), file)
+    with content.open() as file:
+        tar.addfile(_header(name, content.layer.size), file)
 
 
 def write_docker_archive(
@@ -121,7 +142,8 @@ def write_docker_archive(
 ) -> int:
     """Write what `docker load` reads to `file`; returns the bytes of layers written.
 
-    Layers whose digest is in `omit` are named but empty: the engine has them already.
+    Layers whose digest is in `omit` are named but empty: the engine has them already. Raises
+    BuildError, and CorruptError for a damaged layer: then the archive ends in its middle.
     """
     config_name = f"{image.config_digest.removeprefix('sha256:')}.json"
     names = [f"{x.digest.removeprefix('sha256:')}/layer.tar" for x in image.layers]
@@ -140,23 +162,25 @@ def write_docker_archive(
             if layer.digest in omit:
                 _add(tar, name, b"")
             elif layer.media_type == ZSTD_LAYER:  # engines before 23 read no zstd
-                _add_decompressed(tar, name, blob(store, layer), layer.tar_size)
+                _add_decompressed(tar, name, _stored(store, layer))
                 written += layer.tar_size
             else:
-                _add(tar, name, blob(store, layer))
+                _add(tar, name, _stored(store, layer))
                 written += layer.size
     return written
 
 
-def _add_decompressed(tar: tarfile.TarFile, name: str, path: Path, size: int) -> None:
+def _add_decompressed(tar: tarfile.TarFile, name: str, content: _Stored) -> None:
     import zstandard
 
-    with path.open("rb") as file:
+    layer = content.layer
+    check(content.path, layer.digest, layer.name)  # first: what is damaged cannot be decompressed
+    with content.path.open("rb") as file:
         reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
-        tar.addfile(_header(name, size), reader)
+        tar.addfile(_header(name, layer.tar_size), reader)
 
 
 def write_docker_file(image: Image, store: Store, destination: Path, tag: str) -> None:
-    """Write a `docker save` archive. Raises BuildError, and OSError."""
+    """Write a `docker save` archive. Raises BuildError, CorruptError, and OSError."""
     with _replacing(destination) as temporary, temporary.open("wb") as file:
         write_docker_archive(image, store, file, tag)
