@@ -444,7 +444,7 @@ class _Placing:
         """What came of this very placing before, when the store still has it."""
         key = self._memo(derivation, outputs)
         found = self._fresh.get(key) or self._store.memo(key)
-        return None if found is None else self._store.get(found)
+        return None if found is None else self._store.whole(found)
 
     def done(self, derivation: Derivation, outputs: Mapping[str, str], made: Object) -> None:
         with self._guard:
