@@ -18,6 +18,7 @@ from engine.build import (
     cuda,
     dev,
     files,
+    firststart,
     group,
     http,
     image,
@@ -253,15 +254,17 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         ports.append(f"{dev.SSH_PORT}/tcp")
     entrypoint: tuple[str, ...]
     command: tuple[str, ...]
+    # Keys and databases of its packages are made before anything starts.
+    first = firststart.ENTRY if firststart.wanted(p.name for p in lock.apt) else ()
     if environment.entrypoint:
-        entrypoint, command = environment.entrypoint, ()
+        entrypoint, command = (*first, *environment.entrypoint), ()
     elif supervised:
         entrypoint, command = (services.ENTRY,), ()
     elif start.entrypoint or start.cmd:
-        entrypoint, command = start.entrypoint, start.cmd
+        entrypoint, command = (*first, *start.entrypoint), start.cmd
     else:
         there = _has_shell(environment, lock)
-        entrypoint, command = (), (shell.PATHS[environment.shell],) if there else ()
+        entrypoint, command = first, (shell.PATHS[environment.shell],) if there else ()
     return ImageConfig(
         env=tuple(sorted(variables.items())),
         entrypoint=entrypoint,

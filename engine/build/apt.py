@@ -12,7 +12,7 @@ from engine.derivation import Derivation, Input
 from engine.lock import LockedPackage
 
 KIND = "apt"
-VERSION = 1
+VERSION = 2
 
 _INSTALL = """
 set -e
@@ -41,5 +41,5 @@ def build(context: BuildContext) -> Path:
         ["sh", "-c", _INSTALL, "sh", *names], layers=context.layers, scratch=context.scratch,
         binds=(sandbox.Bind(place, debs.DEBS),), log=context.log, name=context.name,
     )
-    debs.clean(upper)
+    debs.clean(upper, context.log)
     return upper

@@ -18,7 +18,7 @@ from engine.derivation import Derivation
 from engine.lock import LockedBase
 
 KIND = "base"
-VERSION = 1
+VERSION = 2
 _KEYS = "etc/apt/keyrings"
 
 _MERGED = ("bin", "lib", "lib64", "sbin")
@@ -76,7 +76,7 @@ def build(context: BuildContext) -> Path:
     dpkg(first)
     if rest := [name for name in names if name not in first]:
         dpkg(rest)
-    debs.clean(root)
+    debs.clean(root, context.log)
     keys = {n: base64.b64decode(k) for n, k in context.parameters.get("keys", {}).items()}
     _finish(root, context.parameters["sources"], keys)
     return root

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.build import firststart, inside, traces
 from engine.derivation import Fetch, Input
 from engine.lock import LockedPackage
 
 DEBS = "/var/cache/envd-debs"  # where the sandbox sees them
 
-# Written by dpkg, apt, ldconfig and maintainer scripts; with times, or of no use in an image.
-_VOLATILE = (
-    "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log", "var/log/fontconfig.log",
-    "var/log/apt/*", "var/cache/apt/*.bin", "var/cache/apt/archives/*.deb",
-    "var/cache/apt/archives/lock", "var/cache/apt/archives/partial/*", "var/cache/ldconfig/aux-cache",
-    "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock",
-    "var/lib/apt/lists/*", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
-    "etc/*-", "var/lib/dbus/machine-id", "var/cache/man/*",
-)
+_INFO = "var/lib/dpkg/info"
+_SHOWN = 5  # warnings of one kind
+_KEY_SIZE = 64 << 10  # bytes; a larger file holds more than a key
+_PRIVATE = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*$", re.MULTILINE)
 
 
 def fetches(packages: Sequence[LockedPackage]) -> tuple[Input, ...]:
@@ -45,14 +43,55 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def clean(upper: Path) -> None:
-    """Take away what would differ between two runs."""
-    for pattern in _VOLATILE:
-        for path in upper.glob(pattern):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    machine_id = upper / "etc/machine-id"
-    if machine_id.is_file():
-        machine_id.write_text("")
+def clean(upper: Path, log: Callable[[str], None], *, by_user: bool = False) -> None:
+    """Take away what would differ between two runs, and what no image may hold: logs and times,
+    keys, ids, databases (`engine.build.firststart` makes those when the container starts).
+
+    What is taken is said to `log`. With `by_user` the user's own commands wrote it: their databases
+    and logs stay, and a private key of theirs is only said.
+    """
+    traces.clear(upper, logs=not by_user)
+    taken = firststart.take_out(upper, installed(upper), data=not by_user)
+    if taken:
+        log(f"left to the container's first start: {', '.join(taken)}")
+    keys = _private_keys(upper)
+    if by_user:
+        for path in keys[:_SHOWN]:
+            log(f"warning: /{path.relative_to(upper)} is a private key: whoever has the image has it")
+        if len(keys) > _SHOWN:
+            log(f"warning: and so are {len(keys) - _SHOWN} more files")
+        return
+    for path in keys:
+        path.unlink()
+        log(f"warning: /{path.relative_to(upper)} is left out: a maintainer script made this private "
+            "key, and every container would have the same")
+
+
+def installed(upper: Path) -> list[str]:
+    """The names of the packages that were installed (or configured anew) in this layer."""
+    lists = inside.matching(upper, f"{_INFO}/*.list")
+    return [p.name.removesuffix(".list").partition(":")[0] for p in lists]
+
+
+def _private_keys(upper: Path) -> list[Path]:
+    """Files with a private key that no package of this layer brings."""
+    brought = _brought(upper)
+    return sorted(
+        path for path in inside.files(upper)
+        if path.suffix != ".pyc" and 64 <= path.lstat().st_size <= _KEY_SIZE
+        and _merged(path.relative_to(upper).as_posix()) not in brought
+        and _PRIVATE.search(inside.read(path)) is not None
+    )
+
+
+def _brought(upper: Path) -> set[str]:
+    names = set()
+    for path in inside.matching(upper, f"{_INFO}/*.list"):
+        for line in os.fsdecode(inside.read(path)).splitlines():
+            names.add(_merged(line.lstrip("/")))
+    return names
+
+
+def _merged(name: str) -> str:
+    """A file's path in a merged /usr."""
+    return f"usr/{name}" if name.startswith(("bin/", "sbin/", "lib/", "lib64/")) else name

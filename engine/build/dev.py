@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import languages
-from engine.build import apt, debs, services
+from engine.build import apt, debs, firststart, services
 from engine.build.context import BuildContext, Builder
 from engine.derivation import Derivation, Input
 from engine.lock import LockedPackage
@@ -36,7 +36,7 @@ from grammar.environment import Environment
 
 KIND = "dev"
 SERVICES = "dev-services"
-VERSION = 1
+VERSION = 2
 
 USER = "envd"
 HOME = f"/home/{USER}"
@@ -54,6 +54,7 @@ _ENTRY = f"""\
 #!/bin/sh
 # Made by envd: the user, then what starts with the container.
 [ "$(id -u)" = 0 ] || exec "$@"
+[ ! -x {firststart.SCRIPT} ] || {firststart.SCRIPT}
 set -eu
 umask 022
 home={HOME}
@@ -187,9 +188,8 @@ def packages(lock: Sequence[LockedPackage], below: Sequence[Derivation]) -> Deri
 def build_packages(context: BuildContext) -> Path:
     """Install them. Raises BuildError with apt's log."""
     upper = apt.build(context)
-    # The host keys that openssh-server made for itself: every image would have the same.
-    for key in upper.glob("etc/ssh/ssh_host_*"):
-        key.unlink()
+    # Our sshd has a host key of its own: who did not ask for another does not wait for its keys.
+    firststart.forget(upper, "20-ssh")
     return upper
 
 

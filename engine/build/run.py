@@ -17,7 +17,7 @@ from grammar.environment import Run
 from store.hashing import hash_value
 
 KIND = "run"
-VERSION = 1
+VERSION = 2
 
 
 # git's own files change with every command of its, and are of no use without git's history; the lock
@@ -77,7 +77,7 @@ class BuilderOfRuns:
             cwd=place, environment=dict(context.parameters["environment"]), log=context.log,
             name=context.name,
         )
-        debs.clean(upper)
+        debs.clean(upper, context.log, by_user=True)
         _drop_caches(upper)
         return upper
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import languages
+from engine.build import firststart
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
 from grammar.environment import Environment, Jupyter
 
 KIND = "services"
-VERSION = 1
+VERSION = 2
 
 ENTRY = "/usr/local/bin/envd-init"
 SERVICES = "/etc/envd/services"
@@ -26,6 +27,7 @@ SERVICES = "/etc/envd/services"
 _INIT = f"""\
 #!/bin/sh
 # Made by envd.
+[ ! -x {firststart.SCRIPT} ] || {firststart.SCRIPT}
 [ $# -eq 0 ] || exec "$@"
 for script in /etc/envd/init.d/*; do
     [ ! -e "$script" ] || sh "$script" || exit

@@ -97,7 +97,7 @@ def build(context: BuildContext) -> Path:
             ["sh", "-c", 'mkdir -p "$1" && cp -a /etc/skel/. "$1"', "sh", home],
             layers=context.layers, scratch=context.scratch, log=context.log, name=context.name,
         )
-    debs.clean(upper)
+    debs.clean(upper, context.log)
     return upper
 
 

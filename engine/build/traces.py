@@ -1,0 +1,117 @@
+"""What a run of dpkg, or of a user's commands, leaves behind that says when it was: taken away, or
+given the one time that everything in an image has."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from engine.build import inside
+from store.model import SOURCE_DATE_EPOCH
+
+# Written by dpkg, apt, ldconfig and maintainer scripts; with times, or of no use in an image.
+_VOLATILE = (
+    "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log", "var/log/fontconfig.log",
+    "var/log/apt/*", "var/cache/apt/*.bin", "var/cache/apt/archives/*.deb",
+    "var/cache/apt/archives/lock", "var/cache/apt/archives/partial/*", "var/cache/ldconfig/aux-cache",
+    "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock",
+    "var/lib/apt/lists/*", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
+    "etc/*-", "var/cache/man/*", "var/lib/ucf/*.[0-9]",
+)
+_SHADOW = "etc/shadow"
+_KEYSTORES = ("etc/ssl/certs/java/cacerts",)
+_DAY = 24 * 60 * 60
+
+
+def clear(upper: Path, *, logs: bool) -> None:
+    """Do so in `upper`; with `logs`, what is written below /var/log goes, too (the files stay)."""
+    for pattern in _VOLATILE:
+        for path in list(inside.matching(upper, pattern)):
+            if stat.S_ISDIR(path.lstat().st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    for path in _regular(upper, "etc/machine-id"):
+        inside.write(path, b"")
+    for path in _regular(upper, _SHADOW):
+        inside.write(path, _shadow(inside.read(path)))
+    for name in _KEYSTORES:
+        for path in _regular(upper, name):
+            if (store := _keystore(inside.read(path))) is not None:
+                inside.write(path, store)
+    if logs and (directory := next(inside.matching(upper, "var/log"), None)) is not None \
+            and not directory.is_symlink():
+        for path in inside.files(directory):
+            if path.lstat().st_size:
+                inside.write(path, b"")
+
+
+def _regular(upper: Path, pattern: str) -> Iterator[Path]:
+    for path in inside.matching(upper, pattern):
+        if stat.S_ISREG(path.lstat().st_mode):
+            yield path
+
+
+def _shadow(content: bytes) -> bytes:
+    """/etc/shadow with no day of the last change (its third field) that is later than all times
+    of an image. shadow(5)."""
+    latest = SOURCE_DATE_EPOCH // _DAY
+    lines = []
+    for line in content.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 2 and fields[2].isdigit() and int(fields[2]) > latest:
+            fields[2] = str(latest).encode()
+        lines.append(b":".join(fields))
+    return b"\n".join(lines)
+
+
+# -- Java keystores ---------------------------------------------------------------------------
+# The format "JKS" of sun.security.provider.JavaKeyStore: numbers are big-endian; an entry has the
+# time at which it was added, and the digest at the end covers it.
+
+_JKS, _CERTIFICATE = 0xFEEDFEED, 2
+_WHITENER = b"Mighty Aphrodite"
+_PASSWORD = "changeit"  # Debian's: it guards nothing, as there are certificates alone
+
+
+def _keystore(data: bytes) -> bytes | None:
+    """A keystore of certificates with the one time, sorted by alias; None for what is none, or
+    has another password."""
+    if len(data) < 12 + 20 or _digest(data[:-20]) != data[-20:]:
+        return None
+    magic, version, count = struct.unpack_from(">III", data)
+    if magic != _JKS or version != 2:
+        return None
+    entries = []
+    place = 12
+    for _ in range(count):
+        (tag,) = struct.unpack_from(">I", data, place)
+        if tag != _CERTIFICATE:
+            return None
+        alias, place = _text(data, place + 4)
+        place += 8  # the time, in milliseconds
+        kind, place = _text(data, place)
+        (size,) = struct.unpack_from(">I", data, place)
+        certificate = data[place : place + 4 + size]
+        place += 4 + size
+        when = struct.pack(">Q", SOURCE_DATE_EPOCH * 1000)
+        entries.append((alias, struct.pack(">I", tag) + alias + when + kind + certificate))
+    body = data[:12] + b"".join(entry for _, entry in sorted(entries))
+    return body + _digest(body)
+
+
+def _text(data: bytes, place: int) -> tuple[bytes, int]:
+    """A string with its length before it, as it lies there, and where it ends."""
+    (size,) = struct.unpack_from(">H", data, place)
+    end = place + 2 + size
+    return data[place:end], end
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha1(_PASSWORD.encode("utf-16-be") + _WHITENER + body).digest()
+
+
