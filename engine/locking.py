@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -18,16 +18,18 @@ from engine import languages, lock_rows
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
-from engine.errors import ResolveError
+from engine.errors import EnvdError, FetchError, ResolveError, UsageError
 from engine.events import Event, Sink
 from engine.fetch import shown
 from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda, debian, pypi, system, tools, web
+from engine.resolve import apt, cuda, cuda_apt, debian, pypi, system, tools, web
 from engine.resolve import languages as by_language
+from engine.resolve.apt import Apt
+from engine.resolve.system import Archives
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
-from grammar.environment import Environment, Request
+from grammar.environment import Cuda, Environment, Position, Request
 
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
 _FOLLOWS = {
@@ -64,13 +66,17 @@ def apt_requests(environment: Environment) -> tuple[Request, ...]:
     implied += languages.packages_for_r(environment)
     if wants_services(environment):
         implied += packages_for_services()
-    if environment.cuda is not None and environment.cuda.source == "apt":
-        from engine.resolve.cuda import apt_packages
-
-        implied += apt_packages(environment.cuda)
     return environment.apt_packages + tuple(
         Request(name) for name in dict.fromkeys(implied) if name not in names
-    )
+    ) + tuple(r for r in _cuda_requests(environment) if r.text not in {*names, *implied})
+
+
+def _cuda_requests(environment: Environment) -> tuple[Request, ...]:
+    """What CUDA from apt is asked for as, in the names that every release has."""
+    wanted = environment.cuda
+    if wanted is None or wanted.source != "apt":
+        return ()
+    return tuple(Request(name, wanted.position) for name in cuda_apt.packages(wanted))
 
 
 def python_wanted(environment: Environment) -> Wanted:
@@ -159,6 +165,15 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     return {name: texts for name, texts in found.items() if texts}
 
 
+def settled(environment: Environment, lock: Lock | None) -> Environment:
+    """`environment` with CUDA from where `lock` has it, when it may come from either source."""
+    if environment.cuda is None or environment.cuda.source != "auto" or lock is None:
+        return environment
+    had = lock.requests.get("cuda", ())
+    source = next((t.removeprefix("source=") for t in had if t.startswith("source=")), "auto")
+    return replace(environment, cuda=replace(environment.cuda, source=source))
+
+
 def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Sections of the lock that do not fit `requests`, each with what exactly differs.
 
@@ -178,17 +193,24 @@ def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, st
 class _Session:
     """One resolution: opens apt once, and only when a section needs it."""
 
-    def __init__(self, environment: Environment, cache: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, environment: Environment, cache: Path, emit: Sink) -> None:
         self.environment = environment
         self.cache = cache
-        self.log = log
+        self.emit = emit
         self.base: LockedBase | None = None  # once it is known
         self._system: system.System | None = None
         self._stack = ExitStack()
         self._apt: apt.Apt | None = None
+        self._archives: system.Archives | None = None
+        self._nvidia: tuple[cuda_apt.Repository, apt.Apt] | None = None
+        self.lacking: EnvdError | None = None  # why nothing can be asked of the base's archives
 
     def __enter__(self) -> _Session:
         return self
+
+    def log(self, text: str) -> None:
+        """Say what takes a while."""
+        self.emit(Event("log", "lock", text=text))
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -199,6 +221,8 @@ class _Session:
             if not self.environment.base.image:
                 self._system = system.bootstrapped(self.environment)
             else:
+                if self.lacking is not None:
+                    raise self.lacking
                 assert self.base is not None
                 self._system = system.of_image(
                     self.environment, self.base, self.cache, self.log
@@ -206,19 +230,93 @@ class _Session:
         return self._system
 
     @property
-    def apt(self) -> apt.Apt:
+    def archives(self) -> Archives:
+        """Where the base's .debs come from. Raises ResolveError."""
+        if self._archives is None:
+            self._archives = self.system.archives or system.archives(self.environment, self.cache)
+        return self._archives
+
+    @property
+    def apt(self) -> Apt:
+        if self.lacking is not None:
+            raise self.lacking
         if self._apt is None:
             system.refuse_debs((Request("packages"),), self.system, self.environment.base)
-            lines = list(self.system.sources)
+            lines = list(self.archives.sources)
             wanted = self.environment.cuda
             if wanted is not None and wanted.source == "apt":
-                lines += cuda.apt_sources(wanted, self.system.os)
-            self._apt = self._stack.enter_context(
-                apt.open_apt(
-                    lines, self.system.keyring, self.cache, self.log, self.system.keys
-                )
-            )
+                lines.append(self.nvidia(wanted)[0].line)
+            self._apt = self._opened(lines)
         return self._apt
+
+    def _opened(self, lines: list[str]) -> Apt:
+        found = self.archives
+        return self._stack.enter_context(
+            apt.open_apt(lines, found.keyring, self.cache, self.log, found.keys)
+        )
+
+    def nvidia(self, wanted: Cuda) -> tuple[cuda_apt.Repository, Apt]:
+        """NVIDIA's repository, by itself: what is wrong with it is said where CUDA is asked for."""
+        if self._nvidia is None:
+            if not self.system.apt:
+                raise ResolveError(
+                    f"{wanted.position}: the base {self.system.title} has no apt, which "
+                    "install.cuda(source=\"apt\") needs"
+                )
+            repository = cuda_apt.repository(wanted, self.system.os, self.cache)
+            try:
+                lists = self._stack.enter_context(
+                    apt.open_apt([repository.line], "", self.cache, self.log)
+                )
+            except ResolveError as error:
+                raise ResolveError(
+                    f"{wanted.position}: {repository.title}: "
+                    f"{str(error).partition('; check config.apt_source')[0]}; check "
+                    "ENVD_CUDA_APT_REPO, its key, and the network"
+                ) from error
+            self._nvidia = repository, lists
+        return self._nvidia
+
+    def settle_cuda(self, problems: _Problems) -> None:
+        """Decide from where CUDA comes. One that cannot be had is a problem, and the rest is
+        resolved without it: what else apt is asked for may have faults of its own."""
+        try:
+            self._choose_cuda()
+        except _COLLECTED as error:
+            problems.add(error, _place("cuda", self.environment))
+            self.environment = replace(self.environment, cuda=None)
+
+    def _choose_cuda(self) -> None:
+        """Take CUDA from NVIDIA's wheels, or from apt when these lack that version.
+
+        Raises ResolveError when both do, or when its repository cannot be read.
+        """
+        wanted = self.environment.cuda
+        if wanted is None:
+            return
+        if wanted.source == "apt":
+            self.nvidia(wanted)
+        if wanted.source != "auto":
+            return
+        source, lacking = "pypi", cuda.lacks(wanted, self.environment.pip_index)
+        if lacking:
+            try:
+                repository, lists = self.nvidia(wanted)
+            except (ResolveError, UsageError) as error:
+                if error is self.lacking:
+                    raise
+                reason = str(error).removeprefix(f"{wanted.position}: ")
+                raise type(error)(
+                    f"{wanted.position}: there is no {lacking}; and from apt: {reason}"
+                ) from error
+            if also := cuda_apt.lacks(wanted, lists, repository.title):
+                raise ResolveError(
+                    f"{wanted.position}: there is no {lacking}; and no {also}"
+                )
+            source = "apt"
+            text = f"there is no {lacking.partition(';')[0]}: taking it from {repository.title}"
+            self.emit(Event("message", "cuda", text=text))
+        self.environment = replace(self.environment, cuda=replace(wanted, source=source))
 
     def target(self, lock: Lock) -> Target:
         """What wheels are for; the interpreter's whole version is its package's."""
@@ -266,7 +364,7 @@ class _Session:
             names.append("python3")
         packages = apt.bootstrap(self.apt, names)
         return LockedBase(
-            "debootstrap", self.system.os, debian.release_of(base).suite, self.system.sources,
+            "debootstrap", self.system.os, debian.release_of(base).suite, self.archives.sources,
             packages=tuple(packages), keys=debian.own_keys(environment),
         )
 
@@ -278,9 +376,7 @@ class _Session:
                 name, environment, lock, lambda: self.apt, lambda: self.system, store, self.log
             )
         if name == "apt":
-            debs = self._debs_wanted(apt_requests(environment))
-            if environment.cuda is not None and environment.cuda.source == "apt":
-                cuda.check_apt(environment.cuda, self.apt)
+            debs = self._debs_wanted(self._apt_requests())
             if not self.system.apt:
                 return []
             asked = by_language.apt_requests(self.apt, environment, self.system, lock, debs)
@@ -339,6 +435,20 @@ class _Session:
 
         return vscode.resolve(environment.vscode_extensions, self.log)
 
+    def _apt_requests(self) -> tuple[Request, ...]:
+        """All that is asked of apt; CUDA's packages with the versions of the release asked for."""
+        wanted, requests = self.environment.cuda, apt_requests(self.environment)
+        if wanted is None or wanted.source != "apt":
+            return requests
+        repository, lists = self.nvidia(wanted)
+        own = {r.text.partition("=")[0] for r in self.environment.apt_packages}
+        implied = {r.text for r in _cuda_requests(self.environment)} - own
+        return (
+            *(r for r in requests if r.text not in implied),
+            *(r for r in cuda_apt.requests(wanted, lists, repository.title)
+              if r.text.partition("=")[0] not in own),
+        )
+
     def _debs_wanted(self, requests: tuple[Request, ...]) -> tuple[Request, ...]:
         wanted = system.without_what_is_there(requests, self.system)
         system.refuse_debs(wanted, self.system, self.environment.base)
@@ -362,29 +472,21 @@ def resolve(
 
     `cache` is a directory for package lists. Raises ResolveError.
     """
-    requests = requests_of(environment)
-    stale = set(requests) if old is None else set(misfits(old, requests))
-    for section, sources in _FOLLOWS.items():
-        if any(source in stale for source in sources) and section in requests:
-            stale.add(section)
-    if old is not None and "dev" in old.requests and not stale & {"base", "apt"}:
-        # a plain build keeps what `envd up` has added, as long as it still fits
-        requests.setdefault("dev", old.requests["dev"])
-
-    def log(text: str) -> None:
-        emit(Event("log", "lock", text=text))
-
-    def said(section: str) -> None:
-        emit(Event("resolve", section, text=" ".join(requests.get(section, ()))[:200]))
-
-    with _Session(environment, cache, log) as session:
-        if old is not None and "base" not in stale:
-            base = old.base
-        else:
-            said("base")
-            base = session.new_base(old)
-            lock_rows.check(base.packages, _unsound)
-        session.base = base
+    problems = _Problems()
+    if _same_cuda(environment, old):
+        environment = settled(environment, old)
+    with _Session(environment, cache, emit) as session:
+        if not environment.base.image:
+            session.settle_cuda(problems)
+        session.base = base = _base(session, environment, old, problems, emit)
+        if environment.base.image:  # which system that is had to be known
+            session.settle_cuda(problems)
+        environment = session.environment
+        requests = requests_of(environment)
+        stale = _stale(requests, old)
+        if old is not None and "dev" in old.requests and not stale & {"base", "apt"}:
+            # a plain build keeps what `envd up` has added, as long as it still fits
+            requests.setdefault("dev", old.requests["dev"])
         kept: dict[str, Any] = {
             field: getattr(old, field) if old is not None and section in requests else ()
             for section, field in _FIELDS.items()
@@ -393,7 +495,6 @@ def resolve(
             base=base, requests=requests, includes=web.includes(environment), **kept
         )
         before = () if old is None else by_language.apt_needs(old)
-        problems: list[str] = []
         failed: set[str] = set()
         # The Python comes before its packages: its whole version is known then.
         for section in (
@@ -404,24 +505,113 @@ def resolve(
                 stale |= {"apt", "dev"}
             needed = set(_NEEDS.get(section, ()))
             if section in stale and section in requests and not failed & needed:
-                said(section)
+                emit(Event("resolve", section, text=" ".join(requests[section])[:200]))
                 try:
                     packages = tuple(session.section(section, lock))
                     lock_rows.check(packages, _unsound)
-                except ResolveError as error:
-                    if located(str(error)) is None:
-                        raise
-                    # A mistake of the spec: the other sections may have theirs.
-                    problems.append(str(error))
+                except _COLLECTED as error:
+                    # The other sections may have faults, too.
+                    problems.add(error, _place(section, environment))
                     failed.add(section)
                 else:
                     changed: dict[str, Any] = {_FIELDS[section]: packages}
                     lock = replace(lock, **changed)
             if section == "apt":
                 same = old is not None and not stale & {"base", "apt", "python"}
-                lock = replace(
-                    lock, python=old.python if same and old is not None else session.python(lock)
-                )
-    if problems:
-        raise ResolveError("\n".join(problems))
+                try:
+                    python = old.python if same and old is not None else session.python(lock)
+                except _COLLECTED as error:
+                    problems.add(error, _place("base", environment))
+                    failed |= {"python", "tools"}
+                else:
+                    lock = replace(lock, python=python)
+    problems.check()
     return lock
+
+
+_COLLECTED = (ResolveError, UsageError, FetchError)
+
+
+class _Problems:
+    """Errors of several sections, said together and each once."""
+
+    def __init__(self) -> None:
+        self._errors: list[EnvdError] = []
+        self._texts: list[str] = []
+
+    def add(self, error: EnvdError, where: Position) -> None:
+        """Keep an error; one that names no place of the spec gets `where`."""
+        text = str(error)
+        if located(text) is None and where.line:
+            text = f"{where}: {text}"
+        if text not in self._texts:
+            self._texts.append(text)
+            self._errors.append(error)
+
+    def check(self) -> None:
+        """Raise what was kept: UsageError when all is the input's fault, else ResolveError."""
+        if not self._errors:
+            return
+        # what names no place comes last: it would be read as part of the error before it
+        texts = sorted(self._texts, key=lambda text: located(text) is None)
+        usage = all(isinstance(e, UsageError) for e in self._errors)
+        raise (UsageError if usage else ResolveError)("\n".join(texts))
+
+
+def _base(
+    session: _Session, environment: Environment, old: Lock | None, problems: _Problems, emit: Sink
+) -> LockedBase:
+    """The lock's base, kept or resolved. One that cannot be is a problem, and an empty one stands
+    in for it, so that the spec's other faults are found."""
+    # CUDA is no part of it, and from where it comes may not be known yet
+    wanted = requests_of(replace(environment, cuda=None))["base"]
+    if old is not None and old.requests.get("base") == wanted:
+        return old.base
+    emit(Event("resolve", "base", text=" ".join(wanted)[:200]))
+    try:
+        base = session.new_base(old)
+        lock_rows.check(base.packages, _unsound)
+        return base
+    except _COLLECTED as error:
+        where = _place("base", environment)
+        problems.add(error, where)
+        session.lacking = error if located(str(error)) or not where.line \
+            else type(error)(f"{where}: {error}")
+    return LockedBase("image" if environment.base.image else "debootstrap", "", "", ())
+
+
+def _same_cuda(environment: Environment, old: Lock | None) -> bool:
+    """Whether a lock has what CUDA is asked for, wherever from."""
+    if old is None or "cuda" not in old.requests:
+        return False
+    return requests_of(settled(environment, old)).get("cuda") == old.requests["cuda"]
+
+
+def _stale(requests: Mapping[str, tuple[str, ...]], old: Lock | None) -> set[str]:
+    """The sections to resolve."""
+    stale = set(requests) if old is None else set(misfits(old, requests))
+    had = () if old is None else old.requests.get("cuda", ())
+    if "cuda" in stale and "source=apt" in (*had, *requests.get("cuda", ())):
+        stale |= {"apt", "dev"} & set(requests)  # its packages are among apt's
+    for section, sources in _FOLLOWS.items():
+        if any(source in stale for source in sources) and section in requests:
+            stale.add(section)
+    return stale
+
+
+def _place(section: str, environment: Environment) -> Position:
+    """Where the spec asks for what a section holds."""
+    rows: Sequence[Any] = {
+        "apt": environment.apt_packages, "dev": (),
+        "python": (*environment.python_packages, *environment.python_inputs),
+        "conda": environment.conda_packages, "conda_wheels": environment.conda_pip,
+        "vscode": environment.vscode_extensions, "tools": environment.toolchains,
+        "r": environment.r_packages, "julia": environment.julia_packages,
+        "files": environment.steps, "images": environment.steps,
+    }.get(section, ())
+    if section == "cuda" and environment.cuda is not None:
+        return environment.cuda.position
+    if section == "rstudio" and environment.rstudio_server is not None:
+        return environment.rstudio_server
+    places = [row.position for row in rows if row.position.line]
+    return places[0] if places else environment.base.position

@@ -111,7 +111,7 @@ def ensure_lock(
         if old is not None and "dev" in old.requests:
             environment = turned_on(environment)  # what `envd up` has added is renewed too
         old = None
-    requests = locking.requests_of(environment)
+    requests = locking.requests_of(locking.settled(environment, old))
     if old is not None:
         misfits = locking.misfits(old, requests)
         if not misfits:

@@ -64,12 +64,13 @@ class Base:
 
 @dataclass(frozen=True)
 class Cuda:
-    """A CUDA toolkit ("12.9") and optionally cuDNN ("9"), from wheels or an apt repository."""
+    """A CUDA toolkit ("12.9") and optionally cuDNN ("9"), from NVIDIA's wheels ("pypi") or apt
+    repository ("apt"); "auto" is the first of these that has them."""
 
     version: str
     cudnn: str | None = None
     components: tuple[str, ...] = ()
-    source: str = "pypi"  # "pypi" | "apt"
+    source: str = "auto"  # | "pypi" | "apt"
     position: Position = field(default=NOWHERE, compare=False)
 
 

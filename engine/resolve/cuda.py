@@ -1,4 +1,4 @@
-"""CUDA: from NVIDIA's wheels on a Python index, or from NVIDIA's apt repository.
+"""CUDA: its components, and NVIDIA's wheels of them on a Python index.
 
 Which wheel versions make up a toolkit is what NVIDIA's own metapackage `cuda-toolkit` says: an
 extra for each component, for every release since 11.8. cuDNN and NCCL are released apart from it.
@@ -10,63 +10,65 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.errors import ResolveError, UsageError
 from engine.lock import LockedPackage
 from engine.resolve import pypi
-from engine.resolve.apt import Apt
 from engine.resolve.uv import sources
 from grammar.environment import Cuda, PipIndex, Request
 from grammar.errors import suggest
 
-# Component -> distribution of its wheel ("-cu12" follows, to CUDA 12), package in the apt
-# repository ("{v}" is "12-9"). The names are the extras of cuda-toolkit, and "nccl".
-_NAMES = {
-    "cccl": ("nvidia-cuda-cccl", "cuda-cccl-{v}"),
-    "crt": ("nvidia-cuda-crt", "cuda-crt-{v}"),
-    "cublas": ("nvidia-cublas", "libcublas-{v}"),
-    "cudart": ("nvidia-cuda-runtime", "cuda-cudart-{v}"),
-    "cufft": ("nvidia-cufft", "libcufft-{v}"),
-    "cufile": ("nvidia-cufile", "libcufile-{v}"),
-    "culibos": ("nvidia-cuda-culibos", "cuda-culibos-dev-{v}"),
-    "cupti": ("nvidia-cuda-cupti", "cuda-cupti-{v}"),
-    "curand": ("nvidia-curand", "libcurand-{v}"),
-    "cusolver": ("nvidia-cusolver", "libcusolver-{v}"),
-    "cusparse": ("nvidia-cusparse", "libcusparse-{v}"),
-    "cuxxfilt": ("nvidia-cuda-cuxxfilt", "cuda-cuxxfilt-{v}"),
-    "nccl": ("nvidia-nccl", "libnccl2"),
-    "npp": ("nvidia-npp", "libnpp-{v}"),
-    "nvcc": ("nvidia-cuda-nvcc", "cuda-nvcc-{v}"),
-    "nvfatbin": ("nvidia-nvfatbin", "libnvfatbin-{v}"),
-    "nvjitlink": ("nvidia-nvjitlink", "libnvjitlink-{v}"),
-    "nvjpeg": ("nvidia-nvjpeg", "libnvjpeg-{v}"),
-    "nvml": ("nvidia-nvml-dev", "cuda-nvml-dev-{v}"),
-    "nvptxcompiler": ("nvidia-nvptxcompiler", "libnvptxcompiler-{v}"),
-    "nvrtc": ("nvidia-cuda-nvrtc", "cuda-nvrtc-{v}"),
-    "nvtx": ("nvidia-nvtx", "cuda-nvtx-{v}"),
-    "nvvm": ("nvidia-nvvm", "libnvvm-{v}"),
-    "opencl": ("nvidia-cuda-opencl", "cuda-opencl-{v}"),
-    "profiler": ("nvidia-cuda-profiler-api", "cuda-profiler-api-{v}"),
-    "sanitizer": ("nvidia-cuda-sanitizer-api", "cuda-sanitizer-{v}"),
+# Component -> distribution of its wheel ("-cu12" follows, to CUDA 12), packages in the apt
+# repository ("{v}" is "12-9"; the first that a release has). The names are the extras of
+# cuda-toolkit, and "nccl".
+NAMES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "cccl": ("nvidia-cuda-cccl", ("cuda-cccl-{v}", "cuda-thrust-{v}")),
+    "crt": ("nvidia-cuda-crt", ("cuda-crt-{v}",)),
+    "cublas": ("nvidia-cublas", ("libcublas-{v}",)),
+    "cudart": ("nvidia-cuda-runtime", ("cuda-cudart-{v}",)),
+    "cufft": ("nvidia-cufft", ("libcufft-{v}",)),
+    "cufile": ("nvidia-cufile", ("libcufile-{v}",)),
+    "culibos": ("nvidia-cuda-culibos", ("cuda-culibos-dev-{v}",)),
+    "cupti": ("nvidia-cuda-cupti", ("cuda-cupti-{v}",)),
+    "curand": ("nvidia-curand", ("libcurand-{v}",)),
+    "cusolver": ("nvidia-cusolver", ("libcusolver-{v}",)),
+    "cusparse": ("nvidia-cusparse", ("libcusparse-{v}",)),
+    "cuxxfilt": ("nvidia-cuda-cuxxfilt", ("cuda-cuxxfilt-{v}",)),
+    "nccl": ("nvidia-nccl", ("libnccl2",)),
+    "npp": ("nvidia-npp", ("libnpp-{v}",)),
+    "nvcc": ("nvidia-cuda-nvcc", ("cuda-nvcc-{v}",)),
+    "nvfatbin": ("nvidia-nvfatbin", ("libnvfatbin-{v}",)),
+    "nvjitlink": ("nvidia-nvjitlink", ("libnvjitlink-{v}",)),
+    "nvjpeg": ("nvidia-nvjpeg", ("libnvjpeg-{v}",)),
+    "nvml": ("nvidia-nvml-dev", ("cuda-nvml-dev-{v}",)),
+    "nvptxcompiler": ("nvidia-nvptxcompiler", ("libnvptxcompiler-{v}",)),
+    "nvrtc": ("nvidia-cuda-nvrtc", ("cuda-nvrtc-{v}",)),
+    "nvtx": ("nvidia-nvtx", ("cuda-nvtx-{v}",)),
+    "nvvm": ("nvidia-nvvm", ("libnvvm-{v}", "cuda-nvvm-{v}")),
+    "opencl": ("nvidia-cuda-opencl", ("cuda-opencl-{v}",)),
+    "profiler": ("nvidia-cuda-profiler-api", ("cuda-profiler-api-{v}",)),
+    "sanitizer": ("nvidia-cuda-sanitizer-api", ("cuda-sanitizer-{v}",)),
 }
+# Components that no release before this one has. (What only some repository lacks, it says itself.)
+_SINCE = {"cufile": (11, 4), "nvjitlink": (12, 0), "nvfatbin": (12, 4)}
 # Several at once: what programs built elsewhere load (as NVIDIA's "runtime" images have), and the
-# whole toolkit; and the apt repository's own packages of these.
-_GROUPS = {
+# whole toolkit.
+GROUPS = {
     "runtime": ("cublas", "cudart", "cufft", "curand", "cusolver", "cusparse", "nccl", "npp",
                 "nvjitlink", "nvrtc", "nvtx"),
-    "all": tuple(n for n in _NAMES if n != "nccl"),
+    "all": tuple(n for n in NAMES if n != "nccl"),
 }
-_DEB_GROUPS = {"runtime": ("cuda-libraries-{v}", "cuda-nvtx-{v}", "libnccl2"),
-               "all": ("cuda-toolkit-{v}",)}
-# Without `components`: what a Python package that brings its own libraries still looks for.
+# Without `components`. Python packages for CUDA 12 and later bring most libraries as wheels of
+# their own (torch, tensorflow[and-cuda], jax[cuda12]), and look for these. Those for CUDA 11, as
+# TensorFlow before 2.14, bring none: they load the system's.
 _DEFAULT = ("cudart", "nvrtc", "nvjitlink")
+_DEFAULT_11 = ("cudart", "nvrtc", "cublas", "cufft", "curand", "cusolver", "cusparse")
 # Versioned with the toolkit; the other libraries have versions of their own.
 _LOCKSTEP = ("crt", "cudart", "cupti", "nvcc", "nvfatbin", "nvjitlink", "nvptxcompiler", "nvrtc",
              "nvtx", "nvvm")
 _METAPACKAGE = "cuda-toolkit"
-_APT_REPOSITORY = "https://developer.download.nvidia.com/compute/cuda/repos"
 
 
 def short(version: str) -> str:
@@ -74,8 +76,30 @@ def short(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _major(cuda: Cuda) -> int:
+def major(cuda: Cuda) -> int:
+    """12 of "12.9.1"."""
     return int(cuda.version.split(".")[0])
+
+
+def release(cuda: Cuda) -> tuple[int, int]:
+    """(12, 9) of "12.9.1"."""
+    first, second = cuda.version.split(".")[:2]
+    return int(first), int(second)
+
+
+def asked(cuda: Cuda) -> tuple[str, ...]:
+    """The components and groups asked for, or those that a toolkit of that age comes with."""
+    return cuda.components or (_DEFAULT if major(cuda) >= 12 else _DEFAULT_11)
+
+
+def there_is(name: str, cuda: Cuda) -> bool:
+    """Whether a toolkit of that age has a component at all."""
+    return release(cuda) >= _SINCE.get(name, (0, 0))
+
+
+def since(name: str) -> str:
+    """ " (it begins with CUDA 12.0)", or "" for a component that has always been there."""
+    return f" (it begins with CUDA {'.'.join(map(str, _SINCE[name]))})" if name in _SINCE else ""
 
 
 def components(cuda: Cuda) -> tuple[str, ...]:
@@ -85,22 +109,22 @@ def components(cuda: Cuda) -> tuple[str, ...]:
             f"{cuda.position}: cuda version '{cuda.version}' is not like '12.9' or '12.9.1'"
         )
     chosen: list[str] = []
-    for name in cuda.components or _DEFAULT:
-        if name not in _NAMES and name not in _GROUPS:
-            known = [*_GROUPS, *_NAMES]
+    for name in asked(cuda):
+        if name not in NAMES and name not in GROUPS:
+            known = [*GROUPS, *NAMES]
             hint = suggest(name, known) or f"; known: {', '.join(known)}"
             raise UsageError(f"{cuda.position}: no cuda component '{name}'{hint}")
-        chosen += _GROUPS.get(name, (name,))
+        chosen += [n for n in GROUPS[name] if there_is(n, cuda)] if name in GROUPS else [name]
     if cuda.cudnn:
         chosen.append("cublas")  # cuDNN loads it
     return tuple(dict.fromkeys(chosen))
 
 
 def _wheel(name: str, cuda: Cuda) -> str:
-    major = _major(cuda)
+    number = major(cuda)
     # from CUDA 13 on, names carry no version, but for what is released apart from it
-    suffix = f"-cu{major}" if major <= 12 or name == "nccl" else ""
-    return f"{_NAMES[name][0]}{suffix}"
+    suffix = f"-cu{number}" if number <= 12 or name == "nccl" else ""
+    return f"{NAMES[name][0]}{suffix}"
 
 
 def requirements(cuda: Cuda) -> tuple[list[str], list[str]]:
@@ -111,7 +135,7 @@ def requirements(cuda: Cuda) -> tuple[list[str], list[str]]:
     if "nccl" in chosen:
         wanted.append(_wheel("nccl", cuda))
     if cuda.cudnn:
-        wanted.append(f"nvidia-cudnn-cu{_major(cuda)}=={cuda.cudnn}.*")
+        wanted.append(f"nvidia-cudnn-cu{major(cuda)}=={cuda.cudnn}.*")
     # The metapackage lets some be newer than the toolkit: it never has to be.
     minor = short(cuda.version)
     return wanted, [f"{_wheel(n, cuda)}=={minor}.*" for n in _LOCKSTEP]
@@ -126,7 +150,7 @@ def resolve(
 ) -> list[LockedPackage]:
     """The wheels of a CUDA toolkit. Raises ResolveError."""
     texts, limits = requirements(cuda)
-    if "nvcc" in cuda.components and _major(cuda) < 13:
+    if "nvcc" in cuda.components and major(cuda) < 13:
         log("NVIDIA's wheels of nvcc hold ptxas and NVVM before CUDA 13, and the compiler from then on")
     requests = tuple(Request(text, cuda.position) for text in texts)
     wanted = pypi.Wanted(requests, constraints=tuple(map(Request, limits)), index=index)
@@ -137,9 +161,10 @@ def resolve(
     found = [p for p in found if p.name != _METAPACKAGE]
     names = {p.name for p in found}
     for name in cuda.components:
-        if name in _NAMES and _wheel(name, cuda) not in names:
+        if name in NAMES and _wheel(name, cuda) not in names:
             raise ResolveError(
                 f"{cuda.position}: CUDA {cuda.version} has no component '{name}' on the Python index"
+                f"{since(name)}"
             )
     for package in found:
         if package.kind != "wheel":
@@ -149,25 +174,42 @@ def resolve(
 
 def _explain(cuda: Cuda, index: PipIndex | None, reason: str) -> str:
     """Which versions there are, when it is the version that nothing has."""
-    cudnn = f"nvidia-cudnn-cu{_major(cuda)}"
-    for name, what, given, depth in (
-        (_METAPACKAGE, "CUDA", cuda.version, cuda.version.count(".") + 1),
-        (cudnn, "cuDNN", cuda.cudnn or "", 2),
+    lacking = lacks(cuda, index)
+    if not lacking:
+        return reason
+    return (
+        f"{cuda.position}: there is no {lacking}; leave source out, and NVIDIA's apt repository is "
+        "asked, too"
+    )
+
+
+def lacks(cuda: Cuda, index: PipIndex | None) -> str:
+    """Which version the Python index does not have, and those that it has; "" when it has all
+    that is asked for, or does not answer."""
+    cudnn = f"nvidia-cudnn-cu{major(cuda)}"
+    for name, what, given in (
+        (_METAPACKAGE, "CUDA", cuda.version), (cudnn, "cuDNN", cuda.cudnn or ""),
     ):
-        versions = _versions(name, index) if given else []
-        if versions and not any(f"{v}.".startswith(f"{given}.") for v in versions):
-            known = sorted({tuple(map(int, v.split(".")[:depth])) for v in versions})
-            texts = ", ".join(".".join(map(str, v)) for v in known)
-            beside = f" for CUDA {_major(cuda)}" if name == cudnn else ""
+        versions = _versions(name, index) if given else None
+        if versions is not None and not any(f"{v}.".startswith(f"{given}.") for v in versions):
+            beside = f" for CUDA {major(cuda)}" if name == cudnn else ""
+            depth = max(given.count(".") + 1, 2 if name == cudnn else 1)
             return (
-                f"{cuda.position}: there is no {what} {given}{beside} on the Python index; it has "
-                f"{texts}"
+                f"{what} {given}{beside} on the Python index; it has "
+                f"{numbers(versions, depth) or 'none'}"
             )
-    return reason
+    return ""
 
 
-def _versions(name: str, index: PipIndex | None) -> list[str]:
-    """Every version of a package, by pip: uv names none of those that do not fit."""
+def numbers(versions: Iterable[str], depth: int) -> str:
+    """Versions in order, each to so many parts: "11.8, 12.0"."""
+    known = sorted({tuple(map(int, v.split(".")[:depth])) for v in versions})
+    return ", ".join(".".join(map(str, v)) for v in known)
+
+
+def _versions(name: str, index: PipIndex | None) -> list[str] | None:
+    """Every version of a package, by pip: uv names none of those that do not fit. None when the
+    index does not answer."""
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     if index is not None and (url := sources(index).index):
         environment["PIP_INDEX_URL"] = url
@@ -176,52 +218,9 @@ def _versions(name: str, index: PipIndex | None) -> list[str]:
         capture_output=True, encoding="utf-8", errors="replace", check=False,
     )
     listed = re.search(r"^Available versions: (.*)$", done.stdout, re.MULTILINE)
-    return re.findall(r"\d+(?:\.\d+)+", listed[1]) if listed else []
-
-
-# -- NVIDIA's apt repository ------------------------------------------------------------------
-
-
-def apt_packages(cuda: Cuda) -> list[str]:
-    """The Debian packages asked for, in NVIDIA's names."""
-    minor = short(cuda.version).replace(".", "-")
-    names: list[str] = []
-    components(cuda)  # refuses what is not known
-    for name in cuda.components or _DEFAULT:
-        names += [n.format(v=minor) for n in _DEB_GROUPS.get(name, (_NAMES.get(name, ("", ""))[1],))]
-    if cuda.cudnn:
-        major = cuda.cudnn.split(".")[0]
-        # from cuDNN 9 on, the name says for which CUDA it is
-        names.append(f"libcudnn{major}-cuda-{_major(cuda)}" if int(major) >= 9 else f"libcudnn{major}")
-        names.append(_NAMES["cublas"][1].format(v=minor))
-    return list(dict.fromkeys(names))
-
-
-def check_apt(cuda: Cuda, apt: Apt) -> None:
-    """Raise ResolveError naming the versions there are, when the repository has none of this."""
-    minor = short(cuda.version).replace(".", "-")
-    found = [m for n in apt.names if (m := re.fullmatch(r"cuda-cudart-(\d+)-(\d+)", n))]
-    known = sorted((int(m[1]), int(m[2])) for m in found)
-    if f"cuda-cudart-{minor}" not in apt.names:
-        texts = ", ".join(f"{a}.{b}" for a, b in known) or "none"
-        raise ResolveError(
-            f"{cuda.position}: there is no CUDA {short(cuda.version)} in the apt repository; "
-            f"it has {texts}"
-        )
-
-
-def apt_sources(cuda: Cuda, os_name: str) -> list[str]:
-    """The sources.list lines of NVIDIA's repository, or of ENVD_CUDA_APT_REPO: a URL, or a whole
-    line with options. Its key is read from ENVD_CUDA_APT_KEYRING."""
-    given = os.environ.get("ENVD_CUDA_APT_REPO")
-    if given and given.startswith("deb "):
-        return [given]
-    url = given or f"{_APT_REPOSITORY}/{os_name.replace('.', '')}/x86_64"
-    keyring = os.environ.get("ENVD_CUDA_APT_KEYRING", "")
-    if not keyring or not Path(keyring).is_file():
-        what = f"{keyring} is no file" if keyring else "it is needed"
-        raise UsageError(
-            f"{cuda.position}: install.cuda(source=\"apt\") needs the repository's key: set "
-            f"ENVD_CUDA_APT_KEYRING to its file ({what}), or use source=\"pypi\""
-        )
-    return [f"deb [signed-by={Path(keyring).absolute()}] {url.rstrip('/')} ./"]
+    if listed:
+        return re.findall(r"\d+(?:\.\d+)+", listed[1])
+    answered = "No matching distribution" in done.stderr and not re.search(
+        r"Retrying|Could not fetch|ConnectionError|SSLError|Cannot open", done.stderr
+    )
+    return [] if answered else None

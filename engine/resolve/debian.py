@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.errors import ResolveError
-from grammar.environment import Base, Environment
+from engine.resolve import archive_keys
+from grammar.environment import Base, Environment, Position
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,14 @@ RELEASES = {
         Release("ubuntu24.04", "ubuntu", "noble", "3.12", "2.39", "main universe", _UBUNTU_KEYS),
     )
 }
+
+# The keys that have signed Ubuntu's archive since 12.10, as Ubuntu (and Debian's ubuntu-keyring)
+# publishes them.
+UBUNTU = archive_keys.Owner(
+    "Ubuntu",
+    ("F6ECB3762474EDA9D21B7022871920D1991BC93C", "790BC7277767219C42C86F933B4FE6ACC0B21F32"),
+    "ENVD_UBUNTU_FINGERPRINT",
+)
 
 _PUBLIC_UBUNTU = "http://archive.ubuntu.com/ubuntu"
 
@@ -138,16 +147,43 @@ def keyring(release: Release | None, *, needed: bool = True) -> str:
     package puts it. "" when it is not there and not `needed`; else raises ResolveError."""
     if release is None:
         return ""
-    setting = f"ENVD_{release.family.upper()}_KEYRING"
-    path = os.environ.get(setting) or release.keyring
+    path = os.environ.get(_keyring_setting(release)) or release.keyring
     if Path(path).is_file():
         return str(Path(path).absolute())
     if not needed:
         return ""
-    package = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}[release.family]
+    raise ResolveError(_no_keyring(release, path))
+
+
+def fetched_keyring(release: Release, cache: Path, position: Position) -> str:
+    """A keyring for a machine that has none: of Ubuntu's from its own archive, where the key has
+    one of the published fingerprints. Raises ResolveError, which says what to install."""
+    named = os.environ.get(_keyring_setting(release))
+    if named or release.family != "ubuntu":
+        raise ResolveError(_no_keyring(release, named or release.keyring))
+    url = f"{mirror('ubuntu')}/project/ubuntu-archive-keyring.gpg"
+    try:
+        return str(archive_keys.fetched(UBUNTU, [url], cache, position))
+    except archive_keys.NoKeyError as error:
+        reason = str(error)
+    except ResolveError as error:
+        reason = str(error).removeprefix(f"{position}: ")
     raise ResolveError(
+        f"{_no_keyring(release, release.keyring)}, or an archive that brings its key with "
+        f"ENVD_UBUNTU_MIRROR: {reason}"
+    )
+
+
+def _keyring_setting(release: Release) -> str:
+    return f"ENVD_{release.family.upper()}_KEYRING"
+
+
+def _no_keyring(release: Release, path: str) -> str:
+    package = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}[release.family]
+    hint = " (Debian has ubuntu-keyring from 13 on)" if release.family == "ubuntu" else ""
+    return (
         f"{path}: no such file, and without it {release.os}'s archive cannot be trusted; install "
-        f"{package}, or name a keyring with {setting}"
+        f"{package}, or name a keyring with {_keyring_setting(release)}{hint}"
     )
 
 

@@ -14,11 +14,21 @@ from grammar.environment import Base, Environment, Position, Request
 
 
 @dataclass(frozen=True)
+class Archives:
+    """Where .debs come from: sources.list lines, trusted by `keyring` (a path, or "") and by `keys`
+    (by file name)."""
+
+    sources: tuple[str, ...]
+    keyring: str = ""
+    keys: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class System:
     """A base, to those who resolve for it.
 
-    `title` is for people. `sources` are sources.list lines, trusted by `keyring` (a path, or "")
-    and by `keys` (by file name); without `apt` the system takes no .debs. `glibc` is "" on another
+    `title` is for people. `archives` of a bootstrapped one are looked for apart: the rest is known
+    without them. Without `apt` the system takes no .debs. `glibc` is "" on another
     C library. `python` is the Python that an image has; of a bootstrapped base it is the release's,
     which is there only once the lock pins its .deb. `status` is dpkg's own, None where the lock's
     .debs are all that is installed. `there` names the .debs whose place something of an image's own
@@ -27,11 +37,9 @@ class System:
 
     os: str
     title: str
-    sources: tuple[str, ...]
-    keyring: str
+    archives: Archives | None
     glibc: str
     python: str
-    keys: Mapping[str, bytes] = field(default_factory=dict)
     status: str | None = None
     apt: bool = True
     musl: str = ""
@@ -41,11 +49,19 @@ class System:
 def bootstrapped(environment: Environment) -> System:
     """The system of `base(os=...)`. Raises ResolveError."""
     release = debian.release_of(environment.base)
+    return System(release.os, release.os, None, release.glibc, release.python)
+
+
+def archives(environment: Environment, cache: Path) -> Archives:
+    """The archives of `base(os=...)`. Raises ResolveError for what this machine lacks to read
+    them."""
+    release = debian.release_of(environment.base)
     keys = debian.own_keys(environment)
-    return System(
-        release.os, release.os, debian.sources(environment, release),
-        debian.keyring(release, needed=not keys), release.glibc, release.python, keys,
-    )
+    sources = debian.sources(environment, release)
+    keyring = debian.keyring(release, needed=False)
+    if not keyring and not keys:
+        keyring = debian.fetched_keyring(release, cache, environment.base.position)
+    return Archives(sources, keyring, keys)
 
 
 def of_image(
@@ -61,17 +77,17 @@ def of_image(
     there = frozenset((*facts.get("shells", "").split(), *(["python3"] if python else ())))
     if not facts.get("apt"):
         return System(
-            base.os, title, (), "", glibc, python, apt=False,
+            base.os, title, None, glibc, python, apt=False,
             musl=facts.get("musl", ""), there=there,
         )
     inside = image.contents(base.digest, base.packages, cache, log)
     release = debian.RELEASES.get(base.os)
     known = release is not None or environment.apt_source
-    return System(
-        base.os, title, debian.sources(environment, release) if known else inside.sources,
-        debian.keyring(release, needed=False), glibc, python,
-        {**inside.keys, **debian.own_keys(environment)}, inside.status, there=there,
+    found = Archives(
+        debian.sources(environment, release) if known else inside.sources,
+        debian.keyring(release, needed=False), {**inside.keys, **debian.own_keys(environment)},
     )
+    return System(base.os, title, found, glibc, python, inside.status, there=there)
 
 
 def version_of(packages: Sequence[LockedPackage], name: str) -> str:

@@ -37,7 +37,7 @@ def _cuda(state: State, given: Given) -> None:
             raise SpecError(f"'{cudnn}' is no cuDNN version such as '9'", given.at("cudnn"))
     with problems:
         if given["source"] not in SOURCES:
-            raise SpecError("source is 'pypi' or 'apt'", given.at("source"))
+            raise SpecError("source is 'auto', 'pypi' or 'apt'", given.at("source"))
     problems.check()
     made = Cuda(
         str(version), None if cudnn is None else str(cudnn),
@@ -61,7 +61,7 @@ def _vscode(state: State, given: Given) -> None:
     each(given, "name", one)
 
 
-SOURCES = ("pypi", "apt")
+SOURCES = ("auto", "pypi", "apt")
 
 APIS = (
     Api("install.apt_packages",
@@ -75,12 +75,17 @@ APIS = (
         (Parameter("version", about="such as \"12.9\""),
          Parameter("cudnn", "str", None, about="such as \"9\""),
          Parameter("components", "list[str]", (),
-                   about="parts of the toolkit, or \"runtime\" or \"all\" [cudart, nvrtc, nvjitlink]"),
-         Parameter("source", "str", "pypi", about="\"pypi\" (NVIDIA's wheels) or \"apt\"",
+                   about="parts of the toolkit, or \"runtime\" or \"all\" [cudart, nvrtc, "
+                         "nvjitlink; for CUDA 11 what TensorFlow of that time loads]"),
+         Parameter("source", "str", "auto",
+                   about="\"pypi\" (NVIDIA's wheels), \"apt\" (NVIDIA's repository), or the first of "
+                         "these that has that version",
                    choices=SOURCES)),
         _cuda, "A CUDA toolkit, and cuDNN.",
         differs="Adds layers to the base instead of replacing it with an nvidia/cuda image; cuDNN "
-                "is only there when it is asked for; components and source are new.",
+                "is only there when it is asked for; from CUDA 12 on without the libraries that "
+                "Python packages bring themselves (components=[\"runtime\"] adds them); components "
+                "and source are new.",
     ),
     Api("install.vscode_extensions",
         (Parameter("name", "list[str]", aliases=("names",),

@@ -48,6 +48,17 @@ class Signer:
     home: Path
     public: Path
 
+    @property
+    def fingerprint(self) -> str:
+        """The key's fingerprint, in upper-case hexadecimal."""
+        rows = self._gpg("--with-colons", "--list-keys").decode().splitlines()
+        return next(row.split(":")[9] for row in rows if row.startswith("fpr:"))
+
+    @property
+    def armoured(self) -> bytes:
+        """The public key in ASCII armour, as NVIDIA's .pub files are."""
+        return self._gpg("--export", "--armor")
+
     def sign(self, directory: Path) -> None:
         """Write the indexes of the .debs in `directory`, signed."""
         for name in ("Packages", "Release"):

@@ -12,10 +12,10 @@ import pytest
 
 from engine.errors import EnvdError
 from engine.lock import LockedPackage
-from engine.resolve import cuda
+from engine.resolve import apt, cuda, cuda_apt
 from engine.resolve.target import Target
 from grammar.environment import Cuda, Position
-from tests.integration import archive, index
+from tests.integration import archive, index, nvidia, web
 from tests.integration.envd import Envd
 
 AT = Position("build.envd", 4, 18)
@@ -124,3 +124,105 @@ def test_an_apt_repository_like_nvidias(
     done = without.run("lock", check=False)
     assert done.code == 2 and "build.envd:4:26" in done.stderr and "KEYRING" in done.stderr
     assert (envd.project / "envd.lock").read_text() == lock
+
+
+# -- a repository as large and as old as NVIDIA's -----------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nvidia.Nvidia]:
+    """CUDA 11.2 to 13.0 side by side."""
+    directory = tmp_path_factory.mktemp("nvidia")
+    signer = archive.make_signer(tmp_path_factory.mktemp("keys") / "gpg")
+    nvidia.make(directory, signer)
+    with web.serve(directory) as server:
+        yield nvidia.Nvidia(server.url, signer)
+
+
+def pinned(releases: nvidia.Nvidia, place: Path, wanted: Cuda) -> set[str]:
+    """What a toolkit asks of apt, from a private apt that read the real lists."""
+    line = f"deb [signed-by={releases.signer.public}] {releases.url}/ ./"
+    with apt.open_apt([line], "", place, lambda _: None) as lists:
+        return {r.text for r in cuda_apt.requests(wanted, lists, "the repository")}
+
+
+LIBRARIES_11 = {
+    "cuda-cudart-11-2=11.2.152-1", "cuda-nvrtc-11-2=11.2.152-1", "libcublas-11-2=11.4.1.1043-1",
+    "libcufft-11-2=10.4.1.152-1", "libcurand-11-2=10.2.3.152-1", "libcusolver-11-2=11.1.0.152-1",
+    "libcusparse-11-2=11.4.1.1152-1",
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gives"),
+    [
+        (Cuda("11.2.2", "8", position=AT), {*LIBRARIES_11, "libcudnn8=8.1.1.33-1+cuda11.2"}),
+        (Cuda("11.2.0", "8.1.0", ("cudart",), position=AT),
+         {"cuda-cudart-11-2=11.2.72-1", "libcublas-11-2=11.3.1.68-1",
+          "libcudnn8=8.1.0.77-1+cuda11.2"}),
+        # the newest patch, as apt takes it by itself
+        (Cuda("11.2", None, ("cudart", "npp"), position=AT), {"cuda-cudart-11-2", "libnpp-11-2"}),
+        # built for a newer CUDA 11 only: better than one for CUDA 12
+        (Cuda("11.2.2", "8.9", ("cudart",), position=AT),
+         {"cuda-cudart-11-2=11.2.152-1", "libcublas-11-2=11.4.1.1043-1",
+          "libcudnn8=8.9.7.29-1+cuda11.8"}),
+        (Cuda("11.8.0", "8", ("nccl", "cccl"), position=AT),
+         {"libnccl2=2.15.5-1+cuda11.8", "cuda-cccl-11-8=11.8.89-1", "libcublas-11-8=11.11.3.6-1",
+          "libcudnn8=8.9.7.29-1+cuda11.8"}),
+        (Cuda("12.9.0", "9", position=AT),
+         {"cuda-cudart-12-9=12.9.37-1", "cuda-nvrtc-12-9=12.9.41-1", "libnvjitlink-12-9=12.9.41-1",
+          "libcublas-12-9=12.9.0.13-1", "libcudnn9-cuda-12=9.12.0.46-1"}),
+        (Cuda("12.9", "9.1", ("nvcc",), position=AT),
+         {"cuda-nvcc-12-9", "libcublas-12-9", "libcudnn9-cuda-12=9.1.0.70-1"}),
+        (Cuda("12.9", "8", ("cudart",), position=AT),
+         {"cuda-cudart-12-9", "libcublas-12-9", "libcudnn8=8.9.7.29-1+cuda12.2"}),
+        (Cuda("13.0", "9", ("nvvm",), position=AT),
+         {"libnvvm-13-0", "libcublas-13-0", "libcudnn9-cuda-13=9.12.0.46-1"}),
+        (Cuda("11.2.0", None, ("runtime",), position=AT),
+         {"cuda-libraries-11-2=11.2.0-1", "cuda-nvtx-11-2=11.2.67-1", "libnccl2=2.8.4-1+cuda11.2",
+          "cuda-cudart-11-2=11.2.72-1", "cuda-nvrtc-11-2=11.2.67-1", "libcublas-11-2=11.3.1.68-1",
+          "libcufft-11-2=10.4.0.72-1", "libcurand-11-2=10.2.3.68-1",
+          "libcusolver-11-2=11.0.2.68-1", "libcusparse-11-2=11.3.1.68-1", "libnpp-11-2=11.2.1.68-1",
+          "libnvjpeg-11-2=11.3.1.68-1"}),
+    ],
+    ids=lambda value: value.version if isinstance(value, Cuda) else "",
+)
+def test_what_belongs_to_a_release(
+    releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, gives: set[str]
+) -> None:
+    assert pinned(releases, tmp_path, wanted) == gives
+
+
+@pytest.mark.parametrize("version", ["11.2.0", "11.2.2", "11.8.0", "12.9.0", "12.9.1", "13.0.0"])
+def test_the_whole_toolkit_is_of_one_release(
+    releases: nvidia.Nvidia, tmp_path: Path, version: str
+) -> None:
+    short, parts = version.rpartition(".")[0].replace(".", "-"), nvidia.RELEASES[version]
+    found = pinned(releases, tmp_path, Cuda(version, None, ("all",), position=AT))
+    assert {f"{name}-{short}={v}" for name, v in parts.items()} <= found
+    assert f"cuda-toolkit-{short}={version}-1" in found and all("=" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (Cuda("11.4", position=AT), "no CUDA 11.4 in the repository; it has 11.2, 11.8, 12.9, 13.0"),
+        (Cuda("11.2.1", position=AT),
+         "no CUDA 11.2.1 in the repository; of 11.2 it has 11.2.0, 11.2.2"),
+        (Cuda("11.2", None, ("nvjitlink",), position=AT),
+         "CUDA 11.2 has no component 'nvjitlink' (it begins with CUDA 12.0) in the repository; "
+         "it has cublas, cudart,"),
+        (Cuda("11.2", None, ("cccl",), position=AT), "CUDA 11.2 has no component 'cccl' in the"),
+        (Cuda("13.0", "8", position=AT),
+         "no cuDNN 8 for CUDA 13 in the repository; it has 9.12.0"),
+        (Cuda("11.2", "7", position=AT),
+         "no cuDNN 7 for CUDA 11 in the repository; it has 8.0.5, 8.1.0, 8.1.1, 8.6.0, 8.9.7, "
+         "9.10.2"),
+    ],
+)
+def test_what_the_repository_lacks_is_answered_with_what_it_has(
+    releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, says: str
+) -> None:
+    with pytest.raises(EnvdError) as caught:
+        pinned(releases, tmp_path, wanted)
+    assert str(caught.value).startswith("build.envd:4:18: ") and says in str(caught.value)

@@ -31,7 +31,7 @@ SPEC = "def build():\n    "
         (SPEC + "base(os='|')", (), ["debian11", "debian12", "debian13", "ubuntu20.04",
                                     "ubuntu22.04", "ubuntu24.04"]),
         (SPEC + "base('debian12', '|", (), ["python", "python3", "r", "julia"]),
-        (SPEC + "install.cuda('12.9', source='|", (), ["pypi", "apt"]),
+        (SPEC + "install.cuda('12.9', source='|", (), ["auto", "pypi", "apt"]),
         (SPEC + "base(|", ("parameter",), ["os=", "language=", "image=", "dev="]),
         (SPEC + "base('debian12', |)", ("parameter",), ["language=", "image=", "dev="]),
         (SPEC + "base(image='x', |)", ("parameter",), ["os=", "language=", "dev="]),

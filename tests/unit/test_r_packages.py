@@ -19,7 +19,7 @@ from grammar.environment import Base, Environment, Position, Request, Toolchain
 from grammar.errors import SpecError
 
 AT = Position("build.envd", 4, 9)
-SYSTEM = System("debian12", "debian12", (), "", "2.36", "3.11")
+SYSTEM = System("debian12", "debian12", None, "2.36", "3.11")
 TARGET = cran.Target("debian12", "4.2.2", {"stats": "4.2.2", "MASS": "7.3-58"})
 
 INDEX = """\

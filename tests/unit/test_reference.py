@@ -49,7 +49,7 @@ def test_signatures_read_as_they_are_written() -> None:
     shown = {api.name: signature(api) for api in APIS}
     assert shown["shell"] == 'shell(name="bash")'
     assert shown["install.cuda"] == (
-        'install.cuda(version, cudnn=None, components=[], source="pypi")')
+        'install.cuda(version, cudnn=None, components=[], source="auto")')
 
 
 def test_the_stubs_type_a_spec(tmp_path: Path) -> None:
