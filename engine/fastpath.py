@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.selection import Selection
+
 # Settings that change what a spec resolves or builds to.
 _SETTINGS_PREFIX = "ENVD_"
 _IRRELEVANT = frozenset(
@@ -51,7 +53,7 @@ class Request:
             if k.startswith(_SETTINGS_PREFIX) and k not in _IRRELEVANT
         }
         return "build:" + hash_value(
-            "envd build request v2",
+            "envd build request v3",
             {
                 "version": VERSION,
                 "spec": self.spec,
@@ -84,7 +86,7 @@ def nothing_to_do(request: Request) -> Done | None:
     if text is None:
         return None
     memo = json.loads(text)
-    if not all(_unchanged(name, fingerprint) for name, fingerprint in memo["inputs"]):
+    if not all(_unchanged(*row) for row in memo["inputs"]):
         return None
     if not _there(path, memo.get("layers")):
         return None
@@ -108,25 +110,38 @@ def _there(store: str, layers: Sequence[tuple[str, int]] | None) -> bool:
         return False
 
 
-def _unchanged(path: str, fingerprint: str) -> bool:
-    from engine.fingerprint import fingerprint as take
-
+def _unchanged(path: str, fingerprint: str, source: str = "", exclude: Sequence[str] = ()) -> bool:
     try:
-        return take(path) == fingerprint
-    except OSError:
+        return _take(path, source, exclude) == fingerprint
+    except (OSError, ValueError):  # gone, or rules that mean nothing by now
         return False
 
 
-def remember(
-    inputs: Sequence[str], image_id: str, layers: Sequence[tuple[str, int]] = ()
-) -> str:
-    """The memo text for a finished build. `inputs` are the files and trees that it read, `layers`
-    the digests and sizes in bytes of the image's blobs."""
-    from engine.fingerprint import fingerprint as take
+def _take(path: str, source: str, exclude: Sequence[str]) -> str:
+    """The fingerprint of a file, or of what is taken of a project's `source`."""
+    if source:
+        from engine.selection import Selection
 
-    return json.dumps(
-        {
-            "inputs": [[locate.absolute(p), take(p)] for p in inputs], "image": image_id,
-            "layers": list(layers),
-        }
-    )
+        return Selection(path, source, exclude).fingerprint()
+    from engine.fingerprint import fingerprint
+
+    return fingerprint(path)
+
+
+def remember(
+    inputs: Sequence[os.PathLike[str] | Selection], image_id: str,
+    layers: Sequence[tuple[str, int]] = (),
+) -> str:
+    """The memo text for a finished build. `inputs` are the files and parts of projects that it
+    read, `layers` the digests and sizes in bytes of the image's blobs."""
+    from engine.selection import Selection
+
+    rows: list[list[str | list[str]]] = []
+    for item in inputs:
+        if isinstance(item, Selection):
+            path, source, exclude = item.directory, item.source, list(item.exclude)
+        else:
+            path, source, exclude = os.fspath(item), "", []
+        path = locate.absolute(path)
+        rows.append([path, _take(path, source, exclude), source, exclude])
+    return json.dumps({"inputs": rows, "image": image_id, "layers": list(layers)})

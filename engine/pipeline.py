@@ -25,6 +25,7 @@ from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
 from engine.scheduler import realise
+from engine.selection import Selection
 from grammar.environment import Environment, Owner
 from store import Store
 from store.store import in_use
@@ -177,7 +178,7 @@ def build(
                 store.set_memo(
                     request.key,
                     fastpath.remember(
-                        [str(p) for p in inputs], image.config_digest,
+                        inputs, image.config_digest,
                         [(layer.digest, layer.size) for layer in image.layers],
                     ),
                 )
@@ -189,8 +190,10 @@ def build(
 def _image(
     project: Project, environment: Environment, lock: Lock, tag: str | None, emit: Sink,
     jobs: int | None, force: bool, also: Sequence[str] = (),
-) -> tuple[Image, Store, list[Path]]:
+) -> tuple[Image, Store, list[Path | Selection]]:
     plan = plan_of(project, environment, lock)
+    for step, text in planning.left_out(environment, project.directory):
+        emit(Event("message", step, text=text))
     store = Store.open(store_path())
     outputs = realise(plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force)
     ids = [outputs[layer.drv_id] for layer in plan.stack]

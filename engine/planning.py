@@ -44,6 +44,7 @@ from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
 from engine.resolve import cuda as cuda_names
 from engine.resolve import web
+from engine.selection import Selection, sentence
 from grammar.environment import Copy, Environment, Run
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
@@ -59,12 +60,12 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 @dataclass(frozen=True)
 class Plan:
     """`layers` from the bottom up, as they are built; `stack` holds the same as they lie upon each
-    other, placed (`engine.build.placed`). `config` is the image's; `sources` maps the fingerprint of
-    copied files to where they lie on this machine (no part of any hash)."""
+    other, placed (`engine.build.placed`). `config` is the image's; `sources` says of the
+    fingerprint of copied files where they lie on this machine (no part of any hash)."""
 
     layers: tuple[Derivation, ...]
     config: ImageConfig
-    sources: Mapping[str, Path]
+    sources: Mapping[str, Selection]
     stack: tuple[Derivation, ...]
 
     @property
@@ -84,7 +85,7 @@ class Plan:
             services.KIND: services.build,
             conda.KIND: conda.build,
             tool.KIND: tool.build,
-            files.KIND: files.BuilderOfFiles(dict(self.sources)),
+            files.KIND: files.BuilderOfFiles(self.sources),
             **cuda.BUILDERS,
             **dev.BUILDERS,
             **vscode.BUILDERS,
@@ -146,7 +147,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     for wanted in web.files(environment):
         layers.append(http.derivation(pinned[web.text_of(wanted)], wanted.url))
     stack = placed.stacked(layers, _BOTTOM, _OVERLAYS)
-    sources: dict[str, Path] = {}
+    sources: dict[str, Selection] = {}
     home = dev.HOME if developing else "/root"
     for step in environment.steps:
         if isinstance(step, Copy):
@@ -157,14 +158,14 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             else:
                 copy = files.derivation(step, directory, home)
                 source = files.source_of(step, directory)
-                sources[str(copy.parameters["content"])] = source.resolve()
+                sources[str(copy.parameters["content"])] = files.selection_of(step, directory)
                 to = files.target_of(step, source, home)
             layers.append(copy)
             stack.append(placed.derivation(copy, stack, to))
         elif isinstance(step, Run):
             host = run.project(directory, dev.HOME) if step.mount_host else None
             if host is not None:
-                sources[host.content] = directory
+                sources[host.content] = Selection(str(directory))
             variables = (*config.env, ("HOME", home)) if developing else config.env
             layers.append(run.derivation(step, stack, variables, host))
             stack.append(layers[-1])
@@ -172,17 +173,30 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
 
 def check_copies(environment: Environment, directory: Path) -> None:
-    """Raise UsageError for every io.copy of a file that the project at `directory` does not have:
-    known before anything is resolved."""
+    """Raise UsageError for every io.copy of what the project at `directory` does not have, or what
+    no image can: known before anything is resolved."""
     problems = []
     for step in environment.steps:
         if isinstance(step, Copy) and not step.image:
             try:
-                files.source_of(step, directory)
+                files.check(step, directory)
             except UsageError as error:
                 problems.append(str(error))
     if problems:
         raise UsageError("\n".join(problems))
+
+
+def left_out(environment: Environment, directory: Path) -> list[tuple[str, str]]:
+    """What steps do not take of the project: (which step, a sentence), for those that leave
+    something out."""
+    found = {}
+    for step in environment.steps:
+        if isinstance(step, Copy) and not step.image:
+            taken = files.selection_of(step, directory)
+            found[f"io.copy({step.source!r})"] = sentence(taken.left_out())
+        elif isinstance(step, Run) and step.mount_host:
+            found["run(mount_host=True)"] = sentence(Selection(str(directory)).left_out())
+    return [(step, text) for step, text in found.items() if text]
 
 
 def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:

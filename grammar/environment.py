@@ -176,11 +176,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of host files (relative to the spec's directory) into the image."""
+    """A copy of host files (relative to the spec's directory) into the image, less what fits
+    `exclude` (patterns as in .dockerignore, relative to the source)."""
 
     source: str
     target: str
     image: str | None = None
+    exclude: tuple[str, ...] = ()  # patterns, relative to the source
     position: Position = field(default=NOWHERE, compare=False)
 
 

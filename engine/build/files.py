@@ -7,6 +7,7 @@ are read again when it is built; a change in between is noticed.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.build import placed
@@ -15,11 +16,13 @@ from engine.build.places import make_parents
 from engine.build.snapshots import snapshot
 from engine.derivation import Derivation
 from engine.errors import UsageError
-from engine.fingerprint import fingerprint
+from engine.selection import Selection, SelectionError
 from grammar.environment import Copy
+from store.errors import UnstorableError
+from store.layers import check_name
 
 KIND = "files"
-VERSION = 2
+VERSION = 3
 
 
 def source_of(step: Copy, directory: Path) -> Path:
@@ -37,6 +40,29 @@ def source_of(step: Copy, directory: Path) -> Path:
     return source
 
 
+def selection_of(step: Copy, directory: Path) -> Selection:
+    """What a copy takes of its source."""
+    return Selection(str(directory), step.source, step.exclude)
+
+
+def check(step: Copy, directory: Path) -> None:
+    """Raise UsageError for a source that is not there, that is left out itself, or that holds what
+    no layer can."""
+    source = source_of(step, directory)
+    selection = selection_of(step, directory)
+    target = os.fsencode(f"{step.target}/" if source.is_dir() else step.target)
+    try:
+        check_name(target)
+        for name in [os.fsencode(source.name), *selection.whiteouts()]:
+            check_name(os.path.join(os.fsencode(step.source), name) if source.is_dir() else name)  # noqa: PTH118
+    except (SelectionError, UnstorableError) as error:
+        raise UsageError(f"{step.position}: io.copy: {error}") from error
+    except OSError as error:
+        raise UsageError(
+            f"{step.position}: io.copy: cannot read {error.filename}: {error.strerror}"
+        ) from error
+
+
 def target_of(step: Copy, source: Path, home: str = "/root") -> placed.Target:
     """Where it goes. "." and what leads to the project's own directory are its contents."""
     whole = source.resolve() == source.parent.resolve() or os.path.normpath(step.source) == "."
@@ -52,24 +78,26 @@ def derivation(step: Copy, directory: Path, home: str = "/root") -> Derivation:
         f"copy-{source.name or 'files'}",
         VERSION,
         (),
-        {"target": target_of(step, source, home).guess, "content": fingerprint(source)},
+        {
+            "target": target_of(step, source, home).guess,
+            "content": selection_of(step, directory).fingerprint(),
+        },
         where=f"{step.position}: io.copy",
     )
 
 
 class BuilderOfFiles:
-    """A builder that knows where the project's files are (`sources`: content fingerprint -> path):
-    their paths are no part of a hash."""
+    """A builder that knows where the project's files are (`sources`: by the fingerprint of what is
+    taken of them): their paths are no part of a hash."""
 
-    def __init__(self, sources: dict[str, Path]) -> None:
+    def __init__(self, sources: Mapping[str, Selection]) -> None:
         self._sources = sources
 
     def __call__(self, context: BuildContext) -> Path:
         """Copy. Raises BuildError when the files changed since they were planned."""
         content = str(context.parameters["content"])
-        source = self._sources[content]
         upper = context.scratch / "upper"
         target = upper / str(context.parameters["target"]).lstrip("/")
         make_parents(upper, target)  # what is copied to "/" makes `upper` itself
-        snapshot(source, target, content, context.name)
+        snapshot(self._sources[content], target, content, context.name)
         return upper

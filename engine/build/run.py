@@ -12,17 +12,12 @@ from engine.build import debs
 from engine.build.context import BuildContext
 from engine.build.snapshots import snapshot
 from engine.derivation import Derivation, Input
-from engine.fingerprint import fingerprint
+from engine.selection import Selection
 from grammar.environment import Run
 from store.hashing import hash_value
 
 KIND = "run"
 VERSION = 2
-
-
-# git's own files change with every command of its, and are of no use without git's history; the lock
-# is ours, and what it says is in the plan already.
-OMITTED = frozenset({b".git", b"envd.lock"})
 
 
 @dataclass(frozen=True)
@@ -35,7 +30,7 @@ class Project:
 
 def project(directory: Path, home: str) -> Project:
     """The files of a project, at the place where `envd up` has it. Raises OSError."""
-    return Project(fingerprint(directory, OMITTED), f"{home}/{directory.name or 'project'}")
+    return Project(Selection(str(directory)).fingerprint(), f"{home}/{directory.name or 'project'}")
 
 
 def derivation(
@@ -58,10 +53,10 @@ def derivation(
 
 
 class BuilderOfRuns:
-    """A builder that knows where the project is (`sources`: content fingerprint -> path): its path
-    is no part of a hash."""
+    """A builder that knows where the project is (`sources`: by the fingerprint of what is taken of
+    it): its path is no part of a hash."""
 
-    def __init__(self, sources: Mapping[str, Path]) -> None:
+    def __init__(self, sources: Mapping[str, Selection]) -> None:
         self._sources = sources
 
     def __call__(self, context: BuildContext) -> Path:
@@ -84,7 +79,7 @@ class BuilderOfRuns:
     def _copied(self, content: str, context: BuildContext) -> Path:
         """A copy: what an editor writes meanwhile is not seen, nor whose files they are."""
         copy = context.scratch / "project"
-        snapshot(self._sources[content], copy, content, context.name, OMITTED)
+        snapshot(self._sources[content], copy, content, context.name)
         return copy
 
 

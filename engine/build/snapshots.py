@@ -9,26 +9,28 @@ from pathlib import Path
 
 from engine.errors import BuildError
 from engine.fingerprint import fingerprint
+from engine.selection import Selection, SelectionError
+from store.model import SOURCE_DATE_EPOCH
 
 
-def snapshot(
-    source: Path, target: Path, content: str, name: str, omit: frozenset[bytes] = frozenset()
-) -> None:
-    """Copy a file or a tree, less what `omit` names at its top; `content` is its fingerprint.
+def snapshot(selection: Selection, target: Path, content: str, name: str) -> None:
+    """Copy what a selection takes; `content` is its fingerprint.
 
     Raises BuildError, which names `name`, when it has another one by now.
     """
-    top = str(source)
+    source, top = Path(selection.path), os.fsencode(selection.path)
 
     def left_out(directory: str, names: list[str]) -> list[str]:
+        inside = os.fsencode(directory)[len(top) + 1 :]
         return [
             n for n in names
-            if (directory == top and os.fsencode(n) in omit) or _is_special(f"{directory}/{n}")
+            if os.path.join(inside, os.fsencode(n)) in omit or _is_special(f"{directory}/{n}")  # noqa: PTH118
         ]
 
     try:
+        omit = selection.left_out()
         if source.is_dir():
-            shutil.copytree(top, target, symlinks=True, ignore=left_out)
+            shutil.copytree(source, target, symlinks=True, ignore=left_out)
         else:
             shutil.copyfile(source, target)
             shutil.copymode(source, target)
@@ -36,6 +38,8 @@ def snapshot(
         same = fingerprint(target) == content
     except shutil.Error as error:
         raise BuildError(f"{name}: cannot copy {source}: {error.args[0][0][2]}") from error
+    except SelectionError as error:
+        raise BuildError(f"{name}: {error}") from error
     if not same:
         raise BuildError(f"{name}: {source} changed while it was copied; build again")
 
@@ -46,17 +50,13 @@ def _is_special(path: str) -> bool:
 
 
 def _normalise(path: Path) -> None:
-    """Owner root; modes from the executable bit alone, as git keeps them."""
+    """Owner root; modes from the executable bit alone, as git keeps them; the time of all files
+    that a build makes, for when they were copied here is no part of their content."""
     info = path.lstat()
     os.chown(path, 0, 0, follow_symlinks=False)
-    if stat.S_ISLNK(info.st_mode):
-        return
+    if not stat.S_ISLNK(info.st_mode):
+        path.chmod(0o755 if stat.S_ISDIR(info.st_mode) or info.st_mode & 0o111 else 0o644)
     if stat.S_ISDIR(info.st_mode):
-        path.chmod(0o755)
         for child in path.iterdir():
             _normalise(child)
-        # Its own time says when it was copied here: no part of its content.
-        os.utime(path, (0, 0))
-        return
-    path.chmod(0o755 if info.st_mode & 0o111 else 0o644)
-    os.utime(path, (0, 0))
+    os.utime(path, (SOURCE_DATE_EPOCH, SOURCE_DATE_EPOCH), follow_symlinks=False)

@@ -275,7 +275,13 @@ def _copy(state: State, given: Given) -> None:
     if not given["source"]:
         raise SpecError("io.copy(): 'source' is empty", given.at("source"))
     image = str(given["image"]) if given["image"] else None
-    state.steps.append(Copy(str(given["source"]), str(given["target"]), image, given.position))
+    exclude = tuple(str(pattern) for pattern in given["exclude"])
+    if exclude and image:
+        raise SpecError("io.copy(): 'exclude' is for files of the project, not of an image",
+                        given.at("exclude"))
+    state.steps.append(
+        Copy(str(given["source"]), str(given["target"]), image, exclude, given.position)
+    )
 
 
 _COMMANDS = Parameter("commands", "str|list[str]", about="shell commands, in order")
@@ -360,8 +366,13 @@ APIS = (
         (Parameter("source", "str", aliases=("host_path",),
                    about="in the project, or in the image", deprecated=("src",)),
          Parameter("target", "str", "./", ("envd_path",), "in the container", (), ("dest",)),
-         Parameter("image", "str", None, about="an OCI image to copy from")), _copy,
-        "Files of the project, or of an image."),
+         Parameter("image", "str", None, about="an OCI image to copy from"),
+         Parameter("exclude", "str|list[str]", (), about="what not to copy: patterns as in "
+                   ".dockerignore, relative to the source")), _copy,
+        "Files of the project, or of an image.",
+        differs="What .envdignore or .dockerignore names is not copied, nor are .git, .venv, .env, "
+                "__pycache__ and envd.lock, unless they are the source itself or an ignore file "
+                "takes them back (\"!.env\"); exclude is new."),
     Api("io.http",
         (Parameter("url", about="http or https"),
          Parameter("checksum", "str", None, about="\"sha256:…\" [pinned by the lock]"),
