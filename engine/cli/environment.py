@@ -57,6 +57,14 @@ def environment_options(function: F) -> F:
             "-e", "--env", "environ", multiple=True, metavar="NAME[=VALUE]",
             help="Set an environment variable, also several times.",
         ),
+        click.option(
+            "--allow-mount", "allow_mounts", multiple=True, metavar="DIR",
+            help="Let the spec mount this directory, outside of the project and your home.",
+        ),
+        click.option(
+            "--forward-agent", is_flag=True,
+            help="Let the environment use your ssh agent while you are attached.",
+        ),
         click.option("--detach", is_flag=True, help="Do not attach to it."),
         click.option(
             "--gpus", "--gpu", "--gpu-set", "gpus", metavar="COUNT|all|device=0,1", default="",

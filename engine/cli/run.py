@@ -48,7 +48,9 @@ def run(
     project = locate.image_name(str(directory))
     start_environment(
         image or f"{project}:dev",
-        Options(project=directory, name=name or environment_name(project), **options),
+        Options(
+            project=directory, name=name or environment_name(project), from_spec=False, **options
+        ),
         keys(private_key, public_key),
         detach=detach, timeout=timeout, force=force, progress="auto",
     )

@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from engine.build.dev import LABEL
+from engine.docker import labels
 from engine.docker.ports import Port
 from engine.errors import DockerError
 
@@ -48,14 +49,19 @@ class Found:
     @property
     def facts(self) -> dict[str, Any]:
         """The facts that it was made from."""
-        found = json.loads(self.labels.get(FACTS, "{}"))
+        try:
+            found = json.loads(self.labels.get(FACTS, "{}"))
+        except (ValueError, RecursionError):
+            return {}
         return found if isinstance(found, dict) else {}
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """What its image says of it."""
-        found = json.loads(self.labels.get(LABEL, "{}"))
-        return found if isinstance(found, dict) else {}
+        """What its image says of it; nothing when that is not what envd writes."""
+        try:
+            return labels.checked(json.loads(self.labels.get(LABEL, "{}")))
+        except (ValueError, RecursionError):
+            return {}
 
     @property
     def jupyter(self) -> str:

@@ -32,13 +32,15 @@ _CLOSING = "Host *\n"
 
 @dataclass(frozen=True)
 class Entry:
-    """How ssh reaches an environment; `host_key` is "TYPE BASE64"."""
+    """How ssh reaches an environment; `host_key` is "TYPE BASE64". With `forward_agent`, whoever is
+    root in the environment may use the user's keys while somebody is attached."""
 
     name: str
     address: str
     port: int
     identity: Path
     host_key: str
+    forward_agent: bool = False
 
 
 def host(name: str) -> str:
@@ -88,7 +90,7 @@ def _text(entry: Entry) -> str:
         f"  HostKeyAlias {host(entry.name)}\n"
         f"  UserKnownHostsFile {_quoted(known_hosts())}\n"
         "  StrictHostKeyChecking yes\n"
-        "  ForwardAgent yes\n"
+        f"  ForwardAgent {'yes' if entry.forward_agent else 'no'}\n"
     )
 
 

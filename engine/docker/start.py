@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import secrets
 import socket
 import tarfile
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     import docker
 
 _PATIENCE = 60  # seconds that the engine may take to stop or remove something
+_LONGEST_KEY = 1 << 16  # bytes of an archive with a public key
+_KEY = re.compile(rb"[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ def start(
     runtime = runtime_of(row["Config"].get("Labels") or {}, image)
     user = (os.getuid(), os.getgid())
     want = _without_missing_gpus(wanted(row["Id"], runtime, options, user), gpus, emit)
+    for mount in want.left_out:
+        emit(
+            Event("message", want.name, text=f"the image asks for {mount.source} of this machine at "
+                  f"{mount.target}: not mounted; give -v {mount.source}:{mount.target} if you want it")
+        )
     found = environments.find(client, want.name)
     if found is not None:
         if found.facts.get("project") != want.project:
@@ -94,7 +102,7 @@ def start(
             )
         different = differences(found.facts, want.facts)
         if not different:
-            return _again(client, found, keys, timeout, emit)
+            return _again(client, found, want, keys, timeout, emit)
         if not force:
             raise DockerError(
                 f"the environment '{want.name}' is there, but with different {_and(different)}; "
@@ -130,12 +138,12 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
 
 
 def _again(
-    client: docker.APIClient, found: Found, keys: Keys, timeout: float, emit: Sink
+    client: docker.APIClient, found: Found, want: Wanted, keys: Keys, timeout: float, emit: Sink
 ) -> Started:
     running = not environments.resume(client, found)
     _authorize(client, found.id, keys)
     _wait(client, found.id, found.name, found.ssh, timeout, emit)
-    _enter(client, found, keys)
+    _enter(client, found, keys, forward_agent=want.forward_agent)
     return Started(environments.get(client, found.name), running)
 
 
@@ -162,7 +170,7 @@ def _create(
             client.start(identity)
         _wait(client, identity, want.name, chosen[0], timeout, emit)
         found = environments.get(client, want.name)
-        _enter(client, found, keys)
+        _enter(client, found, keys, forward_agent=want.forward_agent)
         with explained(f"cannot start {want.name}"):
             # From now on it comes back with the engine; before, it would hide that it fails.
             client.update_container(
@@ -291,15 +299,37 @@ def _answers(port: ports.Port) -> bool:
         return False
 
 
-def _enter(client: docker.APIClient, found: Found, keys: Keys) -> None:
+def _enter(
+    client: docker.APIClient, found: Found, keys: Keys, *, forward_agent: bool
+) -> None:
     """Write the ssh config, with the host key that the engine gives us: no first use to trust."""
-    with explained("cannot read the host key"):
-        stream, _ = client.get_archive(found.id, f"{HOST_KEY}.pub")
-        with tarfile.open(fileobj=io.BytesIO(b"".join(stream))) as archive:
-            file = archive.extractfile(HOST_KEY.rpartition("/")[2] + ".pub")
-            assert file is not None
-            line = file.read().decode("ascii").split()
+    key = _host_key(client, found)
     port = found.ssh
     ssh_config.add(
-        ssh_config.Entry(found.name, port.address, port.host, keys.private, " ".join(line[:2]))
+        ssh_config.Entry(found.name, port.address, port.host, keys.private, key, forward_agent)
     )
+
+
+def _host_key(client: docker.APIClient, found: Found) -> str:
+    """Its public host key, "TYPE BASE64": from a file that the image's own programs may have made."""
+    text = b""
+    with explained("cannot read the host key"):
+        stream, _ = client.get_archive(found.id, f"{HOST_KEY}.pub")
+        content = b""
+        for chunk in stream:
+            content += chunk
+            if len(content) > _LONGEST_KEY:
+                break
+        try:
+            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+                member = archive.next()
+                file = archive.extractfile(member) if member is not None and member.isreg() else None
+                text = file.read(_LONGEST_KEY) if file is not None else b""
+        except tarfile.TarError:
+            pass
+    match = _KEY.match(text)
+    if match is None:
+        raise DockerError(
+            f"{found.name}: its {HOST_KEY}.pub is not a public key; do not trust this image"
+        )
+    return match[0].decode("ascii")

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.build.dev import HOME, LABEL
+from engine.docker import labels
 from engine.errors import DockerError, UsageError
 
 LOOPBACK = "127.0.0.1"
@@ -40,6 +41,9 @@ class Options:
     cpu_set: str = ""
     memory: str = ""
     host: str = LOOPBACK  # where sshd listens
+    allow_mounts: tuple[str, ...] = ()  # beyond the project and the home
+    from_spec: bool = True  # the image was just built from the project's spec
+    forward_agent: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ class Exposed:
 @dataclass(frozen=True)
 class Wanted:
     """A container to be. `user` is its uid and gid, None when the image fixes them; `gpus` as in
-    `Options`, "" for none; `jupyter` is its port (0: no Jupyter) and the spec's token."""
+    `Options`, "" for none; `jupyter` is its port (0: no Jupyter) and the spec's token; `left_out`
+    are mounts that the image asks for and does not get."""
 
     name: str
     image: str
@@ -84,6 +89,8 @@ class Wanted:
     jupyter: int
     token: str
     exposed: tuple[Exposed, ...]
+    forward_agent: bool = False
+    left_out: tuple[Mount, ...] = ()
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -128,16 +135,20 @@ def differences(had: Mapping[str, Any], wants: Mapping[str, Any]) -> list[str]:
     return [name for name in wants if had.get(name) != wants[name]]
 
 
-def runtime_of(labels: Mapping[str, str], image: str) -> dict[str, Any]:
+def runtime_of(given: Mapping[str, str], image: str) -> dict[str, Any]:
     """The facts that a development image carries. Raises UsageError when it is none."""
-    text = labels.get(LABEL)
+    text = given.get(LABEL)
     if text is None:
         raise UsageError(
             f"{image}: not a development image; make one with `envd up`, `envd build --dev` or "
             "base(dev=True)"
         )
-    found = json.loads(text)
-    return found if isinstance(found, dict) else {}
+    try:
+        return labels.checked(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{image}: its label {LABEL} is not one that envd makes ({error}); do not trust this image"
+        ) from error
 
 
 def wanted(
@@ -155,7 +166,9 @@ def wanted(
         raise UsageError("--cpus and --cpu-set exclude each other")
     workdir = f"{HOME}/{options.project.name or options.name}"
     mounts = [Mount("bind", str(options.project), workdir)]
-    mounts += [_declared(m, options.project, workdir) for m in runtime.get("mounts", ())]
+    declared = [_declared(m, options.project, workdir) for m in runtime.get("mounts", ())]
+    left_out = tuple(m for m in declared if not _may_be_mounted(m, options))
+    mounts += [m for m in declared if m not in left_out]
     mounts += [_volume(text, workdir) for text in options.volumes]
     targets = [m.target for m in mounts]
     if twice := next((t for t in targets if targets.count(t) > 1), None):
@@ -182,6 +195,8 @@ def wanted(
             Exposed(service or f"port {envd_port}", envd_port, host_port or 0, listen or LOOPBACK)
             for envd_port, host_port, service, listen in runtime.get("expose", ())
         ),
+        forward_agent=options.forward_agent,
+        left_out=left_out,
     )
 
 
@@ -201,6 +216,28 @@ def _declared(row: Sequence[Any], project: Path, workdir: str) -> Mount:
         return Mount("volume", f"envd-data-{source}", _target(target, workdir))
     path = os.path.normpath(project / Path(source).expanduser())
     return Mount("bind", path, _target(target, workdir))
+
+
+def _may_be_mounted(mount: Mount, options: Options) -> bool:
+    """Whether what a spec or an image asks for may be mounted: the host's files are not theirs.
+
+    An image may have named volumes only. Raises UsageError for a spec's that leads out of the project
+    and of the home, until it is allowed by name.
+    """
+    if mount.kind != "bind":
+        return True
+    real = os.path.realpath(mount.source)
+    allowed = [os.path.realpath(Path(p).expanduser()) for p in options.allow_mounts]
+    if any(_within(real, place) for place in allowed):
+        return True
+    if not options.from_spec:
+        return False
+    if any(_within(real, os.path.realpath(place)) for place in (options.project, Path.home())):
+        return True
+    raise UsageError(
+        f"runtime.mount: {mount.source} is outside of the project and of your home; if you want it "
+        f"at {mount.target}, run this again with --allow-mount {mount.source}"
+    )
 
 
 def _volume(text: str, workdir: str) -> Mount:
