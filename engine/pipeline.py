@@ -57,7 +57,8 @@ def evaluate(
     from grammar import loader
 
     environment = loader.load(
-        project.spec, project.function, project.directory, _includer(project, update)
+        project.spec, project.function, project.directory, _includer(project, update),
+        tuple(Path(p) for p in os.environ.get("ENVD_ALLOW_PATHS", "").split(os.pathsep) if p),
     )
     with open_sink("json") as emit:
         for notice in environment.notices:

@@ -33,10 +33,11 @@ Includer = Callable[[Include], Checkout]
 
 def load(
     path: Path, function: str = "build", directory: Path | None = None,
-    include: Includer | None = None,
+    include: Includer | None = None, allowed: tuple[Path, ...] = (),
 ) -> Environment:
     """The environment that `function` of the spec at `path` asks for; `directory` is what relative
-    paths mean (the spec's own, unless another is given), `include` brings in other repositories.
+    paths mean (the spec's own, unless another is given), `include` brings in other repositories, and
+    files of the directories `allowed` may be named, too.
     Raises SpecError, and what `include` does."""
     start = Position(str(path), 1, 1)
     try:
@@ -44,7 +45,7 @@ def load(
     except OSError as error:
         raise SpecError(f"cannot read the file: {error.strerror}", start) from None
     made = evaluate(
-        text, str(path), function, directory or path.parent, include=include
+        text, str(path), function, directory or path.parent, include=include, allowed=allowed
     )
     return replace(made, read_files=(str(path.resolve()), *made.read_files))
 
@@ -67,6 +68,7 @@ def decoded(data: bytes, filename: str) -> str:
 def evaluate(
     text: str, filename: str, function: str = "build", directory: Path | None = None,
     max_steps: int = MAX_STEPS, include: Includer | None = None, opaque: bool = False,
+    allowed: tuple[Path, ...] = (),
 ) -> Environment:
     """The environment that `function` asks for; without `include`, include() is an error, or with
     `opaque` a module of functions that do nothing.
@@ -76,7 +78,7 @@ def evaluate(
     found: list[SpecError] = []
     texts = {filename: text}  # of every file that was evaluated
     try:
-        state = State(directory or Path(), syntax=syntax_of(text, filename))
+        state = State(directory or Path(), allowed, syntax=syntax_of(text, filename))
         if opaque:
             state.include = lambda wanted: Module(wanted.git, _Anything())
         _run(text, filename, function, state, found, max_steps, include, texts)

@@ -68,12 +68,21 @@ SECTIONS = {
     "--context", metavar="NAME", shell_complete=complete.context_name,
     help="The Docker engine, over DOCKER_HOST.",
 )
-def cli(debug: bool, store_path: str | None, context: str | None) -> None:
+@click.option(
+    "--allow-path", "allowed", metavar="DIR", multiple=True,
+    help="Let specs read files of DIR, outside of the project.",
+)
+def cli(
+    debug: bool, store_path: str | None, context: str | None, allowed: tuple[str, ...]
+) -> None:
     """Content-addressed build engine for machine-learning development environments."""
     if debug:
         os.environ["ENVD_DEBUG"] = "1"
     if store_path:
         os.environ["ENVD_STORE"] = store_path
+    if allowed:
+        given = [os.environ.get("ENVD_ALLOW_PATHS", ""), *map(os.path.abspath, allowed)]
+        os.environ["ENVD_ALLOW_PATHS"] = os.pathsep.join(filter(None, given))
     if context:
         os.environ.pop("DOCKER_HOST", None)
         os.environ["ENVD_CONTEXT"] = context

@@ -52,10 +52,10 @@ def sources(index: PipIndex | None, options: Sequence[PythonOption] = ()) -> Sou
     build.envd names wins over one of a requirements file."""
 
     def values(name: str) -> tuple[str, ...]:
-        return tuple(os.path.expandvars(o.value) for o in options if o.name == name)
+        return tuple(o.value for o in options if o.name == name)
 
     own = index or PipIndex("")
-    given = [os.path.expandvars(u) for u in (own.url, own.extra_url or "")]
+    given = [own.url, own.extra_url or ""]
     urls = [u for u in (given[0], *values("index-url")[-1:]) if u]
     trusted = [_host(u) for u in given if u] if own.trust else []
     return Sources(

@@ -41,8 +41,8 @@ def _packages(state: State, given: Given) -> None:
                 "install.conda_packages(): env_file and name or channel exclude each other",
                 given.at("env_file"),
             )
-        path = state.directory / given["env_file"]
-        _environment_file(state, path, given.where("env_file", given["env_file"]))
+        where = given.where("env_file", given["env_file"])
+        _environment_file(state, state.file(given["env_file"], where), where)
         return
     problems = Problems()
     with problems:
@@ -152,7 +152,9 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
 
 
 def _pip_line(state: State, path: Path, line: str, position: Position) -> None:
-    found = requirements.entry(line, position, path.parent)
+    found = requirements.entry(
+        line, position, path.parent, (state.directory, *state.allowed)
+    )
     state.conda_pip += found.requests
     state.python_options += found.options
     state.read_files += found.read

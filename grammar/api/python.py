@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from grammar.api import requirements
 from grammar.api.requirements import Collected
 from grammar.api.signature import Api, Given, Parameter, each
@@ -16,12 +18,14 @@ def _python(state: State, given: Given) -> None:
     problems = Problems()
     with problems:
         each(given, "name", lambda text, where: _add(
-            state, requirements.entry(text, where, state.directory)))
+            state, requirements.entry(text, where, state.directory, state.allowed)))
     if given["requirements"]:
         text = given["requirements"]
         with problems:
             _add(state, requirements.read(
-                state.directory / text, given.where("requirements", text), state.directory))
+                state.directory / text, given.where("requirements", text), state.directory,
+                state.allowed,
+            ))
     with problems:
         each(given, "local_wheels", lambda text, where: _input(state, "wheel", text, where))
     with problems:
@@ -63,7 +67,7 @@ def _input(
     groups: tuple[str, ...] = (),
 ) -> None:
     """A file that says which packages: read when it is locked, so it must be there."""
-    found = state.directory / path
+    found = state.file(path, position)
     if kind == "wheel" and found.suffix != ".whl":
         raise SpecError(f"'{path}' is no wheel: its name ends in .whl", position)
     if not found.is_file():
@@ -74,7 +78,7 @@ def _input(
         PythonInput(kind, str(path), position, str(state.directory.absolute()), extras, groups)
     )
     if kind == "uv.lock":
-        project = found.parent / "pyproject.toml"
+        project = state.file(str(Path(path).parent / "pyproject.toml"), position)
         if found.name != "uv.lock" or not project.is_file():
             raise SpecError(f"'{path}': uv reads it as uv.lock beside a pyproject.toml", position)
         state.read_files.append(str(project.resolve()))

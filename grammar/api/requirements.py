@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from grammar.api.inside import inside
 from grammar.environment import Position, PythonInput, PythonOption, Request
 from grammar.errors import Problems, SpecError
 
@@ -74,13 +75,16 @@ def _reason(text: str) -> str:
     return ""
 
 
-def entry(text: str, position: Position, directory: Path) -> Collected:
+def entry(
+    text: str, position: Position, directory: Path, allowed: Sequence[Path] = ()
+) -> Collected:
     """One name of install.python_packages: a requirement, options of pip's, or both.
 
-    An index that is named beside a requirement is asked besides the others. Raises SpecError.
+    Files that it names are in `directory` or in those `allowed`. An index that is named beside a
+    requirement is asked besides the others. Raises SpecError.
     """
     found = Collected()
-    reader = _Reader(found, directory)
+    reader = _Reader(found, directory, allowed)
     wanted, *options = re.split(r"(?:^|\s+)(?=--?[A-Za-z])", text.strip())
     if not wanted and not options:
         raise SpecError("an empty requirement", position)
@@ -96,10 +100,13 @@ def entry(text: str, position: Position, directory: Path) -> Collected:
     return found
 
 
-def read(path: Path, asked: Position, directory: Path) -> Collected:
-    """Read the file at `path`; `directory` is the project's. Raises SpecError at the line."""
+def read(
+    path: Path, asked: Position, directory: Path, allowed: Sequence[Path] = ()
+) -> Collected:
+    """Read the file at `path`; `directory` is the project's, and files of it and of those `allowed`
+    may be named. Raises SpecError at the line."""
     found = Collected()
-    _Reader(found, directory).file(path, asked, "requests", ())
+    _Reader(found, directory, allowed).file(path, asked, "requests", ())
     return found
 
 
@@ -123,10 +130,12 @@ def logical_lines(text: str) -> Iterator[tuple[int, int, str]]:
 class _Reader:
     found: Collected
     directory: Path
+    allowed: Sequence[Path]
 
     def file(self, path: Path, asked: Position, kind: str, parents: tuple[Path, ...]) -> None:
         if path in parents:
             raise SpecError(f"{path} includes itself", asked)
+        inside(path, self.directory, self.allowed, asked)
         try:
             text = path.read_text("utf-8-sig")
         except (OSError, UnicodeDecodeError, ValueError) as error:
@@ -177,6 +186,7 @@ class _Reader:
                 "it runs, or build a wheel and name it in local_wheels", where,
             )
         if option in _VALUED and value:
+            literally(value, where)
             if option in ("-f", "--find-links") and "://" not in value:
                 value = str(Path(where.file).parent.absolute() / value)
             self.found.options.append(
@@ -196,6 +206,8 @@ class _Reader:
             return None
         for base in (self.directory, path.parent):
             wheel = base / text
+            if wheel.is_file():
+                inside(wheel, self.directory, self.allowed, where)
             if wheel.is_file() and wheel.suffix == ".whl":
                 self.found.read.append(str(wheel.resolve()))
                 relative = os.path.relpath(wheel, self.directory)
@@ -205,6 +217,18 @@ class _Reader:
                 f"'{text}': a directory cannot be locked; build a wheel of it and name that", where
             )
         raise SpecError(f"no such wheel: {text}", where)
+
+
+def literally(text: str, where: Position) -> str:
+    """`text`, which holds no variable: what a spec may read of the machine would reach the server that
+    the spec names. Raises SpecError."""
+    if match := re.search(r"\$(\w+|\{[^}]*\})", text):
+        raise SpecError(
+            f"'{match[0]}' is not replaced: a spec cannot read your environment; keep a login in "
+            "~/.netrc or in uv's or pip's own configuration (a dollar sign itself is written %24)",
+            where,
+        )
+    return text
 
 
 def _split(content: str) -> tuple[str, str]:

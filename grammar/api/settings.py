@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from grammar.api.requirements import literally
 from grammar.api.signature import Api, Given, Parameter, each
 from grammar.api.state import DataSource, State
 from grammar.environment import (
@@ -133,7 +134,7 @@ def _apt_source(state: State, given: Given) -> None:
             )
     state.apt_source = str(given["source"]) if text else None
     if given["key"] is not None:
-        path = state.directory / given["key"]
+        path = state.file(str(given["key"]), given.at("key"))
         if not text:
             raise SpecError("config.apt_source(): a key of no source", given.at("key"))
         if not path.is_file():
@@ -146,6 +147,7 @@ def _pip_index(state: State, given: Given) -> None:
     for name in ("url", "extra_url"):
         if (given[name] or name == "url") and not re.match(r"(https?|file)://", given[name]):
             raise SpecError(f"'{given[name]}' is no URL", given.at(name))
+        literally(str(given[name]), given.at(name))
     extra = str(given["extra_url"]) or None
     state.pip_index = PipIndex(str(given["url"]), extra, given["trust"])
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from grammar.api.inside import inside
 from grammar.environment import (
     Base,
     Cuda,
@@ -68,9 +69,11 @@ class CondaChannels:
 
 @dataclass
 class State:
-    """The requests of one evaluation. `directory` is what relative paths mean."""
+    """The requests of one evaluation. `directory` is what relative paths mean; files of it alone are
+    read, and of the directories `allowed`."""
 
     directory: Path
+    allowed: tuple[Path, ...] = ()
     base: Base | None = None
     apt: dict[str, Request] = field(default_factory=dict)
     python: list[Request] = field(default_factory=list)
@@ -113,6 +116,10 @@ class State:
     once: dict[str, tuple[Position, object]] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     include: Callable[[Include], Module] | None = None  # how to evaluate a repository
+
+    def file(self, text: str, position: Position) -> Path:
+        """The file of the project that `text` names. Raises SpecError for one of elsewhere."""
+        return inside(self.directory / text, self.directory, self.allowed, position)
 
     def only_once(self, name: str, position: Position, values: object = None) -> None:
         """Raise SpecError when `name` was called before, and not with the same `values`: functions
