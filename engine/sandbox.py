@@ -92,9 +92,9 @@ def run(
         binds = (*binds, *_resolver_files(binds))
     # From the top down: the order in which a lookup goes.
     stack = [upper, *(layer.absolute() for layer in reversed(layers))]
-    targets = [(bind, _resolve(bind.target, stack)) for bind in binds]
+    targets = [(bind, resolve(bind.target, stack)) for bind in binds]
     temporary = ("/run",) if _holds_something("tmp", stack) else ("/tmp", "/run")
-    points = [_resolve(p, stack) for p in ("/proc", "/dev", *temporary)]
+    points = [resolve(p, stack) for p in ("/proc", "/dev", *temporary)]
     points += [t for _, t in targets]
     made = _would_be_made(points, stack)
     copied = _would_be_copied(made, stack)
@@ -206,7 +206,7 @@ def _is_opaque(directory: Path) -> bool:
     return False
 
 
-def _lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
+def lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
     """Where the file at `path`, free of symlinks, lies in `stack` (top first); None: nowhere."""
     live = list(stack)
     found: Path | None = live[0]
@@ -234,7 +234,7 @@ def _lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
     return found
 
 
-def _resolve(target: str, stack: Sequence[Path]) -> str:
+def resolve(target: str, stack: Sequence[Path]) -> str:
     """`target` with the image's own symlinks followed, as bubblewrap would follow the host's."""
     todo = list(reversed(PurePosixPath(target).parts[1:]))
     done = PurePosixPath("/")
@@ -244,7 +244,7 @@ def _resolve(target: str, stack: Sequence[Path]) -> str:
         if part == "..":
             done = done.parent
             continue
-        found = _lookup(done / part, stack)
+        found = lookup(done / part, stack)
         if found is None or not found.is_symlink():
             done = done / part
             continue
@@ -266,7 +266,7 @@ def _would_be_made(points: Sequence[str], stack: Sequence[Path]) -> list[PurePos
     for point in points:
         path = PurePosixPath(point)
         for candidate in (path, *path.parents):
-            if _lookup(candidate, stack) is None:
+            if lookup(candidate, stack) is None:
                 missing.add(candidate)
     return sorted(missing, key=lambda p: len(p.parts), reverse=True)
 
@@ -279,7 +279,7 @@ def _would_be_copied(
     copied = {}
     for path in made:
         for parent in path.parents[:-1]:
-            original = _lookup(parent, stack)
+            original = lookup(parent, stack)
             if original is not None and original != stack[0] / parent.relative_to("/"):
                 copied[parent] = original
     return sorted(copied.items(), key=lambda item: len(item[0].parts), reverse=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from store import trees
 from store.compression import decompressed
 from store.errors import StoreError
-from store.layers import AUFS, OPAQUE, WHITEOUT, is_opaque
+from store.layers import AUFS, OPAQUE, WHITEOUT, as_bytes, is_opaque, is_whiteout
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -94,7 +94,7 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
     if (text := fresh.get(key) or store.memo(key)) is not None:
         return _parse(zlib.decompress(base64.b64decode(text)))
     if (store.path / "trees" / object_id).is_dir():
-        lines = list(_walk(os.fsencode(store.tree(object_id)), b""))
+        lines = list(_walk(os.fsencode(store.tree(object_id))))
     else:
         found = store.get(object_id)
         blob = None if found is None else store.blob(found.digest)
@@ -110,30 +110,33 @@ def _line(kind: bytes, path: bytes, status: tuple[int, int, int] | None = None) 
     return kind + path if status is None else b"%s%o %d %d %s" % (kind, *status, path)
 
 
-def _walk(directory: bytes, prefix: bytes) -> Iterator[bytes]:
-    """The lines of an unpacked tree, sorted by name, parents first."""
-    if not prefix and is_opaque(os.fsdecode(directory)):
+def _walk(root: bytes) -> Iterator[bytes]:
+    """The lines of an unpacked tree, parents first."""
+    if is_opaque(root):
         yield _line(b"o", b"", PLAIN)
-    with os.scandir(directory) as listing:
-        children = sorted(listing, key=lambda e: e.name)
-    for child in children:
-        path = prefix + child.name
-        if child.is_symlink():
-            yield _line(LINK, path)
-            yield os.readlink(child.path)  # noqa: PTH115 - bytes
-        elif child.is_dir(follow_symlinks=False):
-            info = child.stat(follow_symlinks=False)
-            status = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
-            yield _line(b"o" if is_opaque(os.fsdecode(child.path)) else DIRECTORY, path, status)
-            yield from _walk(child.path, path + b"/")
-        elif child.is_file(follow_symlinks=False):
-            yield _line(FILE, path)
-        else:
-            info = child.stat(follow_symlinks=False)
-            if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
-                yield _line(GONE, path)
-            elif not stat.S_ISSOCK(info.st_mode):
+    todo = [(root, b"")]
+    while todo:  # no recursion: a tree may be deeper than Python's stack
+        directory, prefix = todo.pop()
+        with os.scandir(directory) as listing:
+            children = sorted(listing, key=lambda e: e.name)
+        for child in children:
+            path = prefix + child.name
+            if child.is_symlink():
+                yield _line(LINK, path)
+                yield os.readlink(child.path)  # noqa: PTH115 - bytes
+            elif child.is_dir(follow_symlinks=False):
+                info = child.stat(follow_symlinks=False)
+                status = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+                yield _line(b"o" if is_opaque(child.path) else DIRECTORY, path, status)
+                todo.append((child.path, path + b"/"))
+            elif child.is_file(follow_symlinks=False):
                 yield _line(FILE, path)
+            else:
+                info = child.stat(follow_symlinks=False)
+                if is_whiteout(info):
+                    yield _line(GONE, path)
+                elif not stat.S_ISSOCK(info.st_mode):
+                    yield _line(FILE, path)
 
 
 def _members(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -141,7 +144,7 @@ def _members(chunks: Iterable[bytes]) -> Iterator[bytes]:
     with trees.open_tar(chunks) as archive:
         for member in archive:
             name = trees.member_name(member)
-            path = name.encode("utf-8", "surrogateescape")
+            path = as_bytes(name)
             if not path or b".." in path.split(b"/"):
                 continue
             parent, _, last = path.rpartition(b"/")
@@ -156,7 +159,7 @@ def _members(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield _line(DIRECTORY, path, (member.mode & 0o7777, member.uid, member.gid))
             elif member.issym():
                 yield _line(LINK, path)
-                yield member.linkname.encode("utf-8", "surrogateescape")
+                yield as_bytes(member.linkname)
             else:
                 yield _line(FILE, path)
 
@@ -167,9 +170,14 @@ def _parse(data: bytes) -> Node:
 
     def directory(path: bytes) -> Node:
         found = directories.get(path)
-        if found is None:
-            parent, _, name = path.rpartition(b"/")
-            found = directories[path] = directory(parent).children[name] = Node(DIRECTORY)
+        if found is not None:
+            return found
+        found, done = root, b""
+        for part in path.split(b"/"):
+            done = done + b"/" + part if done else part
+            if done not in directories:
+                directories[done] = found.children[part] = Node(DIRECTORY)
+            found = directories[done]
         return found
 
     lines = iter(data.split(b"\0"))
@@ -217,24 +225,30 @@ class View:
         """Put a layer upon those that are there."""
         if layer.opaque:
             self.root.children = {}
-        self._merge(self.root, layer)
+        todo = [(self.root, layer)]
+        while todo:
+            into, directory = todo.pop()
+            for name, child in directory.children.items():
+                there = into.children.get(name)
+                if child.kind == GONE:
+                    into.children.pop(name, None)
+                elif child.is_directory and there is not None and there.is_directory \
+                        and not child.opaque:
+                    there = self._changeable(into, name, there)
+                    there.status = child.status
+                    todo.append((there, child))
+                else:
+                    into.children[name] = child
 
-    def _merge(self, into: Node, layer: Node) -> None:
-        for name, child in layer.children.items():
-            there = into.children.get(name)
-            if child.kind == GONE:
-                into.children.pop(name, None)
-            elif child.is_directory and there is not None and there.is_directory \
-                    and not child.opaque:
-                if id(there) not in self._own:
-                    there = Node(DIRECTORY, children=dict(there.children))
-                    self._own.add(id(there))
-                    self._kept.append(there)
-                    into.children[name] = there
-                there.status = child.status
-                self._merge(there, child)
-            else:
-                into.children[name] = child
+    def _changeable(self, parent: Node, name: bytes, node: Node) -> Node:
+        """`node`, or a copy in its place when it is a layer's."""
+        if id(node) in self._own:
+            return node
+        copy = Node(DIRECTORY, node.status, children=dict(node.children))
+        self._own.add(id(copy))
+        self._kept.append(copy)
+        parent.children[name] = copy
+        return copy
 
     def at(self, path: bytes) -> Node | None:
         """What is at `path` ("/a/b"), which leads through no symlink; None: nothing."""

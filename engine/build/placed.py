@@ -180,6 +180,7 @@ class _Fitting:
         self._view = around.view
         self._moves: dict[bytes, bytes] = {}
         self._directories: dict[bytes, _Status] = {}
+        self._todo: list[tuple[Node, bytes, bytes, Node]] = []
 
     def run(self, raw: Node) -> Placement:
         top: tuple[bytes, bytes] | None = None
@@ -193,12 +194,17 @@ class _Fitting:
             if where != at:
                 top = (at, where)
         if top is None:
-            self._inside(raw, b"", b"", self._view.root)
+            self._todo.append((raw, b"", b"", self._view.root))
         else:
-            self._parents(top[1])
+            above = self._parents(top[1])
             there = self._view.at(top[1])
+            inner = node_at(raw, top[0]) or raw
             if there is not None:
-                self._entry(node_at(raw, top[0]) or raw, *top, there)
+                self._entry(inner, *top, there)
+            else:
+                self._new(inner, *top, above)
+        while self._todo:  # no recursion: a tree may be deeper than Python's stack
+            self._inside(*self._todo.pop())
         return Placement(top, self._moves, self._directories)
 
     def _destination(self, to: Target, *, is_directory: bool) -> bytes:
@@ -219,6 +225,8 @@ class _Fitting:
             below = there.children.get(name)
             if below is not None and below.is_there:
                 self._entry(child, path + b"/" + name, place + b"/" + name, below)
+            else:
+                self._new(child, path + b"/" + name, place + b"/" + name, there.status)
 
     def _entry(self, raw: Node, path: bytes, place: bytes, there: Node) -> None:
         if not raw.is_there:
@@ -234,13 +242,15 @@ class _Fitting:
             raise self.below_a_file(resolved, place)
         if resolved != place:
             self._moves[path] = resolved
-            self._parents(resolved)
+            above = self._parents(resolved)
             if end is not None:
                 self._directories[resolved] = end.status
+            else:
+                self._new(raw, path, resolved, above)
         elif end is not None and raw.status != end.status and not self._is_meant(raw, path):
             self._directories[resolved] = end.status
         if end is not None:
-            self._inside(raw, path, resolved.rstrip(b"/"), end)
+            self._todo.append((raw, path, resolved.rstrip(b"/"), end))
 
     def _is_meant(self, raw: Node, path: bytes) -> bool:
         """Whether an overlay's command has set the owner or mode of the directory at `path`."""
@@ -249,14 +259,37 @@ class _Fitting:
         before = self._around.made_over.at(path)
         return before is not None and before.kind == DIRECTORY and before.status != raw.status
 
-    def _parents(self, place: bytes) -> None:
-        """The directories above `place` are as they are below, or as a distribution makes them."""
+    def _new(self, raw: Node, path: bytes, place: bytes, above: _Status) -> None:
+        """In a directory with the set-group-ID bit, new ones get that too, as mkdir(2) has it. What is
+        copied keeps the mode that it has, and what a command made has been made so."""
+        if not above[0] & stat.S_ISGID or self._around.made_over is not None:
+            return
+        todo = [(raw, path, place)]
+        while todo:
+            raw, path, place = todo.pop()
+            if raw.is_directory and not self._is_copied(path):
+                self._directories[place] = (raw.status[0] | stat.S_ISGID, *raw.status[1:])
+                todo += [
+                    (child, path + b"/" + name, place + b"/" + name)
+                    for name, child in raw.children.items()
+                ]
+
+    def _is_copied(self, path: bytes) -> bool:
+        given = self._placed.parameters.get("target")
+        return given is not None and (path + b"/").startswith(os.fsencode(Target(**given).guess) + b"/")
+
+    def _parents(self, place: bytes) -> _Status:
+        """The directories above `place` are as they are below, or as a distribution makes them. Of
+        the lowest the mode and owner."""
         parts = [p for p in place.split(b"/") if p][:-1]
+        above = self._view.root.status
         for depth in range(1, len(parts) + 1):
             path = b"/" + b"/".join(parts[:depth])
             there = self._view.at(path)
-            mode = MODES.get(os.fsdecode(path[1:]), PLAIN[0])
-            self._directories[path] = there.status if there is not None else (mode, *PLAIN[1:])
+            mode = MODES.get(os.fsdecode(path[1:]), PLAIN[0]) | (above[0] & stat.S_ISGID)
+            above = there.status if there is not None else (mode, *PLAIN[1:])
+            self._directories[path] = above
+        return above
 
     def error(self, text: str) -> BuildError:
         name = self._placed.name
@@ -307,7 +340,7 @@ def _copy_attributes(source: bytes, target: bytes) -> None:
 
 class _Writer:
     def __init__(self, tree: bytes, upper: bytes, placement: Placement, name: str) -> None:
-        self._tree, self._upper = tree, upper
+        self._from, self._upper = tree, upper
         self._placement = placement
         self._name = name
         self._times: list[tuple[bytes, int]] = []
@@ -317,29 +350,32 @@ class _Writer:
         os.mkdir(self._upper)  # noqa: PTH102 - bytes
         os.chmod(self._upper, 0o755)  # noqa: PTH101
         path, place = self._placement.top or (b"", b"")
-        source = self._tree + path
+        source = self._from + path
         if stat.S_ISDIR(os.lstat(source).st_mode):
-            self._directory(source, path.rstrip(b"/"), place.rstrip(b"/"))
+            self._tree(source, path.rstrip(b"/"), place.rstrip(b"/"))
         else:
             self._make(os.path.dirname(place), PLAIN)  # noqa: PTH120
             self._copy(source, place)
         for directory, when in reversed(self._times):
             os.utime(directory, ns=(when, when))
 
-    def _directory(self, source: bytes, path: bytes, place: bytes) -> None:
-        info = os.lstat(source)
-        made = self._make(place, (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
-        _copy_attributes(source, made)
-        self._times.append((made, info.st_mtime_ns))
-        with os.scandir(source) as listing:
-            children = sorted(listing, key=lambda e: e.name)
-        for child in children:
-            inner = path + b"/" + child.name
-            to = self._placement.moves.get(inner, place + b"/" + child.name)
-            if child.is_dir(follow_symlinks=False):
-                self._directory(child.path, inner, to)
-            else:
-                self._copy(child.path, to)
+    def _tree(self, source: bytes, path: bytes, place: bytes) -> None:
+        todo = [(source, path, place)]
+        while todo:
+            source, path, place = todo.pop()
+            info = os.lstat(source)
+            made = self._make(place, (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+            _copy_attributes(source, made)
+            self._times.append((made, info.st_mtime_ns))
+            with os.scandir(source) as listing:
+                children = sorted(listing, key=lambda e: e.name)
+            for child in children:
+                inner = path + b"/" + child.name
+                to = self._placement.moves.get(inner, place + b"/" + child.name)
+                if child.is_dir(follow_symlinks=False):
+                    todo.append((child.path, inner, to))
+                else:
+                    self._copy(child.path, to)
 
     def _make(self, place: bytes, status: _Status) -> bytes:
         """Make a directory and those above it; `status` is for one that is not below."""

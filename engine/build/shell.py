@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs, places
+from engine.build import debs, over
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from grammar.environment import GitConfig
 
 KIND = "shell"
-VERSION = 1
+VERSION = 2
 
 PATHS = {"bash": "/bin/bash", "zsh": "/bin/zsh", "fish": "/usr/bin/fish"}
 
@@ -77,15 +77,14 @@ def build(context: BuildContext) -> Path:
     upper.mkdir()
     upper.chmod(0o755)
     name, text = _START_FILES[shell]
-    _write(upper, name, text)
+    over.write(upper, context, name, text)
     home = context.parameters.get("home")
     if home:
-        _write(upper, f"etc/skel/{name.removeprefix('root/')}", text)
+        over.write(upper, context, f"etc/skel/{name.removeprefix('root/')}", text)
     if git := context.parameters["git"]:
-        _write(upper, "etc/gitconfig", _git_settings(git))
+        over.write(upper, context, "etc/gitconfig", _git_settings(git))
     if context.parameters["python"]:
-        places.make(upper / "usr/local/bin", upper)
-        (upper / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+        over.link(upper, context, "usr/local/bin/python", "/usr/bin/python3")
     # An image may be without the one or the other; Debian's base never is.
     if _exists("sbin/usermod", context.layers) and _exists(f"bin/{shell}", context.layers):
         sandbox.run(
@@ -114,10 +113,3 @@ def _git_settings(settings: dict[str, str]) -> str:
         quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         lines.append(f'[{section}]\n\t{name} = "{quoted}"\n')
     return "".join(lines)
-
-
-def _write(upper: Path, name: str, text: str) -> None:
-    path = upper / name
-    places.make_parents(upper, path)
-    path.write_text(text, encoding="utf-8")
-    path.chmod(0o644)
