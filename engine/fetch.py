@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import unquote, urlsplit, urlunsplit
-from weakref import WeakSet
 
 from engine.command import pause as pause_for
 from engine.command import raise_if_cancelled
@@ -30,6 +28,7 @@ from engine.events import Event, Sink, silent
 from engine.origins import UNCHECKED, configured_login
 from engine.version import VERSION
 from store import Store, retry
+from store.connections import interruptible
 from store.retry import ATTEMPTS, TransientError
 
 if TYPE_CHECKING:
@@ -242,7 +241,7 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
     except (urllib3.exceptions.HTTPError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             raise  # of our own disk
-        if _hopeless(error):
+        if hopeless(error):
             raise FetchError(
                 f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; check "
                 "the URL, and SSL_CERT_FILE when it is the certificate"
@@ -253,7 +252,7 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             response.close()
 
 
-def _hopeless(error: BaseException) -> bool:
+def hopeless(error: BaseException) -> bool:
     """Whether another attempt cannot do better: a certificate that is refused, a URL that cannot
     be one, redirections in a circle."""
     import ssl
@@ -270,9 +269,10 @@ def _hopeless(error: BaseException) -> bool:
     )
 
 
-def pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """The body as it comes in, so that whoever reads it can stop soon."""
-    while piece := response.read1(_CHUNK, decode_content=False):
+def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[bytes]:
+    """The body as it comes in, so that whoever reads it can stop soon; with `decode` without the
+    compression that was on its way."""
+    while piece := response.read1(_CHUNK, decode_content=decode):
         yield piece
 
 
@@ -363,48 +363,12 @@ def _pool(proxy: str, checked: bool = True) -> PoolManager:
             if login.username
             else None
         )
-        return _interruptible(urllib3.ProxyManager(
+        return interruptible(urllib3.ProxyManager(
             shown(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
             ca_certs=authorities, cert_reqs=certificates,
         ))
-    return _interruptible(urllib3.PoolManager(
+    return interruptible(urllib3.PoolManager(
         num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities,
         cert_reqs=certificates,
     ))
 
-
-# -- stopping -----------------------------------------------------------------------------------
-
-_connections: WeakSet[Any] = WeakSet()
-
-
-def stop() -> None:
-    """Break every connection that is open, so that who reads from it goes on at once."""
-    for connection in list(_connections):
-        if (opened := connection.sock) is not None:
-            with suppress(OSError):  # not TLS's own way, which would wait for the other side
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)
-
-
-def _interruptible(manager: PoolManager) -> PoolManager:
-    """`manager`, whose connections `stop` knows."""
-    import urllib3
-
-    class Plain(urllib3.connection.HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            _connections.add(self)
-
-    class Secure(urllib3.connection.HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            _connections.add(self)
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return manager

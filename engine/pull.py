@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from engine import publish
@@ -27,6 +26,7 @@ from engine.resolve.image import Pinned, look_up
 from store import Store
 from store import pull as registries
 from store.model import Object
+from store.threads import workers
 
 _PARALLEL = 6
 
@@ -73,13 +73,13 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
         file = package.file
         return fetch(Fetch(file.name, file.url, file.sha256, file.size), store, emit)
 
-    with ThreadPoolExecutor(_PARALLEL) as pool:
+    with workers(_PARALLEL) as pool:
         paths = dict(zip(unique, pool.map(get, unique.values()), strict=True))
     config_package = next(p for p in pinned.packages if p.kind == "config")
     config = paths[config_package.file.sha256].read_bytes()
     entries = json.loads(pinned.manifest)["layers"]
     layers = [p for p in pinned.packages if p.kind == "layer"]
-    with ThreadPoolExecutor() as pool:
+    with workers() as pool:
         names = _names(config, len(layers))
         objects = list(pool.map(lambda pair: _layer(store, *pair), zip(layers, names, strict=True)))
     return Image(

@@ -30,7 +30,7 @@ from engine.command import Group, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
-from store import Store, skeleton
+from store import Store, connections, skeleton
 from store.errors import disk_full, explained, full
 from store.hashing import hash_value
 from store.model import Object
@@ -192,7 +192,7 @@ class _Run:
             # KeyboardInterrupt too: no command outlives this call, and no thread does that is
             # not caught in a system call (a name that is being looked up, say).
             self._group.cancel()
-            fetch.stop()
+            connections.stop()
             self._shut_down(_PATIENCE if isinstance(error, Exception) else _PATIENCE / 4)
             raise
         self._fetchers.shutdown()

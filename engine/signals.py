@@ -85,11 +85,9 @@ def _stop_everything() -> None:
     from engine.command import stop_everything
 
     stop_everything()
-    # Only what is imported can have connections.
-    for name, function in (("engine.fetch", "stop"), ("store.registry", "stop")):
-        if (module := sys.modules.get(name)) is not None:
-            with contextlib.suppress(Exception):
-                getattr(module, function)()
+    if (connections := sys.modules.get("store.connections")) is not None:  # else there are none
+        with contextlib.suppress(Exception):
+            connections.stop()
 
 
 def _end(number: int) -> None:

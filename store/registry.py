@@ -12,22 +12,23 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from store import retry
 from store.blobs import check
+from store.connections import interruptible
 from store.errors import DeniedError, RegistryError
+from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
-ATTEMPTS = 3
 _TOKEN_LIVES = 50.0  # seconds: one may end after 60 that does not say when it does
-_TIMEOUT = 60.0  # seconds of silence
+_DIGESTING = 300.0  # seconds that a registry may take to answer when it has all of a blob
 # Docker's own registry answers at another host than its name, and logins are kept under a third.
 _DOCKER_HUB = "docker.io"
 _ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
@@ -122,8 +123,8 @@ class Registry:
             client = Provider(
                 hostname=self._host, insecure=self._insecure, auth_backend=self._scheme()
             )
-            # oras waits for ever
-            client.session.request = partial(client.session.request, timeout=_TIMEOUT)
+            self._prepare(client.session)
+            self._prepare(client.auth.session)
             client.auth.load_configs(
                 Container(f"{self._host}/{self.reference.name}"), _docker_config()
             )
@@ -139,14 +140,45 @@ class Registry:
         if not self._backend:
             import requests
 
-            try:
-                answer = requests.get(self._root, timeout=_TIMEOUT)
-            except requests.RequestException as error:
-                raise self._unreachable(error) from error
+            session = requests.Session()
+            self._prepare(session)
+            answer = self._tried("GET /v2/", lambda: session.get(self._root))
             self._challenge = answer.headers.get("Www-Authenticate", "")
             basic = self._challenge.lower().startswith("basic")
             self._backend = "basic" if basic else "token"
         return self._backend
+
+    @staticmethod
+    def _prepare(session: Any) -> None:
+        """Make a session of requests give up what is silent, tell a stumble from an answer, and
+        end when it is told to."""
+        import requests
+
+        class Adapter(requests.adapters.HTTPAdapter):
+            def init_poolmanager(self, *given: Any, **named: Any) -> None:
+                super().init_poolmanager(*given, **named)
+                interruptible(self.poolmanager)
+
+            def proxy_manager_for(self, *given: Any, **named: Any) -> Any:
+                return interruptible(super().proxy_manager_for(*given, **named))
+
+        def check(answer: Any, **_: Any) -> None:
+            if answer.status_code in retry.STATUSES:
+                stumble = retry.refused(answer.status_code, answer.headers)
+                words = _problems(answer)
+                raise retry.TransientError(f"{stumble} {words}".rstrip(), stumble.after)
+
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, Adapter())
+        session.hooks["response"].append(check)
+        send = session.request
+
+        def request(method: str, url: str, **options: Any) -> Any:
+            silence = _DIGESTING if options.get("data") is not None else retry.SILENCE
+            options.setdefault("timeout", (retry.CONNECT, silence))
+            return send(method, url, **options)
+
+        session.request = request
 
     def _token(self, client: Any, actions: str, source: str) -> str | None:
         """This thread's token for `actions` ("pull", "pull,push"), and for reading the repository
@@ -175,7 +207,32 @@ class Registry:
         return token
 
     def _unreachable(self, error: Exception) -> RegistryError:
-        return RegistryError(f"cannot reach the registry {self._host}: {error}")
+        return RegistryError(f"cannot reach the registry {self._host}: {retry.reason(error)}")
+
+    def _tried(self, what: str, once: Callable[[], Any]) -> Any:
+        """`once()`, tried again, and that said, when the registry or the network stumbles."""
+        import requests
+
+        for attempt in range(1, retry.ATTEMPTS + 1):
+            cause: Exception
+            try:
+                return once()
+            except requests.exceptions.SSLError as error:
+                raise self._unreachable(error) from error
+            except retry.TransientError as error:
+                stumble, cause = error, error
+            except requests.RequestException as error:
+                stumble, cause = retry.TransientError(retry.reason(error)), error
+            seconds = retry.wait(attempt, stumble)
+            if seconds is None:
+                raise RegistryError(
+                    f"the registry {self._host} fails: {what}: {stumble} "
+                    f"({retry.tried(attempt, stumble)}); run this again: what is there already is "
+                    "not sent twice"
+                ) from cause
+            retry.announce(self._host, attempt, seconds, f"{what}: {stumble}")
+            time.sleep(seconds)
+        raise AssertionError("unreachable")
 
     def _request(
         self, method: str, url: str, *, data: Callable[[], Any] | None = None,
@@ -183,31 +240,38 @@ class Registry:
     ) -> Any:
         """One request, tried again when the registry or the network stumbles. `source` is another
         repository that it reads."""
-        import requests
+        what = f"{method} {urlsplit(url).path.rpartition(self.reference.name)[2]}"
+        return self._tried(
+            what, lambda: self._once(method, url, data, headers or {}, stream, source)
+        )
 
-        for attempt in range(1, ATTEMPTS + 1):
-            body = data() if data is not None else None
-            try:
-                client = self._client()
-                given = dict(headers or {})
-                if self._backend == "basic":
-                    # At once: asked for it after a body was sent, oras would send an empty one.
-                    given.update(client.auth.get_auth_header())
-                else:
-                    actions = "pull" if method in ("GET", "HEAD") else "pull,push"
-                    client.auth.token = self._token(client, actions, source)
-                answer = client.do_request(url, method, data=body, headers=given, stream=stream)
-            except requests.RequestException as error:
-                if attempt == ATTEMPTS:
-                    raise self._unreachable(error) from error
-                continue
-            except ValueError as error:  # oras says so of a login that is missing or refused
-                raise self._denied() from error
-            finally:
-                if body is not None and hasattr(body, "close"):
-                    body.close()
-            if answer.status_code < 500 or attempt == ATTEMPTS:
-                break
+    def _once(
+        self, method: str, url: str, data: Callable[[], Any] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}), stream: bool = False, source: str = "",
+    ) -> Any:
+        """One request, not tried again."""
+        body = data() if data is not None else None
+        try:
+            client = self._client()
+            given = dict(headers)
+            if self._backend == "basic":
+                # At once: asked for it after a body was sent, oras would send an empty one.
+                given.update(client.auth.get_auth_header())
+            else:
+                actions = "pull" if method in ("GET", "HEAD") else "pull,push"
+                client.auth.token = self._token(client, actions, source)
+            # Without oras's own retries, which would send what is left of a body that was read.
+            send = type(client).do_request.__wrapped__
+            answer = send(client, url, method, data=body, headers=given, stream=stream)
+        except ValueError as error:  # oras says so of a login that is missing or refused
+            import requests
+
+            if isinstance(error, requests.RequestException):
+                raise
+            raise self._denied() from error
+        finally:
+            if body is not None and hasattr(body, "close"):
+                body.close()
         if answer.status_code in (401, 403):
             raise self._denied()
         return answer
@@ -222,12 +286,8 @@ class Registry:
     def _expect(self, answer: Any, what: str, *codes: int) -> Any:
         if answer.status_code in codes:
             return answer
-        try:
-            problems = "; ".join(e.get("message", "") for e in answer.json()["errors"])
-        except (ValueError, KeyError, TypeError):
-            problems = answer.text[:200]
         raise RegistryError(
-            f"{self._host}: {what}: HTTP status {answer.status_code} {problems}"
+            f"{self._host}: {what}: HTTP status {answer.status_code} {_problems(answer)}"
         )
 
     def has_blob(self, digest: str) -> bool:
@@ -238,35 +298,48 @@ class Registry:
     def push_blob(self, digest: str, content: Path | bytes, mount: str | None = None) -> bool:
         """Upload a blob in one piece, or have it mounted from the repository `mount`; whether it
         was. Raises RegistryError, and CorruptError for a stored file that is damaged."""
+        def upload() -> bool:
+            # An upload that broke off is begun anew: what is left of it is of no use.
+            location = self._begin(digest, mount)
+            if location is None:
+                return True
+            url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
+
+            if not isinstance(content, bytes):
+                check(content, digest, digest[:19])  # a registry would not say what is wrong
+
+            def body() -> Any:
+                return content if isinstance(content, bytes) else content.open("rb")
+
+            answer = self._once(
+                "PUT", url, body, {"Content-Type": "application/octet-stream"}
+            )
+            self._expect(answer, f"uploading {digest[:19]}", 201)
+            return False
+
+        return bool(self._tried(f"uploading {digest[:19]}", upload))
+
+    def _begin(self, digest: str, mount: str | None) -> str | None:
+        """Where to upload a blob to; None when it was mounted from the repository `mount`."""
         from urllib.parse import quote, urljoin
 
         start = f"{self._base}/blobs/uploads/"
         if mount:
             try:
-                answer = self._request(
+                answer = self._once(
                     "POST", f"{start}?mount={digest}&from={quote(mount)}", source=mount
                 )
             except DeniedError:  # whom it belongs to may not be who pushes
-                answer = self._request("POST", start)
+                answer = self._once("POST", start)
         else:
-            answer = self._request("POST", start)
+            answer = self._once("POST", start)
         # 201: mounted; 202: it is not there (or may not be read), so upload it.
         if self._expect(answer, "starting an upload", 201, 202).status_code == 201:
-            return True
-        location = urljoin(self._root, answer.headers["Location"])
-        url = f"{location}{'&' if '?' in location else '?'}digest={digest}"
-        if not isinstance(content, bytes):
-            check(content, digest, digest[:19])  # a registry's answer would not say what is wrong
-
-        def body() -> Any:
-            return content if isinstance(content, bytes) else content.open("rb")
-
-        answer = self._request(
-            "PUT", url, data=body,
-            headers={"Content-Type": "application/octet-stream"},
-        )
-        self._expect(answer, f"uploading {digest[:19]}", 201)
-        return False
+            return None
+        location = answer.headers.get("Location", "")
+        if not location:
+            raise RegistryError(f"{self._host}: starting an upload: it does not say where to")
+        return str(urljoin(self._root, location))
 
     def push_manifest(self, manifest: bytes, tag: str = "") -> None:
         """Upload a manifest under a tag [the reference's]. Raises RegistryError."""
@@ -305,7 +378,7 @@ class Registry:
             return "sent", size
 
         self._scheme()  # asked once, not by each thread
-        with ThreadPoolExecutor(PARALLEL) as pool:
+        with workers(PARALLEL) as pool:
             done = list(pool.map(push, unique.values()))
         for tag in dict.fromkeys((self.reference.tag, *also)):
             self.push_manifest(manifest, tag)
@@ -348,9 +421,19 @@ class Registry:
         import urllib3
 
         try:
-            yield from answer.raw.stream(1 << 18, decode_content=False)
+            while piece := answer.raw.read1(1 << 18, decode_content=False):
+                yield piece
         except urllib3.exceptions.HTTPError as error:
             raise self._unreachable(error) from error
+
+
+def _problems(answer: Any) -> str:
+    """What a registry says is wrong."""
+    try:
+        return "; ".join(e.get("message", "") for e in answer.json()["errors"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        text = answer.text.strip()
+        return "" if text.startswith("<") else text[:200]
 
 
 def _docker_config() -> list[str] | None:

@@ -20,14 +20,17 @@ from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
+from typing import TextIO
 
+from engine import command
 from engine.atomic import write_text
-from engine.command import HOST_ENVIRONMENT
+from engine.command import HOST_ENVIRONMENT, pause
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.package_lists import PackageLists
 from engine.version import VERSION
 from grammar.environment import Request
+from store import notices
 from store.hashing import hash_value
 
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
@@ -47,11 +50,7 @@ class Apt:
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
         """Run one of apt's commands here."""
         try:
-            return subprocess.run(
-                argv, env=self._environment, capture_output=True,
-                encoding="utf-8", errors="replace", check=False,
-                stdin=subprocess.DEVNULL,
-            )
+            return command.ask_text(argv, environment=self._environment)
         except FileNotFoundError as error:
             raise ResolveError(
                 f"{argv[0]} not found; install apt (Debian, Ubuntu) to resolve .debs"
@@ -66,8 +65,9 @@ class Apt:
     @cached_property
     def _bases(self) -> dict[Path, str]:
         """List -> the URI that its "Filename" fields are relative to."""
-        done = self.run("apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)",
-                        "Created-By: Packages")
+        with self._alone():
+            done = self.run("apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)",
+                            "Created-By: Packages")
         rows = (line.partition("\t") for line in done.stdout.splitlines())
         return {Path(path).resolve(): base.rstrip("/") for path, _, base in rows}
 
@@ -106,8 +106,9 @@ class Apt:
 
         Raises ResolveError with apt's own words.
         """
-        (self.directory / "status").write_text(status, "utf-8")
-        done = self.run("apt-get", "-s", "-q", "--no-install-recommends", "install", *names)
+        with self._alone():
+            (self.directory / "status").write_text(status, "utf-8")
+            done = self.run("apt-get", "-s", "-q", "--no-install-recommends", "install", *names)
         if done.returncode != 0:
             raise ResolveError(_reason(done))
         removed = re.findall(r"^Remv (\S+)", done.stdout, re.MULTILINE)
@@ -153,8 +154,7 @@ class Apt:
             return [LockedPackage(**{**row, "file": LockedFile(**row["file"])}) for row in rows]
         except (OSError, ValueError, TypeError, KeyError):
             pass
-        with self._alone():
-            found = answer()
+        found = answer()
         with suppress(OSError):  # whoever sees a newer state tidies up
             for old in (self.directory / "answers").glob("*"):
                 if old.name != self.state:
@@ -165,8 +165,8 @@ class Apt:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else changes the directory meanwhile."""
-        with (self.directory / "lock").open("w") as handle:
+        """Nobody else runs apt here meanwhile: it makes caches of its own, and reads `status`."""
+        with (self.directory / "apt-lock").open("w") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
 
@@ -184,10 +184,7 @@ def _proxy_settings() -> str:
     """How this machine's apt reaches the network, and whom it trusts: the only setting of the
     host's that is kept."""
     try:
-        done = subprocess.run(
-            ["apt-config", "dump", "Acquire"], capture_output=True,
-            encoding="utf-8", errors="replace", check=False
-        )
+        done = command.ask_text(["apt-config", "dump", "Acquire"], environment=os.environ)
     except FileNotFoundError:
         return ""
     keep = re.compile(r'^Acquire::https?::(\S*::)?(Proxy|CaInfo|Verify-\S+)\S* ".+";$', re.I)
@@ -210,25 +207,79 @@ def open_apt(
     for name in ("lists/partial", "archives/partial", "etc/empty.d", "etc/keys.d", "log"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     apt = Apt(directory)
-    with apt._alone():
-        for name, content in keys.items():
-            # apt reads no others
-            cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
-            (directory / "etc/keys.d" / cleaned).write_bytes(content)
-        _configure(directory, sources, keyring)
-        log(f"reading package lists of {len(sources)} sources")
+    with (directory / "lock").open("w") as handle:
+        fresh = directory / "lists-are-fresh"
+        if not _is_fresh(handle, fresh):
+            fresh.unlink(missing_ok=True)
+            for name, content in keys.items():
+                # apt reads no others
+                cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+                (directory / "etc/keys.d" / cleaned).write_bytes(content)
+            _configure(directory, sources, keyring)
+            log(f"reading package lists of {len(sources)} sources")
+            _update(apt)
+            fresh.touch()
+            fcntl.flock(handle, fcntl.LOCK_SH)  # others may read them beside us, not change them
+        yield apt
+
+
+def _is_fresh(handle: TextIO, fresh: Path) -> bool:
+    """Hold the lists, and say whether they are up to date: they are when somebody else is at work
+    with them, who has seen to that. Else nobody else holds them."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        pass
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        notices.say("apt", "waiting for another envd that fetches the package lists")
+        fcntl.flock(handle, fcntl.LOCK_SH)
+    if fresh.exists():
+        return True
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return False
+
+
+# What passes by, in apt's words: it tries again itself only where no connection came about.
+_PASSING = re.compile(
+    r"Failed to fetch .*(\b(408|425|429|500|502|503|504) |[Tt]imed out|[Tt]imeout|Connection|"
+    r"connect|Temporary failure|reset|closed|Undetermined|unexpected size|Hash Sum mismatch|"
+    r"Bad header|Error reading)"
+)
+_UPDATES = 3
+
+
+def _update(apt: Apt) -> None:
+    """Fetch the lists. Raises ResolveError, with apt's words."""
+    for attempt in range(1, _UPDATES + 1):
         done = apt.run("apt-get", "update", "-q")
         problems = [
             line for line in done.stderr.splitlines()
             if line.startswith(("E: ", "W: Failed", "W: GPG error"))
         ]
-        if done.returncode != 0 or any(line.startswith("W: Failed") for line in problems):
-            raise ResolveError(
-                "cannot read the apt sources: " + ("; ".join(problems) or done.stderr[-500:])
-                + "; check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
-            )
-        assert apt.state  # read while it holds
-    yield apt
+        failed = [line for line in problems if "Failed to fetch" in line]
+        if done.returncode == 0 and not failed:
+            return
+        if attempt == _UPDATES or not failed or not all(map(_PASSING.search, failed)):
+            break
+        seconds = 2.0**attempt
+        notices.say(
+            "apt",
+            f"retrying ({attempt + 1} of {_UPDATES}) in {seconds:g} s: {_words(failed)}",
+        )
+        pause(seconds, "apt")
+    raise ResolveError(
+        f"cannot read the apt sources: {_words(failed or problems) or done.stderr.strip()[-500:]}; "
+        "check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
+    )
+
+
+def _words(lines: Sequence[str]) -> str:
+    """Each of apt's complaints once, without what it says of all of them."""
+    found = dict.fromkeys(re.sub(r"^[EW]: |\s+(?=\s)", "", line).strip() for line in lines)
+    return "; ".join([*found][:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _configure(directory: Path, sources: Sequence[str], keyring: str) -> None:
@@ -257,7 +308,9 @@ APT::Install-Recommends "false";
 APT::Sandbox::User "";
 APT::Get::AllowUnauthenticated "false";
 Acquire::Languages "none";
-Acquire::Retries "3";
+Acquire::Retries "0";
+Acquire::http::Timeout "20";
+Acquire::https::Timeout "20";
 // A release that is archived is never signed anew; its lock pins every file by hash.
 Acquire::Check-Valid-Until "false";
 Debug::NoLocking "true";

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from engine.command import ask_text
 from engine.errors import ResolveError, UsageError
 from engine.lock import LockedPackage
 from engine.resolve import pypi
@@ -213,9 +213,8 @@ def _versions(name: str, index: PipIndex | None) -> list[str] | None:
     environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
     if index is not None and (url := sources(index).index):
         environment["PIP_INDEX_URL"] = url
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "index", "versions", name], env=environment,
-        capture_output=True, encoding="utf-8", errors="replace", check=False,
+    done = ask_text(
+        [sys.executable, "-m", "pip", "index", "versions", name], environment=environment
     )
     listed = re.search(r"^Available versions: (.*)$", done.stdout, re.MULTILINE)
     if listed:

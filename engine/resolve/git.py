@@ -10,16 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine import command
 from engine.errors import ResolveError
 from engine.fetch import shown
 from grammar.environment import Include
 from grammar.loader import Checkout
+from store import retry
 from store.hashing import hash_value
 
 _LARGEST = 4 << 20  # bytes of an *.envd file
@@ -78,12 +79,15 @@ class _Repository:
             "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
             "LC_ALL": "C.UTF-8",
         }
-        environment.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
+        environment.setdefault(
+            "GIT_SSH_COMMAND", f"ssh -o BatchMode=yes -o ConnectTimeout={retry.CONNECT:.0f}"
+        )
         try:
-            done = subprocess.run(
+            done = command.ask(
                 ["git", "-C", str(self.directory), "-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null",
+                 "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
                  *arguments],
-                env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+                environment=environment,
             )
         except FileNotFoundError as error:
             raise ResolveError(

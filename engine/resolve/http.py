@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
+from engine.command import pause, raise_if_cancelled
 from engine.errors import ResolveError
-from engine.fetch import request, shown
+from engine.fetch import hopeless, pieces, request, shown
 from grammar.environment import Position
+from store import retry
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,16 +39,59 @@ class Answer:
 
 def get(url: str, position: Position) -> Answer | None:
     """GET `url`; None when it is not there (404). Raises ResolveError for all else."""
+
+    def once() -> Answer | None:
+        with answered(url, position) as response:
+            body = b"".join(pieces(response, decode=True)) if response.status == 200 else b""
+        if response.status == 404:
+            return None
+        if response.status != 200:
+            raise ResolveError(f"{position}: {shown(url)}: HTTP status {response.status}")
+        return Answer(body, urljoin(url, response.geturl() or ""))
+
+    return tried(once, url, position)
+
+
+def tried(once: Callable[[], T], url: str, position: Position) -> T:
+    """`once()`, tried again, and that said, when it raises TransientError or the connection breaks.
+
+    Raises ResolveError.
+    """
     import urllib3
 
+    cause: Exception | None
+    for attempt in range(1, retry.ATTEMPTS + 1):
+        try:
+            return once()
+        except retry.TransientError as error:
+            stumble, cause = error, None
+        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+            raise_if_cancelled(shown(url))
+            if hopeless(error):
+                raise ResolveError(
+                    f"{position}: cannot fetch {shown(url)}: {retry.reason(error)}; check the URL, "
+                    "and SSL_CERT_FILE when it is the certificate"
+                ) from error
+            stumble, cause = retry.TransientError(retry.reason(error)), error
+        seconds = retry.wait(attempt, stumble)
+        if seconds is None:
+            raise ResolveError(
+                f"{position}: cannot fetch {shown(url)}: {stumble} ({retry.tried(attempt, stumble)}); "
+                "check the network"
+            ) from cause
+        retry.announce(shown(url), attempt, seconds, stumble)
+        pause(seconds, shown(url))
+    raise AssertionError("unreachable")
+
+
+@contextmanager
+def answered(url: str, position: Position, method: str = "GET") -> Iterator[BaseHTTPResponse]:
+    """An answer whose status is final. Raises TransientError for another, and urllib3's errors."""
+    response = request(url, method=method)
     try:
-        response = request(url)
-        body = response.read(decode_content=True)
+        if response.status in retry.STATUSES:
+            raise retry.refused(response.status, response.headers)
+        yield response
         response.release_conn()
-    except urllib3.exceptions.HTTPError as error:
-        raise ResolveError(f"{position}: cannot reach {shown(url)}: {error}") from error
-    if response.status == 404:
-        return None
-    if response.status != 200:
-        raise ResolveError(f"{position}: {shown(url)}: HTTP status {response.status}")
-    return Answer(body, urljoin(url, response.geturl() or ""))
+    finally:
+        response.close()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from engine.command import ask_text
 from engine.errors import ResolveError
 from engine.resolve.http import get
 from engine.resolve.upstream import choose
@@ -39,10 +39,8 @@ def registry() -> str:
 @cache
 def _configured() -> str:
     if shutil.which("npm"):
-        done = subprocess.run(
-            ["npm", "config", "get", "registry"], capture_output=True,
-            encoding="utf-8", errors="replace", check=False,
-            stdin=subprocess.DEVNULL, cwd="/",
+        done = ask_text(
+            ["npm", "config", "get", "registry"], environment=os.environ, cwd=Path("/")
         )
         return done.stdout.strip()
     try:

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,11 +15,11 @@ from urllib.parse import urljoin
 from engine.errors import ResolveError
 from engine.lock import LockedFile
 from grammar.environment import Position
+from store.threads import workers
 
 if TYPE_CHECKING:
     from store import Store
 
-_CHUNK = 1 << 20
 _AT_ONCE = 8
 
 
@@ -50,7 +49,7 @@ def pin_all(files: Sequence[Unpinned], store: Store) -> list[LockedFile]:
                 raise
             return pin(file.name, file.fallback, store, file.position, file.integrity)[0]
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with workers(_AT_ONCE) as pool:
         return list(pool.map(one, files))
 
 
@@ -82,19 +81,20 @@ def _download(
     url: str, store: Store, position: Position, integrity: str
 ) -> tuple[str, int, Path, str]:
     """Digest, size, place, and the URL that redirections ended at."""
-    import urllib3
-
-    from engine.fetch import request, shown
+    from engine.command import raise_if_cancelled
+    from engine.fetch import pieces, shown
+    from engine.resolve import http
 
     algorithm, _, wanted = integrity.partition("-")
-    hasher = hashlib.new(algorithm) if integrity else None
-    try:
-        response = request(url)
-        with response, store.blob_writer() as writer:
+
+    def once() -> tuple[str, int, Path, str]:
+        hasher = hashlib.new(algorithm) if integrity else None
+        with http.answered(url, position) as response, store.blob_writer() as writer:
             if response.status != 200:
                 kind = MissingError if response.status in (404, 410) else ResolveError
                 raise kind(f"{position}: {shown(url)}: HTTP status {response.status}")
-            for chunk in response.stream(_CHUNK, decode_content=False):
+            for chunk in pieces(response):
+                raise_if_cancelled(shown(url))
                 writer.write(chunk)
                 if hasher is not None:
                     hasher.update(chunk)
@@ -105,5 +105,5 @@ def _download(
                 )
             end = urljoin(url, response.geturl() or url)
             return writer.digest, writer.size, writer.commit(), end
-    except urllib3.exceptions.HTTPError as error:
-        raise ResolveError(f"{position}: cannot fetch {shown(url)}: {error}") from error
+
+    return http.tried(once, url, position)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from urllib.parse import unquote, urlsplit
 
+from engine.command import ask_text
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.upstream import Upstream, checksums, choose
@@ -58,11 +58,10 @@ def _builds() -> dict[str, tuple[str, str]]:
     """Version -> uv's key and the URL, of every build that uv knows for the target."""
     from uv import find_uv_bin
 
-    done = subprocess.run(
+    done = ask_text(
         [os.fspath(find_uv_bin()), "python", "list", f"cpython-3-{_PLATFORM}", "--only-downloads",
          "--all-versions", "--no-config", "--output-format", "json"],
-        env={**os.environ, "UV_PYTHON_INSTALL_MIRROR": DOWNLOADS.url, "NO_COLOR": "1"},
-        capture_output=True, encoding="utf-8", errors="replace", check=False, stdin=subprocess.DEVNULL,
+        environment={**os.environ, "UV_PYTHON_INSTALL_MIRROR": DOWNLOADS.url, "NO_COLOR": "1"},
     )
     if done.returncode != 0:
         raise ResolveError(f"uv cannot list its Pythons: {done.stderr.strip()}")

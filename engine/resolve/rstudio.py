@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.command import ask_text
 from engine.derivation import Fetch
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
@@ -57,9 +57,8 @@ def resolve(
 
 def _control(path: Path) -> dict[str, str]:
     try:
-        done = subprocess.run(
-            ["dpkg-deb", "--field", str(path), "Package", "Version", "Architecture"],
-            capture_output=True, encoding="utf-8", errors="replace", check=False,
+        done = ask_text(
+            ["dpkg-deb", "--field", str(path), "Package", "Version", "Architecture"]
         )
     except FileNotFoundError as error:
         raise ResolveError("dpkg-deb not found; install dpkg (Debian, Ubuntu)") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ResolveError
-from engine.resolve.http import Answer, get
+from engine.resolve.http import Answer, answered, get, tried
 from grammar.environment import Position
 
 NEAREST = 4  # known versions that an error names
@@ -61,21 +61,19 @@ class Upstream:
 
         Raises ResolveError when the file is not there.
         """
-        import urllib3
+        from engine.fetch import shown
 
-        from engine.fetch import request, shown
+        def once() -> tuple[int, str]:
+            with answered(url, position, "HEAD") as response:
+                return response.status, response.headers.get("Content-Length", "")
 
         try:
-            response = request(url, method="HEAD")
-            response.release_conn()
-        except urllib3.exceptions.HTTPError as error:
-            raise ResolveError(
-                f"{position}: cannot reach {shown(url)}: {error}; {self.advice}"
-            ) from error
-        if response.status == 404:
+            status, text = tried(once, url, position)
+        except ResolveError as error:
+            raise ResolveError(f"{error}; {self.advice}") from error
+        if status == 404:
             raise ResolveError(f"{position}: {shown(url)} is not there; {self.advice}")
-        text = response.headers.get("Content-Length", "")
-        return int(text) if response.status == 200 and text.isdecimal() else 0
+        return int(text) if status == 200 and text.isdecimal() else 0
 
 
 def checksums(text: str) -> dict[str, str]:

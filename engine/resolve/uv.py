@@ -7,7 +7,6 @@ be seen in the list of processes.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 import tomllib
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine import command
 from engine.lock import LockedPackage
 from engine.origins import configured_index
 from engine.resolve.target import Target
@@ -78,6 +78,8 @@ def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
     environment["UV_CACHE_DIR"] = str(cache_directory / "uv")
     environment.setdefault("UV_SYSTEM_CERTS", "1")
     environment["NO_COLOR"] = "1"
+    # It tries four times: a silent index is given up after a minute, not two.
+    environment.setdefault("UV_HTTP_TIMEOUT", "15")
     environment["UV_PYTHON_DOWNLOADS"] = "never"
     environment.pop("VIRTUAL_ENV", None)
     if wanted.index:
@@ -106,11 +108,7 @@ def _uv() -> str:
 def _run(
     arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
 ) -> None:
-    done = subprocess.run(
-        [_uv(), *arguments], cwd=directory, env=environment, capture_output=True,
-        encoding="utf-8", errors="replace",
-        stdin=subprocess.DEVNULL, check=False,
-    )
+    done = command.ask_text([_uv(), *arguments], cwd=directory, environment=environment)
     words = done.stderr
     for url in environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split():
         if password := urlsplit(url).password:
