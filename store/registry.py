@@ -223,12 +223,14 @@ class Registry:
                 stumble, cause = error, error
             except requests.RequestException as error:
                 stumble, cause = retry.TransientError(retry.reason(error)), error
+                if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+                    raise self._unreachable(error) from error
             seconds = retry.wait(attempt, stumble)
             if seconds is None:
                 raise RegistryError(
-                    f"the registry {self._host} fails: {what}: {stumble} "
-                    f"({retry.tried(attempt, stumble)}); run this again: what is there already is "
-                    "not sent twice"
+                    f"cannot reach the registry {self._host}: {what}: {stumble} "
+                    f"({retry.tried(attempt, stumble)}); check the network and run this again: what "
+                    "is there already is not sent twice"
                 ) from cause
             retry.announce(self._host, attempt, seconds, f"{what}: {stumble}")
             time.sleep(seconds)

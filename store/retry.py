@@ -86,6 +86,8 @@ def reason(error: BaseException) -> str:
     if isinstance(found, urllib3.exceptions.NameResolutionError):
         match = re.search(r"resolve '([^']+)'", str(found))
         return f"the name {match[1] if match else 'of the server'} cannot be resolved"
+    if isinstance(found, urllib3.exceptions.NewConnectionError):
+        return re.sub(r"^.*Failed to establish a new connection: (\[Errno -?\d+\] )?", "", str(found))
     if isinstance(found, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {CONNECT:.0f} s"
     if isinstance(found, urllib3.exceptions.ReadTimeoutError | TimeoutError):
