@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from grammar.environment import Position
+from grammar.environment import NOWHERE, Position
 from grammar.errors import SpecError, together
 
 _LOCATED = re.compile(r"(?P<file>[^\n:]+):(?P<line>\d+):(?P<column>\d+): (?P<what>.*)", re.DOTALL)
@@ -13,6 +13,7 @@ _LOCATED = re.compile(r"(?P<file>[^\n:]+):(?P<line>\d+):(?P<column>\d+): (?P<wha
 def located(message: str) -> SpecError | None:
     """The errors of a message that says where each is ("FILE:LINE:COLUMN: …"), with the lines of
     those files; None when it does not begin like that."""
+    message = message.removeprefix(f"{NOWHERE}: ")
     found: list[SpecError] = []
     for part in re.split(r"\n(?=[^\n:]+:\d+:\d+: )", message):
         match = _LOCATED.fullmatch(part)

@@ -127,12 +127,25 @@ def ensure_lock(
         emit(Event("message", "lock", text=f"renewing {detail}"))
     elif locked:
         raise LockMismatch(f"{project.lock}: no such file; run `envd lock` and commit it")
+    _check_writable(project.lock)
     cache = store_path() / "cache"
     with in_use(store_path()):
         cache.mkdir(parents=True, exist_ok=True)
         new = locking.resolve(environment, old=old, cache=cache, emit=emit)
     locks.write(new, project.lock)
     return new
+
+
+def _check_writable(path: Path) -> None:
+    """Raise UsageError when the lock cannot be written: before minutes of resolving, not after."""
+    if os.access(path.parent, os.W_OK | os.X_OK):
+        return
+    read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    reason = "its file system is read-only" if read_only else "its permissions do not allow it"
+    raise UsageError(
+        f"{path}: the lock cannot be written: {reason}; run `envd lock` where it can, and bring the "
+        "lock along"
+    )
 
 
 def plan_of(project: Project, environment: Environment, lock: Lock) -> planning.Plan:

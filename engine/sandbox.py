@@ -15,12 +15,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from engine import command, userns
-from engine.errors import BuildError
+from engine.errors import BuildError, UsageError
 from store.model import SOURCE_DATE_EPOCH
 
 # What dpkg, ldconfig, adduser and their like need, and no more.
@@ -172,6 +173,44 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
     if len(text) >= 4096:
         raise BuildError(f"{len(layers)} layers are more than one overlay takes")
     return text
+
+
+def check(store: Path) -> None:
+    """Raise UsageError when the file system of the store cannot carry an overlay: before anything
+    is built, not at the first step after a base that took minutes."""
+    with tempfile.TemporaryDirectory(dir=store / "tmp", prefix=f"overlay-{os.getpid()}-") as name:
+        scratch = Path(name)
+        (scratch / "lower").mkdir()
+        (scratch / "upper").mkdir()
+        options = _overlay_options(scratch, [scratch / "lower"])
+        done = command.ask_text(
+            ["unshare", "--mount", "--propagation", "private",
+             "mount", "-t", "overlay", "overlay", "-o", options, "merged"],
+            environment={**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
+            cwd=scratch,
+        )
+    if done.returncode == 0:
+        return
+    words = done.stderr.strip().splitlines()[:1]
+    if any("unshare" in line or "permission denied" in line.lower() for line in words):
+        return  # not the store's fault: the step's own error says what the kernel refuses
+    kind = _file_system(store)
+    what = "another overlay" if kind == "overlay" else "the overlays that steps are run in"
+    raise UsageError(
+        f"{store}: the store is on {kind}, which cannot carry {what}; set ENVD_STORE to a directory "
+        "on ext4, xfs or btrfs (in a container: a volume)"
+    )
+
+
+def _file_system(path: Path) -> str:
+    """The type of the file system that holds `path`, "overlay" for overlayfs (proc_pid_mountinfo(5))."""
+    found, depth = "this file system", -1
+    for line in Path("/proc/self/mountinfo").read_text("utf-8", "replace").splitlines():
+        before, _, after = line.partition(" - ")
+        point = Path(before.split()[4].replace("\\040", " "))
+        if path.resolve().is_relative_to(point) and len(point.parts) >= depth:
+            found, depth = after.split()[0], len(point.parts)
+    return found
 
 
 def _holds_something(name: str, stack: Sequence[Path]) -> bool:

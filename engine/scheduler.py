@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from engine import differing, fetch
+from engine import differing, fetch, sandbox
 from engine.build import group, placed
 from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, cancellable, raise_if_cancelled
@@ -177,6 +177,7 @@ class _Run:
                 self._users.setdefault(drv_id, []).append(derivation)
             if not lacking:
                 self._ready.append(derivation)
+        sandbox.check(self._store.path)
         self._fetchers = ThreadPoolExecutor(fetch.CONNECTIONS, "fetch")
         self._workers = ThreadPoolExecutor(self._jobs, "build")
         self._futures = {self._fetchers: [], self._workers: []}

@@ -91,7 +91,8 @@ def reason(error: BaseException) -> str:
     if isinstance(found, urllib3.exceptions.ConnectTimeoutError):
         return f"no connection within {CONNECT:.0f} s"
     if isinstance(found, urllib3.exceptions.ReadTimeoutError | TimeoutError):
-        return f"no byte for {SILENCE:.0f} s"
+        match = re.search(r"read timeout=(\d+)", str(found))
+        return f"no answer for {match[1] if match else f'{SILENCE:.0f}'} s"
     if isinstance(found, urllib3.exceptions.IncompleteRead):
         return f"the connection broke off after {found.partial} bytes"
     if isinstance(found, OSError) and found.strerror:

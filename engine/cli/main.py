@@ -93,6 +93,7 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     from engine.errors import BuildError, EnvdError
     from engine.located import located
     from engine.project import store_path
+    from grammar.environment import NOWHERE
     from grammar.errors import SpecError
     from store.errors import StoreError, explained
 
@@ -101,17 +102,70 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, BuildError):
         return (f"{error.log.rstrip()}\n" if error.log else "") + f"error: {error}", 1
     if isinstance(error, EnvdError):
-        return str(located(str(error)) or f"error: {error}"), error.exit_code
+        text = str(error).replace(f"{NOWHERE}: ", "")  # what nobody has written is nowhere
+        return str(located(text) or f"error: {text}"), error.exit_code
     if isinstance(error, StoreError):
         return f"error: {error}", 1
     if isinstance(error, sqlite3.Error):
         return f"error: {store_path() / 'db.sqlite'}: the store's database fails: {error}", 1
     if isinstance(error, OSError):
-        if (text := explained(error, store_path())) is not None:
-            return f"error: {text}", 1
+        if (said := explained(error, store_path())) is not None:
+            return f"error: {said}", 1
         where = f"{error.filename}: " if error.filename else ""
-        return f"error: {where}{error.strerror or error}", 1
+        advice = _ADVICE.get(error.errno or 0, "")
+        return f"error: {where}{error.strerror or error}{advice}", 1
+    return _of_machine(error)
+
+
+# What a machine lacks, and what to do.
+_ADVICE = {
+    errno.EMFILE: "; let this process open more files: `ulimit -n 1024`",
+    errno.ENFILE: "; the whole machine has too many files open: close some programs",
+    errno.ENOMEM: "; close some programs, or build with fewer --jobs",
+    errno.EAGAIN: "; let this user have more processes (`ulimit -u`), or build with fewer --jobs",
+    errno.ENOSPC: "; free some space there",
+    errno.EDQUOT: "; free some of your quota there",
+    errno.EIO: "; the disk fails: look at `dmesg`",
+}
+
+
+def _of_machine(error: BaseException) -> tuple[str, int] | None:
+    """The same of what a machine or a network did, where no better place has explained it."""
+    if isinstance(error, MemoryError):
+        return f"error: out of memory{_ADVICE[errno.ENOMEM]}", 1
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return f"error: no thread can be started{_ADVICE[errno.EAGAIN]}", 1
+    if isinstance(error, ImportError) and _too_many_files():
+        return f"error: Too many open files{_ADVICE[errno.EMFILE]}", 1
+    # What was not imported has raised nothing.
+    known = (
+        ("urllib3.exceptions", "HTTPError", "the network fails"),
+        ("requests.exceptions", "RequestException", "the network fails"),
+        ("http.client", "HTTPException", "the network fails"),
+        ("docker.errors", "DockerException", "the Docker engine fails"),
+        ("subprocess", "SubprocessError", "a command fails"),
+        ("zlib", "error", "a file is damaged; run `envd store verify --repair`"),
+        ("zstandard", "ZstdError", "a file is damaged; run `envd store verify --repair`"),
+        ("tarfile", "TarError", "an archive is damaged"),
+        ("zipfile", "BadZipFile", "an archive is damaged"),
+        ("ssl", "SSLError", "the network fails"),
+    )
+    for module, name, what in known:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(error, kind):
+            from store.retry import reason
+
+            return f"error: {what}: {reason(error)}", 1
     return None
+
+
+def _too_many_files() -> bool:
+    """Whether no file can be opened any more: then imports fail with other words."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno == errno.EMFILE
+    return False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     import docker
 
 
-def connect(timeout: int = 60) -> docker.APIClient:
-    """A client; raises DockerError when no engine answers, UsageError for a context that is none."""
+def connect(timeout: int = 120) -> docker.APIClient:
+    """A client whose answers may take `timeout` seconds.
+
+    Raises DockerError when no engine answers, UsageError for a context that is none.
+    """
     import docker
     from docker.errors import DockerException
     from docker.tls import TLSConfig
 
     to = endpoint.current()
-    found = probe.get("/version")
+    found = probe.get("/version", timeout)
     if not isinstance(found, dict) or "ApiVersion" not in found:
         raise DockerError(unreachable(to))
     url = to.host

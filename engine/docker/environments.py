@@ -14,6 +14,7 @@ from engine.build.dev import LABEL
 from engine.docker import labels
 from engine.docker.ports import Port
 from engine.errors import DockerError
+from store.retry import reason
 
 if TYPE_CHECKING:
     import docker
@@ -83,7 +84,7 @@ def explained(what: str) -> Iterator[None]:
     except APIError as error:
         raise DockerError(f"{what}: {error.explanation or error}") from error
     except (DockerException, requests.RequestException) as error:
-        raise DockerError(f"{what}: {error}") from error
+        raise DockerError(f"{what}: {reason(error)}") from error
 
 
 def every(client: docker.APIClient) -> list[Found]:

@@ -20,6 +20,8 @@ from engine.events import Event, Sink
 from engine.image.layout import write_docker_archive
 from engine.image.model import LABEL, Image
 from store import Store
+from store.notices import say
+from store.retry import reason
 
 _CHUNK = 1 << 20
 _FEW = 4  # images that an engine behind ssh is asked about
@@ -42,7 +44,7 @@ def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
             if not known:
                 raise
             sent = _send(image, store, tag, frozenset())
-    if (found := probe.image_id(tag)) is None:
+    if (found := probe.image_id(tag, probe.PATIENCE)) is None:
         raise DockerError(f"{tag}: the Docker engine loaded it but does not list it")
     if found not in (image.config_digest, image.manifest_digest):
         raise DockerError(f"{tag}: Docker has {found}, expected {image.config_digest}")
@@ -54,7 +56,19 @@ def _is_of(row: dict[str, Any], name: str) -> bool:
 
 
 def _known(image: Image, tag: str) -> frozenset[str]:
-    """Digests of the bottom layers that some image of the engine's shares with this one."""
+    """Digests of the bottom layers that some image of the engine's shares with this one. None
+    when the engine is too slow to tell: it is only to spare it some work."""
+    import requests
+    from docker.errors import DockerException
+
+    try:
+        return _asked(image, tag)
+    except (DockerException, requests.RequestException) as error:
+        say("Docker", f"cannot ask the engine what it has, so it is sent everything: {reason(error)}")
+        return frozenset()
+
+
+def _asked(image: Image, tag: str) -> frozenset[str]:
     from docker.errors import NotFound
 
     wanted = [layer.diff_id for layer in image.layers]
@@ -82,13 +96,16 @@ def _known(image: Image, tag: str) -> frozenset[str]:
 
 
 def _tag(identity: str, tag: str) -> None:
+    import requests
     from docker.errors import DockerException
 
     name, _, label = tag.rpartition(":")
     try:
         connect().tag(identity, name, label)
-    except DockerException as error:
-        raise DockerError(f"{tag}: the Docker engine refuses the tag: {error}") from error
+    except (DockerException, requests.RequestException) as error:
+        raise DockerError(
+            f"{tag}: the Docker engine refuses the tag: {reason(error)}"
+        ) from error
 
 
 def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
@@ -121,8 +138,9 @@ def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
             raise problems[0] from error
         if isinstance(error, DockerError):
             raise
-        raise DockerError(f"{tag}: the Docker engine at {probe.host()} did not load it: {error}") \
-            from error
+        raise DockerError(
+            f"{tag}: the Docker engine at {probe.host()} did not load it: {reason(error)}"
+        ) from error
     finally:
         thread.join()
     if problems:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TIMEOUT = 10.0
+PATIENCE = 300.0  # seconds for an engine that is busy with other loads
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/@")
 
 
@@ -25,22 +26,34 @@ def host() -> str:
     return endpoint.current().host
 
 
-def get(path: str) -> Any | None:
-    """The JSON answer of a GET, or None: no engine, or it says no."""
+def get(path: str, patience: float = 0.0) -> Any | None:
+    """The JSON answer of a GET, or None: no engine, or it says no.
+
+    An engine that takes longer than some seconds is waited for `patience` seconds more, and that is
+    said; for less patience it counts as none.
+    """
     request = f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode()
     try:
-        answer = _exchange(endpoint.current(), request)
+        try:
+            answer = _exchange(endpoint.current(), request, _TIMEOUT)
+        except TimeoutError:
+            if not patience:
+                return None
+            from store.notices import say
+
+            say("Docker", f"waiting for the engine at {host()}, which is slow to answer")
+            answer = _exchange(endpoint.current(), request, patience)
         head, _, body = answer.partition(b"\r\n\r\n")
         return json.loads(body) if head.split(None, 2)[1] == b"200" else None
     except (OSError, ValueError, IndexError):
         return None
 
 
-def _exchange(to: endpoint.Endpoint, request: bytes) -> bytes:
+def _exchange(to: endpoint.Endpoint, request: bytes, seconds: float) -> bytes:
     """Send a request; everything that comes back until the engine closes (HTTP/1.0)."""
     scheme, _, address = to.host.partition("://")
     if scheme == "ssh":
-        return _over_ssh(to.host, request)
+        return _over_ssh(to.host, request, seconds)
     if scheme == "unix":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
@@ -49,7 +62,7 @@ def _exchange(to: endpoint.Endpoint, request: bytes) -> bytes:
         if to.tls:
             connection = _tls(to).wrap_socket(connection, server_hostname=name)
     with connection:
-        connection.settimeout(_TIMEOUT)
+        connection.settimeout(seconds)
         if scheme == "unix":
             connection.connect(address)
         connection.sendall(request)
@@ -80,7 +93,7 @@ def _tls(to: endpoint.Endpoint) -> Any:
     return context
 
 
-def _over_ssh(url: str, request: bytes) -> bytes:
+def _over_ssh(url: str, request: bytes, seconds: float) -> bytes:
     import subprocess
     import threading
 
@@ -90,7 +103,7 @@ def _over_ssh(url: str, request: bytes) -> bytes:
         command(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
     assert process.stdin is not None and process.stdout is not None
-    alarm = threading.Timer(2 * _TIMEOUT, process.kill)
+    alarm = threading.Timer(2 * seconds, process.kill)
     alarm.start()
     try:
         # Its end of input stays open: dial-stdio ends when either side does.
@@ -114,14 +127,14 @@ def engine_available() -> bool:
     return get("/version") is not None
 
 
-def inspect(reference: str) -> dict[str, Any] | None:
-    """An image by tag or ID, or None."""
-    found = get(f"/images/{_quoted(reference)}/json")
+def inspect(reference: str, patience: float = 0.0) -> dict[str, Any] | None:
+    """An image by tag or ID, or None. `patience` as for `get`."""
+    found = get(f"/images/{_quoted(reference)}/json", patience)
     return found if isinstance(found, dict) else None
 
 
-def image_id(tag: str) -> str | None:
-    """The ID ("sha256:…") that the engine has under `tag`, or None."""
-    found = inspect(tag)
+def image_id(tag: str, patience: float = 0.0) -> str | None:
+    """The ID ("sha256:…") that the engine has under `tag`, or None. `patience` as for `get`."""
+    found = inspect(tag, patience)
     return None if found is None else str(found["Id"])
 

@@ -16,9 +16,27 @@ def image_tag(text: str) -> str:
     """`text` as NAME:TAG, ":latest" where it has none. Raises UsageError."""
     tag = full_tag(text)
     if not _TAGGED.fullmatch(tag) or len(tag.rpartition(":")[0]) > 255:
-        lower = text.lower()
-        hint = f"; did you mean '{lower}'?" if _TAGGED.fullmatch(full_tag(lower)) else (
-            "; write NAME:TAG in lower case, such as team/env:v1"
-        )
-        raise UsageError(f"'{text}' is no image name{hint}")
+        raise UsageError(f"'{text}' is no image name{_hint(text)}")
     return tag
+
+
+def _hint(text: str) -> str:
+    """What is wrong with a name, as closely as that can be said."""
+    lower = text.lower()
+    if _TAGGED.fullmatch(full_tag(lower)):
+        return f"; did you mean '{lower}'?"
+    name, _, label = full_tag(text).rpartition(":")
+    if _TAGGED.fullmatch(f"{name}:x"):
+        if len(label) > 128:
+            return f": its tag has {len(label)} characters, and 128 is the most"
+        wrong = dict.fromkeys(re.findall(r"[^A-Za-z0-9_.-]", label))
+        if wrong:
+            which = " ".join(f"'{c}'" for c in wrong)
+            better = re.sub(r"[^A-Za-z0-9_.-]+", "-", label)
+            return f": a tag cannot hold {which}; did you mean '{name}:{better}'?"
+        if label:
+            return f": a tag cannot begin with '{label[0]}'"
+        return ": its tag is empty"
+    if len(name) > 255:
+        return f": its name has {len(name)} characters, and 255 is the most"
+    return "; write NAME:TAG in lower case, such as team/env:v1"

@@ -272,7 +272,15 @@ def explain(text: str, requests: Sequence[Request]) -> str:
     if lost:
         missing = _name(lost[1])
         words = f"there is no Python package '{missing}'; {hint(missing, names)}"
-        asked = [r for r, n in zip(requests, names, strict=True) if n == missing]
+        asked = [
+            r for r, n in zip(requests, names, strict=True) if n == missing and r.position.line
+        ]
+        if missing in names and not asked:
+            where = next((f"{r.position}: " for r in requests if r.position.line), "")
+            return (
+                f"{where}the Python index has no '{missing}', which every environment gets; add it "
+                "to the index, or give an extra index that has it"
+            )
         if asked:
             return f"{asked[0].position}: {words}"
         words = f"{words} ({_words(text)})"
