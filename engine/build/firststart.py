@@ -157,9 +157,8 @@ RECIPES_BY_ORDER = (
         "        locale=C.UTF-8\n"
         "    owner=$(stat -c %U \"$settings\")\n"
         "    install -d -m 700 -o \"$owner\" -g \"$(stat -c %G \"$settings\")\" \"$data\"\n"
-        "    su \"$owner\" -s /bin/sh -c 'cd / && exec \"$@\"' sh \\\n"
-        "        \"/usr/lib/postgresql/$version/bin/initdb\" -D \"$data\" -A peer \\\n"
-        "        --locale \"$locale\" --encoding UTF8\n"
+        "    runuser -u \"$owner\" -- \"/usr/lib/postgresql/$version/bin/initdb\" -D \"$data\" \\\n"
+        "        -A peer --locale \"$locale\" --encoding UTF8\n"
         "    rm -f \"$data/postgresql.conf\" \"$data/pg_hba.conf\" \"$data/pg_ident.conf\"\n"
         "done\n",
         data=True,

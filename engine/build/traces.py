@@ -24,6 +24,8 @@ _VOLATILE = (
 )
 _SHADOW = "etc/shadow"
 _KEYSTORES = ("etc/ssl/certs/java/cacerts",)
+_GIT = ("etc/gitconfig", "root/.gitconfig", "home/*/.gitconfig")
+_LFS = b'[filter "lfs"]'
 _DAY = 24 * 60 * 60
 
 
@@ -39,6 +41,9 @@ def clear(upper: Path, *, logs: bool) -> None:
         inside.write(path, b"")
     for path in _regular(upper, _SHADOW):
         inside.write(path, _shadow(inside.read(path)))
+    for pattern in _GIT:
+        for path in _regular(upper, pattern):
+            inside.write(path, _git(inside.read(path)))
     for name in _KEYSTORES:
         for path in _regular(upper, name):
             if (store := _keystore(inside.read(path))) is not None:
@@ -67,6 +72,18 @@ def _shadow(content: bytes) -> bytes:
             fields[2] = str(latest).encode()
         lines.append(b":".join(fields))
     return b"\n".join(lines)
+
+
+def _git(content: bytes) -> bytes:
+    """git's settings with those of `git lfs install` sorted: it writes them in an order by chance."""
+    lines = content.splitlines(keepends=True)
+    if _LFS not in (line.strip() for line in lines):
+        return content
+    begin = next(n for n, line in enumerate(lines) if line.strip() == _LFS) + 1
+    end = begin
+    while end < len(lines) and not lines[end].lstrip().startswith(b"["):
+        end += 1
+    return b"".join([*lines[:begin], *sorted(lines[begin:end]), *lines[end:]])
 
 
 # -- Java keystores ---------------------------------------------------------------------------
