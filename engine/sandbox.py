@@ -37,6 +37,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LANG": "C.UTF-8",
     "TZ": "UTC",
     "SOURCE_DATE_EPOCH": str(SOURCE_DATE_EPOCH),
+    "FORCE_SOURCE_DATE": "1",  # for TeX, which takes no notice of it otherwise
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
     "PYTHONHASHSEED": "0",

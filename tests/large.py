@@ -8,6 +8,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pytest
+
+from tests.debian_packages import LARGE
+from tests.integration import test_packages_twice as twice
 from tests.integration.conftest import (  # noqa: F401  (fixtures)
     docker_engine,
     editor_tools,
@@ -76,3 +80,10 @@ def test_the_compiler_of_cuda_13(shared_store: Path, tmp_path: Path) -> None:  #
     envd.spec(NVCC)
     (envd.project / "a.cu").write_text(PROGRAM)
     assert (envd.unpacked(tmp_path) / "version").read_text() == "13000\n"
+
+
+@pytest.mark.parametrize("group", sorted(LARGE))
+def test_large_packages_twice(shared_store: Path, tmp_path: Path, group: str) -> None:  # noqa: F811
+    envd = Envd(shared_store, tmp_path / group)
+    envd.spec(twice.spec(LARGE[group]))
+    twice.build_twice(envd)

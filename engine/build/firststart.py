@@ -141,6 +141,43 @@ RECIPES_BY_ORDER = (
         ("postfix",),
         "[ -e /etc/aliases.db ] || [ ! -e /etc/aliases ] || newaliases\n",
     ),
+    Recipe(
+        "20-xrdp", "the RSA key of xrdp", ("xrdp",), ("etc/xrdp/rsakeys.ini",), ("xrdp",),
+        "[ -s /etc/xrdp/rsakeys.ini ] || {\n"
+        "    umask 077\n"
+        "    xrdp-keygen xrdp auto\n"
+        "    chown xrdp /etc/xrdp/rsakeys.ini\n"
+        "}\n",
+    ),
+    Recipe(
+        "20-iscsi", "the name of the iSCSI initiator", ("open-iscsi",),
+        ("etc/iscsi/initiatorname.iscsi",), ("iscsid", "open-iscsi"),
+        "[ -s /etc/iscsi/initiatorname.iscsi ] || {\n"
+        "    umask 077\n"
+        "    name=$(iscsi-iname -p iqn.1993-08.org.debian:01)\n"
+        "    echo \"InitiatorName=$name\" >/etc/iscsi/initiatorname.iscsi\n"
+        "}\n",
+    ),
+    Recipe(
+        "20-nvme", "the ids of the NVMe host", ("nvme-cli",),
+        ("etc/nvme/hostnqn", "etc/nvme/hostid"), (),
+        "[ -s /etc/nvme/hostnqn ] || nvme gen-hostnqn >/etc/nvme/hostnqn\n"
+        "[ -s /etc/nvme/hostid ] || uuidgen >/etc/nvme/hostid\n",
+    ),
+    Recipe(
+        "30-slapd", "the database and the configuration of OpenLDAP", ("slapd",),
+        ("var/lib/ldap/*", "etc/ldap/slapd.d/*"), ("slapd",),
+        # By the package's own scripts, which would start the server, too.
+        "[ -d /etc/ldap/slapd.d ] && [ ! -e /etc/ldap/slapd.d/cn=config.ldif ] || exit 0\n"
+        "policy=/usr/sbin/policy-rc.d\n"
+        "[ ! -e \"$policy\" ] || policy=\n"
+        "[ -z \"$policy\" ] || { printf '#!/bin/sh\\nexit 101\\n' >$policy; chmod 755 $policy; }\n"
+        "status=0\n"
+        "DEBIAN_FRONTEND=noninteractive dpkg-reconfigure slapd || status=$?\n"
+        "[ -z \"$policy\" ] || rm -f $policy\n"
+        "exit $status\n",
+        data=True,
+    ),
     # Its settings stay in /etc/postgresql, where a spec may change them: what is made is data.
     Recipe(
         "30-postgresql", "the database clusters of PostgreSQL", (r"postgresql-[0-9.]+",),

@@ -4,6 +4,7 @@ given the one time that everything in an image has."""
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import stat
 import struct
@@ -21,11 +22,19 @@ _VOLATILE = (
     "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock",
     "var/lib/apt/lists/*", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
     "etc/*-", "var/cache/man/*", "var/lib/ucf/*.[0-9]",
+    # Of TeX: logs, and LuaTeX's formats, whose tables lie in another order each time; kpathsea
+    # makes a format that is missing when it is first used.
+    "var/lib/texmf/web2c/*.log", "var/lib/texmf/web2c/*/*.log",
+    "var/lib/texmf/web2c/lua*/*.fmt",
 )
 _SHADOW = "etc/shadow"
 _KEYSTORES = ("etc/ssl/certs/java/cacerts",)
+_CRON = ("etc/cron.d/popularity-contest", "etc/cron.d/debsecan")  # at a minute by chance
 _GIT = ("etc/gitconfig", "root/.gitconfig", "home/*/.gitconfig")
+_TEX = ("var/lib/texmf/ls-R*", "usr/local/share/texmf/ls-R")
+_OCTAVE = "usr/share/octave/octave_packages"
 _LFS = b'[filter "lfs"]'
+_POPCON = "etc/popularity-contest.conf"  # its own scripts add what is missing here
 _DAY = 24 * 60 * 60
 
 
@@ -41,9 +50,22 @@ def clear(upper: Path, *, logs: bool) -> None:
         inside.write(path, b"")
     for path in _regular(upper, _SHADOW):
         inside.write(path, _shadow(inside.read(path)))
+    for path in _regular(upper, _POPCON):
+        lines = inside.read(path).splitlines(keepends=True)
+        kept = [line for line in lines if not line.startswith((b"MY_HOSTID=", b"DAY="))]
+        inside.write(path, b"".join(kept))
+    for name in _CRON:
+        for path in _regular(upper, name):
+            text = inside.read(path)
+            inside.write(path, re.sub(rb"^[0-9]+ +[0-9]+ ", b"0 6 ", text, flags=re.MULTILINE))
     for pattern in _GIT:
         for path in _regular(upper, pattern):
             inside.write(path, _git(inside.read(path)))
+    for pattern in _TEX:
+        for path in _regular(upper, pattern):
+            inside.write(path, _file_names(inside.read(path)))
+    for path in _regular(upper, _OCTAVE):
+        inside.write(path, re.sub(rb"^(# Created by Octave [^,]*),.*", rb"\1", inside.read(path)))
     for name in _KEYSTORES:
         for path in _regular(upper, name):
             if (store := _keystore(inside.read(path))) is not None:
@@ -84,6 +106,17 @@ def _git(content: bytes) -> bytes:
     while end < len(lines) and not lines[end].lstrip().startswith(b"["):
         end += 1
     return b"".join([*lines[:begin], *sorted(lines[begin:end]), *lines[end:]])
+
+
+def _file_names(content: bytes) -> bytes:
+    """kpathsea's ls-R with directories and names sorted, not as the disk happens to have them."""
+    head, *blocks = content.rstrip(b"\n").split(b"\n\n")
+    listed = []
+    for block in blocks:
+        lines = block.split(b"\n")
+        headings = [line for line in lines if line.endswith(b":")]
+        listed.append(b"\n".join(headings + sorted(n for n in lines if not n.endswith(b":"))))
+    return b"\n\n".join([head, *sorted(listed)]) + b"\n"
 
 
 # -- Java keystores ---------------------------------------------------------------------------

@@ -133,6 +133,27 @@ def test_settings_of_git_lfs_have_one_order(upper: Path) -> None:
     assert path.read_text() == first.replace(written, sorted_)
 
 
+def test_popularity_contest(upper: Path) -> None:
+    conf = put(upper, "etc/popularity-contest.conf", 'MY_HOSTID="5c77"\nUSEHTTP="yes"\nDAY="3"\n')
+    cron = put(upper, "etc/cron.d/popularity-contest", "# daily\n17 5 * * *   root   true 17 5 x\n")
+    traces.clear(upper, logs=False)
+    assert conf.read_text() == 'USEHTTP="yes"\n'
+    assert cron.read_text() == "# daily\n0 6 * * *   root   true 17 5 x\n"
+
+
+def test_what_tex_and_octave_write(upper: Path) -> None:
+    names = put(upper, "var/lib/texmf/ls-R", "% ls-R\n\n./:\n.:\nb\na\n\n./z:\nd\n\n./c:\nf\ne\n")
+    octave = put(
+        upper, "usr/share/octave/octave_packages",
+        "# Created by Octave 7.3.0, Wed Nov 25 02:21:44 2026 UTC <root@envd>\n# name: x\n",
+    )
+    gone = put(upper, "var/lib/texmf/web2c/luahbtex/lualatex.fmt")
+    traces.clear(upper, logs=False)
+    assert names.read_text() == "% ls-R\n\n./:\n.:\na\nb\n\n./c:\ne\nf\n\n./z:\nd\n"
+    assert octave.read_text() == "# Created by Octave 7.3.0\n# name: x\n"
+    assert not gone.exists()
+
+
 def keystore(entries: list[tuple[str, int]], password: str = "changeit") -> bytes:
     body = struct.pack(">III", 0xFEEDFEED, 2, len(entries))
     for alias, when in entries:
