@@ -138,10 +138,13 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
                 home=dev.HOME if developing else "",
             )
         )
-    started = dev.derivation(environment) if developing else services.derivation(environment)
+    workdir = _workdir(environment, lock, directory)
+    started = (
+        dev.derivation(environment) if developing else services.derivation(environment, workdir)
+    )
     if started is not None:
         layers.append(started)
-    config = _config(environment, lock, supervised=started is not None)
+    config = _config(environment, lock, workdir, supervised=started is not None)
     # Files from the web are there before the first step, in whichever order they are written.
     pinned = {p.extra["request"]: p for p in lock.files}
     for wanted in web.files(environment):
@@ -163,11 +166,13 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
             layers.append(copy)
             stack.append(placed.derivation(copy, stack, to))
         elif isinstance(step, Run):
-            host = run.project(directory, dev.HOME) if step.mount_host else None
-            if host is not None:
-                sources[host.content] = Selection(str(directory))
+            content = run.content_of(directory) if step.mount_host else ""
+            if content:
+                sources[content] = Selection(str(directory))
             variables = (*config.env, ("HOME", home)) if developing else config.env
-            layers.append(run.derivation(step, stack, variables, host))
+            layers.append(
+                run.derivation(step, stack, variables, dev.project_directory(directory), content)
+            )
             stack.append(layers[-1])
     return Plan(tuple(layers), config, sources, tuple(stack))
 
@@ -237,7 +242,16 @@ def _has_shell(environment: Environment, lock: Lock) -> bool:
     return lock.base.kind != "image" or chosen in having or any(p.name == chosen for p in lock.apt)
 
 
-def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageConfig:
+def _workdir(environment: Environment, lock: Lock, directory: Path) -> str:
+    """Where a container starts: in the project, or where an image without it says."""
+    if dev.wanted(environment):
+        return dev.project_directory(directory)
+    return (lock.base.config.workdir if lock.base.config is not None else "") or "/"
+
+
+def _config(
+    environment: Environment, lock: Lock, workdir: str, *, supervised: bool
+) -> ImageConfig:
     path = [*environment.extra_path]
     start = lock.base.config or ImageConfig()
     variables = {"LANG": "C.UTF-8", **dict(start.env)}
@@ -258,7 +272,7 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
     variables["PATH"] = ":".join([*path, variables.get("PATH") or _PATH])
     variables.update(environment.environ)
     if dev.wanted(environment):
-        variables.update(dev.variables(environment))
+        variables.update(dev.variables(environment, workdir))
     ports = [*start.exposed_ports, *(f"{e.envd_port}/tcp" for e in environment.expose)]
     if environment.jupyter is not None:
         ports.append(f"{environment.jupyter.port}/tcp")
@@ -285,7 +299,7 @@ def _config(environment: Environment, lock: Lock, *, supervised: bool) -> ImageC
         cmd=command,
         # what supervises has to be root
         user="" if supervised else start.user,
-        workdir=dev.HOME if dev.wanted(environment) else start.workdir or "/root",
+        workdir=workdir,
         volumes=start.volumes,
         stop_signal="" if supervised else start.stop_signal,
         exposed_ports=tuple(sorted(set(ports))),

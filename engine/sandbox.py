@@ -82,8 +82,8 @@ def run(
 
     `scratch/upper` may exist already: it is the upper directory's first content. Without
     layers it is the whole root. /run is empty and forgotten, and so is /tmp, unless a layer has put
-    something there. Mount points that had to be made are taken away again. Raises BuildError
-    with the log's end.
+    something there. Mount points that had to be made are taken away again, and so is `cwd`, which is
+    made when it is not there, unless something was put into it. Raises BuildError with the log's end.
     """
     # The same layer twice (an image may bring what is put upon it) is the upper one alone; the
     # kernel takes no directory twice.
@@ -98,11 +98,13 @@ def run(
     temporary = ("/run",) if _holds_something("tmp", stack) else ("/tmp", "/run")
     points = [resolve(p, stack) for p in ("/proc", "/dev", *temporary)]
     points += [t for _, t in targets]
+    place = _resolve(cwd, stack)
+    points.append(place)
     made = _would_be_made(points, stack)
     copied = _would_be_copied(made, stack)
     try:
         command.run(
-            _command(argv, scratch, targets, layers, environment, network, cwd, temporary),
+            _command(argv, scratch, targets, layers, environment, network, place, temporary),
             log=log,
             name=name,
             cwd=scratch,
@@ -136,6 +138,8 @@ def _command(
     for bind, target in targets:
         flag = "--bind" if bind.writable else "--ro-bind"
         inner += [flag, str(bind.source.absolute()), target]
+    if cwd != "/":
+        inner += ["--perms", "0755", "--dir", cwd]
     inner += ["--cap-drop", "ALL"]
     for capability in CAPABILITIES:
         inner += ["--cap-add", capability]

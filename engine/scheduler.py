@@ -382,6 +382,8 @@ class _Run:
                     scratch=scratch,
                     log=self._logger(derivation),
                     layer_names=tuple(d.name for d in below),
+                    origin=derivation.where,
+                    say=self._sayer(derivation),
                 )
                 result = self._builders[derivation.kind](context)
                 if isinstance(result, Imported):
@@ -419,6 +421,11 @@ class _Run:
     def _logger(self, derivation: Derivation) -> Callable[[str], None]:
         return lambda line: self._emit(
             Event("log", derivation.name, id=derivation.drv_id, text=line)
+        )
+
+    def _sayer(self, derivation: Derivation) -> Callable[[str], None]:
+        return lambda text: self._emit(
+            Event("message", derivation.name, id=derivation.drv_id, text=text)
         )
 
     def _compare(self, derivation: Derivation, key: str, made: Object) -> None:

@@ -249,7 +249,7 @@ class Environment:
     mounts: tuple[Mount, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()  # runtime.command: name -> shell text
     daemons: tuple[Daemon, ...] = ()
-    init: tuple[str, ...] = ()
+    init: tuple[str, ...] = ()  # runtime.init: one script for each call
     entrypoint: tuple[str, ...] = ()
     toolchains: tuple[Toolchain, ...] = ()
     python_inputs: tuple[PythonInput, ...] = ()

@@ -10,7 +10,7 @@ compressed already is returned as `Imported`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class BuildContext:
     """One build. `layers` are the unpacked trees of the "layer" inputs, bottom first, called
     `layer_names`; `files` are the fetched "file" inputs as (name, path), in the derivation's order;
     `scratch` is a fresh directory of this build's own, on the store's file system; `log` takes one
-    line."""
+    line, `say` what people should see whatever they watch; `origin` is where the spec asks for it."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -32,6 +32,8 @@ class BuildContext:
     log: Callable[[str], None]
     epoch: int = SOURCE_DATE_EPOCH
     layer_names: tuple[str, ...] = ()
+    origin: str = ""
+    say: Callable[[str], None] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True)

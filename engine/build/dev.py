@@ -2,13 +2,13 @@
 
 Two layers: Debian packages (sshd, sudo, git, …), and an entry point that makes the user `envd`
 with the uid and gid that the container is started with, then starts sshd, Jupyter, daemons and
-init commands under s6. So the image is the same for everybody, and files in a bound project
+init scripts under s6, all at once. So the image is the same for everybody, and files in a bound project
 belong to the caller all the same.
 
 What the entry point reads from its environment (`engine.docker.start` sets it):
 
 - ENVD_UID, ENVD_GID: the user's ids [1000];
-- ENVD_WORKDIR: where sessions and services start [the user's home];
+- ENVD_WORKDIR: where sessions and services start [the image's own: /home/envd/PROJECT];
 - ENVD_OWN: directories, one a line, that are to belong to the user;
 - ENVD_SSH_LISTEN, ENVD_SSH_PORT: where sshd listens [0.0.0.0, 2222];
 - ENVD_LISTEN, ENVD_JUPYTER_PORT: where Jupyter listens [0.0.0.0, the spec's port]; ENVD_LISTEN is
@@ -37,6 +37,7 @@ from grammar.environment import Environment
 KIND = "dev"
 SERVICES = "dev-services"
 VERSION = 2
+_SERVICES_VERSION = 3
 
 USER = "envd"
 HOME = f"/home/{USER}"
@@ -90,6 +91,11 @@ printf '%s\\n' "${{ENVD_OWN:-}}" | while IFS= read -r directory; do
 done
 export HOME="$home" USER={USER} LOGNAME={USER} PATH="$home/.local/bin:$PATH"
 export ENVD_WORKDIR="${{ENVD_WORKDIR:-$home}}"
+# there unless it is mounted; Docker may have made it, as root's
+[ -d "$ENVD_WORKDIR" ] || mkdir -p "$ENVD_WORKDIR"
+case $ENVD_WORKDIR in
+    "$home"/*) mountpoint -q "$ENVD_WORKDIR" || chown "$uid:$gid" "$ENVD_WORKDIR" ;;
+esac
 [ $# -eq 0 ] || exec s6-setuidgid {USER} "$@"
 
 rm -rf /run/envd
@@ -103,13 +109,6 @@ mkdir -p /run/envd /run/sshd
     chown "$uid:$gid" /run/envd/environment /run/envd/path
 )
 cd "$ENVD_WORKDIR"
-for script in /etc/envd/init.d/*; do
-    [ -e "$script" ] || continue
-    s6-setuidgid {USER} sh "$script" || {{
-        echo "envd: init command ${{script##*/}} failed: $(cat "$script")" >&2
-        exit 1
-    }}
-done
 # s6 writes beside its service definitions: they are used from a copy in /run.
 cp -r {services.SERVICES} /run/envd/services
 exec s6-svscan /run/envd/services
@@ -173,6 +172,11 @@ def wanted(environment: Environment) -> bool:
     return environment.base.dev or environment.syntax == "v0"
 
 
+def project_directory(directory: Path) -> str:
+    """Where a container has the project that is at `directory` of this machine."""
+    return f"{HOME}/{directory.name or 'project'}"
+
+
 def turned_on(environment: Environment) -> Environment:
     """The same environment, as if its spec said `base(dev=True)`."""
     return replace(environment, base=replace(environment.base, dev=True))
@@ -201,8 +205,9 @@ def derivation(environment: Environment) -> Derivation:
     for name, argv in services.daemons(environment).items():
         commands[name] = f"exec s6-setuidgid {USER} {shlex.join(argv)}\n"
     return Derivation(
-        SERVICES, "dev-services", VERSION, (),
+        SERVICES, "dev-services", _SERVICES_VERSION, (),
         {"services": commands, "init": list(environment.init), "entry": _ENTRY,
+         "init_service": services.init_service(f"s6-setuidgid {USER} "),
          "session": _SESSION, "sshd": _SSHD_CONFIG, "sudoers": _SUDOERS, "profile": _PROFILE},
     )
 
@@ -223,15 +228,17 @@ def build_services(context: BuildContext) -> Path:
     for name, text in sorted(parameters["services"].items()):
         run = f'#!/bin/sh\nexec 2>&1\ncd "$ENVD_WORKDIR"\n{text}'
         services.write(upper / services.SERVICES.lstrip("/") / name / "run", run, 0o755)
-    services.finish(upper, parameters["init"])
+    services.finish(
+        upper, parameters["init"], f'cd "$ENVD_WORKDIR"\n{parameters["init_service"]}'
+    )
     return upper
 
 
-def variables(environment: Environment) -> dict[str, str]:
+def variables(environment: Environment, workdir: str) -> dict[str, str]:
     """Environment variables that the image sets for its entry point."""
-    found: dict[str, str] = {}
+    found = {"ENVD_WORKDIR": workdir}
     if environment.owner is not None:
-        found = {"ENVD_UID": str(environment.owner.uid), "ENVD_GID": str(environment.owner.gid)}
+        found |= {"ENVD_UID": str(environment.owner.uid), "ENVD_GID": str(environment.owner.gid)}
     if environment.jupyter is not None and environment.jupyter.token:
         found["JUPYTER_TOKEN"] = environment.jupyter.token
     return found
@@ -253,6 +260,7 @@ def label(environment: Environment) -> str:
             *([[languages.RSTUDIO_PORT, None, "rstudio", ""]] if environment.rstudio_server else []),
         ],
         "commands": dict(environment.commands),
+        "init": len(environment.init) or None,
         "apt": sorted(r.text for r in environment.apt_packages),
         "python": sorted(r.text for r in environment.python_packages),
         "conda": sorted(r.text for r in environment.conda_packages),

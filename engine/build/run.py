@@ -1,44 +1,41 @@
-"""`run(...)`: the user's own shell commands, over everything below, without network."""
+"""`run(...)`: the user's own shell commands, over everything below, without network.
+
+They run in the project's directory, as `envd up` has it. It is there and empty, or with
+`mount_host` the project itself, and no part of the layer unless something is written into it.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs
+from engine.build import debs, script
 from engine.build.context import BuildContext
 from engine.build.snapshots import snapshot
+from engine.command import CancelledError
 from engine.derivation import Derivation, Input
+from engine.errors import BuildError
 from engine.selection import Selection
 from grammar.environment import Run
 from store.hashing import hash_value
 
 KIND = "run"
-VERSION = 2
+VERSION = 3
 
 
-@dataclass(frozen=True)
-class Project:
-    """A project's files: their fingerprint, and where the commands see them."""
-
-    content: str
-    place: str
-
-
-def project(directory: Path, home: str) -> Project:
-    """The files of a project, at the place where `envd up` has it. Raises OSError."""
-    return Project(Selection(str(directory)).fingerprint(), f"{home}/{directory.name or 'project'}")
+def content_of(directory: Path) -> str:
+    """The fingerprint of a project's files, as commands see them. Raises OSError."""
+    return Selection(str(directory)).fingerprint()
 
 
 def derivation(
     step: Run, below: Sequence[Derivation], environment: Sequence[tuple[str, str]],
-    host: Project | None = None,
+    directory: str, content: str = "",
 ) -> Derivation:
-    """The derivation of one `run`. `environment` is the image's own; with `host` the commands run
-    in the project's directory."""
+    """The derivation of one `run`. `environment` is the image's own; the commands run in
+    `directory`, where with `content` (a project's fingerprint) they see the project."""
     commands = list(step.commands)
     return Derivation(
         KIND,
@@ -47,8 +44,9 @@ def derivation(
         tuple(Input("layer", d) for d in below),
         {
             "commands": commands, "environment": [list(pair) for pair in environment],
-            **({"host": asdict(host)} if host is not None else {}),
+            "directory": directory, **({"content": content} if content else {}),
         },
+        where=str(step.position) if step.position.line else "",
     )
 
 
@@ -60,18 +58,28 @@ class BuilderOfRuns:
         self._sources = sources
 
     def __call__(self, context: BuildContext) -> Path:
-        """Run the commands; the first that fails ends the build. Raises BuildError."""
-        script = "set -e\n" + "\n".join(context.parameters["commands"]) + "\n"
-        binds: tuple[sandbox.Bind, ...] = ()
-        place = "/"
-        if host := context.parameters.get("host"):
-            place = str(host["place"])
-            binds = (sandbox.Bind(self._copied(host["content"], context), place),)
-        upper = sandbox.run(
-            ["sh", "-c", script], layers=context.layers, scratch=context.scratch, binds=binds,
-            cwd=place, environment=dict(context.parameters["environment"]), log=context.log,
-            name=context.name,
-        )
+        """Run the commands; the first that fails ends the build. Raises BuildError, which says
+        where in the spec and which command."""
+        parameters = context.parameters
+        commands, place = parameters["commands"], str(parameters["directory"])
+        binds = script.write(context.scratch, commands)
+        if content := parameters.get("content"):
+            binds = (*binds, sandbox.Bind(self._copied(content, context), place))
+        try:
+            upper = sandbox.run(
+                script.ARGV, layers=context.layers, scratch=context.scratch, binds=binds,
+                cwd=place, environment=dict(parameters["environment"]), log=context.log,
+                name=context.name,
+            )
+        except CancelledError:
+            raise
+        except BuildError as error:
+            raise _explained(error, context) from error
+        if script.failure(context.scratch, commands).network:
+            context.say(
+                f"{context.origin}: it looked for the network, which `run` does not have, and went "
+                "on without; if it matters, fetch files with io.http, or write run(..., network=True)"
+            )
         debs.clean(upper, context.log, by_user=True)
         _drop_caches(upper)
         return upper
@@ -81,6 +89,21 @@ class BuilderOfRuns:
         copy = context.scratch / "project"
         snapshot(self._sources[content], copy, content, context.name)
         return copy
+
+
+def _explained(error: BuildError, context: BuildContext) -> BuildError:
+    """The error with the place in the spec, the command that failed, and whether it is the network
+    that it lacks."""
+    known = script.failure(context.scratch, context.parameters["commands"])
+    text = f"{context.origin}: {error}" if context.origin else str(error)
+    if known.command:
+        text += f" at `{known.command}`"
+    if known.network or script.speaks_of_network(error.log):
+        text += (
+            "; it looked for the network, which `run` does not have: fetch files with io.http, or "
+            "let this step use it with run(..., network=True)"
+        )
+    return BuildError(text, error.log)
 
 
 def _drop_caches(upper: Path) -> None:

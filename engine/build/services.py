@@ -2,6 +2,10 @@
 
 s6 (Debian's package) supervises: it restarts what dies, and ends everything on the container's
 stop signal. Layout of a scan directory: s6-svscan(1), servicedir.
+
+What `runtime.init` asks for runs beside the others, once a start, as a service of its own. It writes
+to the container's log and to INIT_LOG, and its state to INIT_STATE: "running", "done" or
+"failed STATUS".
 """
 
 from __future__ import annotations
@@ -18,10 +22,13 @@ from engine.derivation import Derivation
 from grammar.environment import Environment, Jupyter
 
 KIND = "services"
-VERSION = 2
+VERSION = 3
 
 ENTRY = "/usr/local/bin/envd-init"
 SERVICES = "/etc/envd/services"
+INIT_STATE = "/run/envd/init"
+INIT_LOG = "/var/log/envd/init.log"
+_SCRIPTS = "/etc/envd/init.d"
 
 # With a command, the container runs that; without one, the services, until it is stopped.
 _INIT = f"""\
@@ -29,12 +36,45 @@ _INIT = f"""\
 # Made by envd.
 [ ! -x {firststart.SCRIPT} ] || {firststart.SCRIPT}
 [ $# -eq 0 ] || exec "$@"
-for script in /etc/envd/init.d/*; do
-    [ ! -e "$script" ] || sh "$script" || exit
-done
 # s6 writes beside its service definitions: they are used from a copy in /run.
 rm -rf /run/envd && mkdir -p /run/envd && cp -r {SERVICES} /run/envd/services
 exec s6-svscan /run/envd/services
+"""
+
+# A script's first line: it says which command failed. sh has no such trap.
+_TRAP = (
+    "[ -z \"${BASH_VERSION-}\" ] || trap 'echo \"envd: exit status $? of line $((LINENO - 1)): "
+    "$BASH_COMMAND\" >&2' ERR\n"
+)
+
+# Both the log file and the container's log have it as it comes. What a script leaves running keeps the
+# pipe open, so the log's reader is not waited for without end. Scripts that open /dev/stderr open the
+# pipe anew, as the user.
+_INIT_SERVICE = f"""\
+mkdir -p {Path(INIT_LOG).parent}
+printf 'running\\n' >{INIT_STATE}
+mkfifo -m 666 {INIT_STATE}.pipe
+tee {INIT_LOG} <{INIT_STATE}.pipe &
+log=$!
+exec </dev/null >{INIT_STATE}.pipe 2>&1
+shell="bash -euo pipefail"
+command -v bash >/dev/null 2>&1 || shell="sh -eu"
+state=done
+for script in {_SCRIPTS}/*; do
+    AS_USER$shell "$script" || {{
+        state="failed $?"
+        echo "envd: runtime.init ${{state% *}} with exit status ${{state#* }}"
+        break
+    }}
+done
+exec >/dev/null 2>&1
+tries=0
+while kill -0 "$log" && [ $tries -lt 20 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+printf '%s\\n' "$state" >{INIT_STATE}.new
+mv {INIT_STATE}.new {INIT_STATE}
 """
 
 # As whoever runs it, with a directory of its own: neither root nor PAM is needed.
@@ -53,12 +93,12 @@ def packages_for_services() -> tuple[str, ...]:
     return ("s6",)
 
 
-def jupyter_command(jupyter: Jupyter) -> list[str]:
+def jupyter_command(jupyter: Jupyter, workdir: str) -> list[str]:
     """The command line of a Jupyter server. An empty token means: no authentication."""
     return [
         "jupyter", "lab", "--allow-root", "--no-browser", "--ip=0.0.0.0",
         f"--port={jupyter.port}", f"--IdentityProvider.token={jupyter.token}",
-        "--ServerApp.root_dir=/root",
+        f"--ServerApp.root_dir={workdir}",
     ]
 
 
@@ -66,25 +106,52 @@ def jupyter_command(jupyter: Jupyter) -> list[str]:
 _REDIRECTION = re.compile(r"([0-9&]?>>?|[0-9]?<)(&[0-9]|(?![=&]).*)", re.DOTALL)
 
 
+# A variable among a daemon's words; "$$" is a plain "$".
+_VARIABLE = re.compile(r"\$(\$|[A-Za-z_]\w*|\{[A-Za-z_]\w*(:-[\w ./:,@%+-]*)?\})", re.ASCII)
+_SHELL = re.compile(r"(.*/)?(ba|da|z|k|fi|a)?sh")
+_SHELL_TEXT = re.compile(r"-[A-Za-z]*c")
+
+
 def command_line(argv: Sequence[str]) -> list[str]:
-    """A daemon's words as what is executed: as they are, or by a shell when some are redirections
-    or begin with "~/"."""
-    words = []
-    for word in argv:
-        if match := _REDIRECTION.fullmatch(word):
+    """A daemon's words as what is executed: as they are, or by a shell when some are redirections,
+    name variables or begin with "~/". The text of `sh -c` is left to that sh."""
+    words: list[str] = []
+    for number, word in enumerate(argv):
+        if number > 1 and _SHELL.fullmatch(argv[0]) and _SHELL_TEXT.fullmatch(argv[number - 1]):
+            words.append(shlex.quote(word))
+        elif match := _REDIRECTION.fullmatch(word):
             operator, target = match.groups()
             bare = not target or target.startswith("&")
             words.append(operator + (target if bare else _word(target)))
         else:
             words.append(_word(word))
     line = " ".join(words)
-    return list(argv) if line == shlex.join(argv) else ["sh", "-c", f"exec {line}"]
+    # -u: a variable that is not set is said, instead of a word that is missing
+    return list(argv) if line == shlex.join(argv) else ["sh", "-uc", f"exec {line}"]
 
 
 def _word(text: str) -> str:
     if text == "~" or text.startswith("~/"):
-        return text[:2] + (shlex.quote(text[2:]) if text[2:] else "")
-    return shlex.quote(text)
+        return text[:2] + (_expanded(text[2:]) if text[2:] else "")
+    return _expanded(text)
+
+
+def _expanded(text: str) -> str:
+    """A word in which only variables mean something."""
+    if not _VARIABLE.search(text):
+        return shlex.quote(text)
+    parts, end = [], 0
+    for match in _VARIABLE.finditer(text):
+        parts.append(re.sub(r'([\\"`$])', r"\\\1", text[end : match.start()]))
+        parts.append("\\$" if match[0] == "$$" else match[0])
+        end = match.end()
+    parts.append(re.sub(r'([\\"`$])', r"\\\1", text[end:]))
+    return f'"{"".join(parts)}"'
+
+
+def init_service(prefix: str = "") -> str:
+    """What runs the scripts of `runtime.init`; `prefix` is what each is run by."""
+    return _INIT_SERVICE.replace("AS_USER", prefix)
 
 
 def daemons(environment: Environment) -> dict[str, list[str]]:
@@ -98,17 +165,19 @@ def daemons(environment: Environment) -> dict[str, list[str]]:
     return found
 
 
-def derivation(environment: Environment) -> Derivation | None:
-    """The derivation of the services, or None when nothing starts with the container."""
+def derivation(environment: Environment, workdir: str) -> Derivation | None:
+    """The derivation of the services, or None when nothing starts with the container. All start in
+    `workdir`."""
     services: dict[str, list[str]] = {}
     if environment.jupyter is not None:
-        services["jupyter"] = jupyter_command(environment.jupyter)
+        services["jupyter"] = jupyter_command(environment.jupyter, workdir)
     services.update(daemons(environment))
     if not services and not environment.init:
         return None
     return Derivation(
         KIND, "services", VERSION, (),
-        {"services": services, "init": list(environment.init)},
+        {"services": services, "init": list(environment.init), "directory": workdir,
+         "init_service": init_service()},
     )
 
 
@@ -116,19 +185,26 @@ def build(context: BuildContext) -> Path:
     """Write the service directories and the entry point."""
     upper = context.scratch / "upper"
     write(upper / ENTRY.lstrip("/"), _INIT, 0o755)
+    place = shlex.quote(str(context.parameters["directory"]))
     for name, argv in sorted(context.parameters["services"].items()):
-        run = f"#!/bin/sh\nexec 2>&1\ncd /root\nexec {shlex.join(argv)}\n"
+        run = f"#!/bin/sh\nexec 2>&1\ncd {place}\nexec {shlex.join(argv)}\n"
         write(upper / SERVICES.lstrip("/") / name / "run", run, 0o755)
-    finish(upper, context.parameters["init"])
+    finish(upper, context.parameters["init"], f"cd {place}\n{context.parameters['init_service']}")
     return upper
 
 
-def finish(upper: Path, init: Sequence[str]) -> None:
-    """What every layer of services ends with: s6's own script, the init commands, modes."""
+def finish(upper: Path, init: Sequence[str], init_service: str) -> None:
+    """What every layer of services ends with: s6's own script, the init scripts and what runs them,
+    modes."""
     # Told to stop, s6-svscan brings every service down before it ends.
     write(upper / SERVICES.lstrip("/") / ".s6-svscan/finish", "#!/bin/sh\nexit 0\n", 0o755)
     for number, text in enumerate(init):
-        write(upper / f"etc/envd/init.d/{number:03}", text + "\n", 0o644)
+        write(upper / _SCRIPTS.lstrip("/") / f"{number:03}", f"{_TRAP}{text}\n", 0o644)
+    if init:
+        service = upper / SERVICES.lstrip("/") / "init"
+        write(service / "run", f"#!/bin/sh\n{init_service}", 0o755)
+        # 125: done for good, it is not to be started again
+        write(service / "finish", "#!/bin/sh\nexit 125\n", 0o755)
     for directory in [upper, *(p for p in upper.rglob("*") if p.is_dir())]:
         directory.chmod(0o755)
 

@@ -100,7 +100,8 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, SpecError):
         return str(error.with_files()), 2
     if isinstance(error, BuildError):
-        return (f"{error.log.rstrip()}\n" if error.log else "") + f"error: {error}", 1
+        told = str(located(str(error)) or f"error: {error}")
+        return (f"{error.log.rstrip()}\n" if error.log else "") + told, 1
     if isinstance(error, EnvdError):
         text = str(error).replace(f"{NOWHERE}: ", "")  # what nobody has written is nowhere
         return str(located(text) or f"error: {text}"), error.exit_code

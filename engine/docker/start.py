@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.build.dev import AUTHORIZED_KEYS, HOST_KEY
-from engine.build.services import ENTRY
+from engine.build.services import ENTRY, INIT_LOG, INIT_STATE
 from engine.docker import environments, ports, ssh_config
 from engine.docker.client import connect
 from engine.docker.environments import Found, explained
@@ -36,7 +36,10 @@ from engine.events import Event, Sink
 if TYPE_CHECKING:
     import docker
 
+_INIT_PATIENCE = 10  # seconds that `up` waits for runtime.init, which then goes on without it
 _PATIENCE = 60  # seconds that the engine may take to stop or remove something
+_LONGEST_TEXT = 1 << 17  # bytes of a container's file that are read, from its end
+_BLOCK = 512  # of a tar
 _LONGEST_KEY = 1 << 16  # bytes of an archive with a public key
 _KEY = re.compile(rb"[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
 
@@ -144,6 +147,8 @@ def _again(
     _authorize(client, found.id, keys)
     _wait(client, found.id, found.name, found.ssh, timeout, emit)
     _enter(client, found, keys, forward_agent=want.forward_agent)
+    if found.runtime.get("init"):
+        _see_init(client, found.id, found.name, emit, 0 if running else _INIT_PATIENCE)
     return Started(environments.get(client, found.name), running)
 
 
@@ -171,6 +176,8 @@ def _create(
         _wait(client, identity, want.name, chosen[0], timeout, emit)
         found = environments.get(client, want.name)
         _enter(client, found, keys, forward_agent=want.forward_agent)
+        if found.runtime.get("init"):
+            _see_init(client, identity, want.name, emit, _INIT_PATIENCE)
         with explained(f"cannot start {want.name}"):
             # From now on it comes back with the engine; before, it would hide that it fails.
             client.update_container(
@@ -264,20 +271,16 @@ def _authorize(client: docker.APIClient, identity: str, keys: Keys) -> None:
 def _wait(
     client: docker.APIClient, identity: str, name: str, port: ports.Port, timeout: float, emit: Sink
 ) -> None:
-    """Wait until sshd answers, and show what the container says meanwhile (init commands, say).
+    """Wait until sshd answers, and show what the container says meanwhile (init scripts, say).
 
     Raises DockerError with the log's end.
     """
     end = time.monotonic() + timeout
-    shown, since = 0, int(time.time())
+    said = _Said(client, identity, name, emit)
     while not _answers(port):
         with explained("cannot look at the container"):
             state = client.inspect_container(identity)["State"]
-            text: bytes = client.logs(identity, since=since)
-        lines = text.decode("utf-8", "replace").splitlines()
-        for line in lines[shown:]:
-            emit(Event("log", name, text=line))
-        shown = len(lines)
+        said.more()
         if not state["Running"]:
             why = f"the container ended with exit status {state['ExitCode']}"
         elif time.monotonic() > end:
@@ -288,6 +291,64 @@ def _wait(
         tail = environments.log_tail(client, identity)
         log = f"; its log:\n{tail}" if tail else ""
         raise DockerError(f"the environment did not start: {why}{log}")
+
+
+class _Said:
+    """What a container says from now on, each line once."""
+
+    def __init__(self, client: docker.APIClient, identity: str, name: str, emit: Sink) -> None:
+        self._client, self._identity, self._name, self._emit = client, identity, name, emit
+        self._shown, self._since = 0, int(time.time())
+
+    def more(self) -> None:
+        """Show what is new."""
+        with explained("cannot look at the container"):
+            text: bytes = self._client.logs(self._identity, since=self._since)
+        lines = text.decode("utf-8", "replace").splitlines()
+        for line in lines[self._shown :]:
+            self._emit(Event("log", self._name, text=line))
+        self._shown = len(lines)
+
+
+def _see_init(
+    client: docker.APIClient, identity: str, name: str, emit: Sink, patience: float
+) -> None:
+    """Say how runtime.init goes, or went: it runs beside sshd, and no failure of it ends the
+    environment. `patience` is in seconds."""
+    end = time.monotonic() + patience
+    said = _Said(client, identity, name, emit)
+    while (state := _text(client, identity, INIT_STATE).strip()) in ("", "running"):
+        if time.monotonic() >= end:
+            emit(Event("message", name, text="runtime.init is still running; what it says is in "
+                       f"{INIT_LOG} (`envd exec --name {name} tail -f {INIT_LOG}`)"))
+            return
+        said.more()
+        time.sleep(0.1)
+    if state == "done":
+        return
+    tail = "\n".join(_text(client, identity, INIT_LOG).splitlines()[-20:])
+    emit(Event("message", name, text="warning: runtime.init failed with exit status "
+               f"{state.rpartition(' ')[2]}; the environment is up without what it does. The end of "
+               f"{INIT_LOG}:\n{tail}"))
+
+
+def _text(client: docker.APIClient, identity: str, path: str) -> str:
+    """A file of the container, or the last part of a long one; "" when there is none."""
+    from docker.errors import NotFound
+
+    head, tail = b"", b""
+    with explained(f"cannot read {path}"):
+        try:
+            stream, _ = client.get_archive(identity, path)
+        except NotFound:
+            return ""
+        for chunk in stream:
+            # What is in there is the container's word: no more of it than is shown is kept.
+            head = head or bytes(chunk[:_BLOCK])
+            tail = (tail + chunk)[-_LONGEST_TEXT:]
+    if len(head) < _BLOCK or head[156:157] not in (b"0", b"\0"):  # no regular file
+        return ""
+    return tail.removeprefix(head).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _answers(port: ports.Port) -> bool:

@@ -270,7 +270,8 @@ def _daemon(state: State, given: Given) -> None:
 
 
 def _init(state: State, given: Given) -> None:
-    state.init += [str(c) for c in given["commands"]]
+    if commands := [str(c) for c in given["commands"]]:
+        state.init.append("\n".join(commands))
 
 
 def _copy(state: State, given: Given) -> None:
@@ -310,8 +311,12 @@ APIS = (
     Api("run",
         (_COMMANDS, Parameter("mount_host", "bool", False,
                               about="mount the project, read-only, and run in it")),
-        _run, "Shell commands at build time, in one layer, without network.",
-        differs="There is no network; fetch with io.http. Takes one string too."),
+        _run, "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
+              "/home/envd/PROJECT, without network.",
+        differs="There is no network; fetch with io.http. It runs as root, in development "
+                "environments too, and in the order written, not after all else; the directory "
+                "/home/envd/PROJECT stays only when something is put into it. In an image without "
+                "bash it is sh's. Takes one string too."),
     Api("git_config",
         (Parameter("name", "str", "", about="user.name"),
          Parameter("email", "str", "", about="user.email"),
@@ -362,8 +367,17 @@ APIS = (
     Api("runtime.command", (Parameter("commands", "dict[str]", {}, about="names and commands"),),
         _command, "Named commands, for `envd exec --command NAME`."),
     Api("runtime.daemon", (Parameter("commands", "list[list[str]]", about="argument vectors"),),
-        _daemon, "Commands that start with the container and are kept running."),
-    Api("runtime.init", (_COMMANDS,), _init, "Commands that run at each start, before daemons."),
+        _daemon, "Commands that start with the container and are kept running.",
+        differs="Words such as `>>file` and `2>&1` are redirections, as its own examples have them; "
+                "`~/` is the home; `$NAME`, `${NAME}` and `${NAME:-default}` are variables of the "
+                "container, but for the text of `sh -c`, which is left to that shell. Every word stays "
+                "one word. What ends is started again, for ever, a second apart; there, three times."),
+    Api("runtime.init", (_COMMANDS,), _init,
+        "One script of bash (-euo pipefail) for each call, at each start of the container, beside "
+        "sshd, Jupyter and daemons, as its user.",
+        differs="The scripts of several calls run one after the other, not all at once, and one that "
+                "fails is not tried again; what comes after it does not run. The environment is up all "
+                "the same, and `envd up` says so."),
     Api("io.copy",
         (Parameter("source", "str", aliases=("host_path",),
                    about="in the project, or in the image", deprecated=("src",)),

@@ -170,7 +170,8 @@ def test_home_and_mounts_are_the_users(up: Up) -> None:
         "\n"
     ) == ["envd", "envd", "1", "alias built=true"]
     assert (up.home / "notes").is_dir() and (up.home / ".cache/huggingface").is_dir()
-    assert up.ssh("ls results") == ""  # made by runtime.init
+    # made by runtime.init
+    assert eventually(lambda: up.ssh("cat /run/envd/init; ls results") == "done")
     assert (up.envd.project / "results").stat().st_uid == UID
 
 
@@ -402,26 +403,70 @@ def test_no_engine(tmp_path: Path) -> None:
     assert done.code == 1 and "another machine's" in done.stderr
 
 
+INIT = """
+    runtime.init(["mkdir -p out", "cd out", "WHO=$USER", "echo $WHO $PWD >../where.txt"])
+    runtime.init(["source /etc/os-release", "echo $ID >id.txt"])
+    runtime.environ(env={"PORT": "86398"})
+    runtime.daemon([["sleep", "${PORT}"], ["sh", "-c", "i=1; echo it is $i; sleep 86397", ">~/said"]])
+"""
+
+
+def test_init_is_one_bash_script_a_call_beside_sshd(other: tuple[Envd, str], tmp_path: Path) -> None:
+    envd, name = other
+    up = ("up", "--detach", "--name", name, "-t", SMALL_TAG)
+    envd.spec(SMALL.format(more=INIT))
+    envd.run(*up)
+
+    def inside(command: str) -> str:
+        return envd.run("exec", "-n", name, "sh", "-c", command, check=False).stdout
+
+    assert eventually(lambda: inside("cat /run/envd/init") == "done")
+    assert inside("cat where.txt id.txt") == "envd /home/envd/other/out\ndebian"
+    # a daemon's words name variables, but not those of its own shell
+    assert eventually(lambda: inside("cat ~/said") == "it is 1")
+    assert inside("ps axww -o args").count("sleep 86398") == 1
+    assert nothing_but_up(envd.run(*up).stdout, name)
+    # one that fails is said with its own words, and the environment is there to look at
+    failing = 'runtime.init(commands=["echo no such data", "ls /nowhere", "touch after"])'
+    envd.spec(SMALL.format(more=failing))
+    done = envd.run(*up, "--force")
+    assert "runtime.init failed with exit status 2" in done.stderr
+    assert "no such data" in done.stderr and "ls /nowhere" in done.stderr
+    assert inside("cat /run/envd/init; ls after; cat /var/log/envd/init.log") == (
+        "failed 2\nno such data\nls: cannot access '/nowhere': No such file or directory\n"
+        "envd: exit status 2 of line 2: ls /nowhere\nenvd: runtime.init failed with exit status 2"
+    )
+    assert "no such data" in docker("logs", name, host=envd.environment["DOCKER_HOST"])
+
+
+def nothing_but_up(printed: str, name: str) -> bool:
+    return printed.startswith(f"{name} is up already\n") and "init" not in printed
+
+
 def test_what_cannot_start_leaves_nothing(other: tuple[Envd, str], tmp_path: Path) -> None:
     envd, name = other
     home = tmp_path / "home"
     up = ("up", "--detach", "--name", name, "-t", SMALL_TAG)
-    # an init command that fails: its own words
-    envd.spec(SMALL.format(more='runtime.init(commands=["echo no such data; exit 3"])'))
-    done = envd.run(*up, check=False)
-    assert done.code == 1 and "no such data" in done.stderr and "exit status 1" in done.stderr
-    assert nothing_of(envd, name, home)
-    # one that never ends: --timeout, and Ctrl-C
+    # an init script that takes long goes on, and is not waited for
     envd.spec(SMALL.format(more='runtime.init(commands=["echo waiting; sleep 600"])'))
-    done = envd.run(*up, "--timeout", "2s", check=False)
+    done = envd.run(*up)
+    assert f"{name} is up" in done.stdout and "runtime.init is still running" in done.stderr
+    assert envd.run("exec", "-n", name, "cat", "/var/log/envd/init.log").stdout == "waiting"
+    assert "still running" in envd.run(*up).stderr
+    envd.run("destroy", "--name", name)
+    # sshd that does not answer: --timeout, and Ctrl-C
+    envd.spec(SMALL.format(more='runtime.environ(env={"ENVD_SSH_PORT": "nowhere"})'))
+    bad = ("-e", "ENVD_SSH_PORT=nowhere")
+    done = envd.run(*up, *bad, "--timeout", "2s", check=False)
     assert done.code == 1 and "no ssh server answers after 2 s" in done.stderr
+    assert "Bad port" in done.stderr
     assert nothing_of(envd, name, home)
     process = subprocess.Popen(
-        [str(ENVD), *up], cwd=envd.project, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
+        [str(ENVD), *up, *bad, "--timeout", "2m"], cwd=envd.project, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
     )
     assert process.stderr is not None
-    assert any("waiting" in line for line in process.stderr)
+    assert any("Bad port" in line for line in process.stderr)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 130
     process.stderr.close()

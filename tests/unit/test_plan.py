@@ -64,7 +64,7 @@ ENVIRONMENT = Environment(
 
 def test_golden_hashes(tmp_path: Path) -> None:
     """A change of hash is a deliberate act: it makes every cache in the world useless."""
-    layers = planning.plan(ENVIRONMENT, lock_of(), tmp_path).layers
+    layers = planning.plan(ENVIRONMENT, lock_of(), tmp_path / "project").layers
     found = {layer.name: layer.drv_id for layer in layers}
     assert found == json.loads((GOLDEN / "derivations.json").read_text())
 
@@ -113,10 +113,10 @@ def test_many_wheels_are_grouped_and_one_change_moves_one_group(tmp_path: Path) 
 
 
 def test_services_command_lines() -> None:
-    made = services.derivation(ENVIRONMENT)
+    made = services.derivation(ENVIRONMENT, "/")
     assert made is not None
     assert made.parameters["services"]["jupyter"][:2] == ["jupyter", "lab"]
-    assert services.derivation(Environment()) is None
+    assert services.derivation(Environment(), "/") is None
 
 
 def test_daemons_may_redirect_and_name_files_of_the_home(tmp_path: Path) -> None:
