@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,9 @@ def test_what_needs_the_network_says_so(
 def test_going_on_without_the_network_is_said(shared_store: Path, tmp_path: Path) -> None:
     """apt-get update, for one, ends with 0."""
     envd = Envd(shared_store, tmp_path / "p")
-    envd.spec(SPEC.format(commands=[f"getent hosts {tmp_path.name}.example || true"]))
+    envd.spec(SPEC.format(commands=[f"getent hosts {uuid.uuid4()}.example || true"]))
     done = envd.run("build", "--no-load")
     assert "build.envd:4:5: it looked for the network" in done.stderr
     # what talks to itself is not meant
-    envd.spec(SPEC.format(commands=[f"(echo >/dev/tcp/127.0.0.1/9) || echo {tmp_path.name}"]))
+    envd.spec(SPEC.format(commands=[f"(echo >/dev/tcp/127.0.0.1/9) || echo {uuid.uuid4()}"]))
     assert "network" not in envd.run("build", "--no-load").stderr
