@@ -98,7 +98,7 @@ def run(
     temporary = ("/run",) if _holds_something("tmp", stack) else ("/tmp", "/run")
     points = [resolve(p, stack) for p in ("/proc", "/dev", *temporary)]
     points += [t for _, t in targets]
-    place = _resolve(cwd, stack)
+    place = resolve(cwd, stack)
     points.append(place)
     made = _would_be_made(points, stack)
     copied = _would_be_copied(made, stack)
