@@ -264,8 +264,8 @@ class Database:
                 f"{self.path}: another process has been writing to the store's database for "
                 f"{_BUSY_AFTER:.0f} s; try again when it is done"
             )
-        if code == sqlite3.SQLITE_ERROR and "no such" in str(error):
-            return DamagedError(self._damaged(str(error)))
+        if "no such" in str(error) or "Could not decode" in str(error):
+            return DamagedError(self._damaged(str(error).partition(" with text ")[0]))
         return StoreError(f"{self.path}: the store's database fails: {error}; is its disk in order?")
 
     def _damaged(self, reason: str) -> str:

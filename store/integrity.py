@@ -30,6 +30,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_MANIFEST = 4 << 20  # bytes: what registries take
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_SHOWN = 3  # of what sqlite finds
 _USTAR = 257  # where a tar's header says that it is one
 _TABLES = {
     "object": "id", "reference": "object, position", "realisation": "key", "root": "name",
@@ -40,9 +41,12 @@ _TABLES = {
 def problems(db: Database) -> list[str]:
     """One line for each thing that is wrong with the database itself; none when it can be trusted."""
     try:
-        found = [str(row[0]) for row in db.connection.execute("PRAGMA integrity_check(20)")]
+        found = [
+            line for (text,) in db.connection.execute(f"PRAGMA integrity_check({_SHOWN})")
+            for line in str(text).splitlines() if not line.startswith("***")
+        ]
         if found != ["ok"]:
-            return [f"{db.path}: the database is damaged: {text}" for text in found]
+            return [f"{db.path}: the database is damaged: {line}" for line in found[:_SHOWN]]
         strays = db.connection.execute("PRAGMA foreign_key_check").fetchall()
         lines = [
             f"{db.path}: the database is damaged: a row of {table} names nothing in {parent}"
@@ -53,7 +57,8 @@ def problems(db: Database) -> list[str]:
             for name in _unsealed(db)
         ]
     except sqlite3.Error as error:
-        return [f"{db.path}: the database is damaged: {error}"]
+        text = str(error).partition(" with text ")[0]
+        return [f"{db.path}: the database is damaged: {text}"]
 
 
 def _unsealed(db: Database) -> list[str]:
@@ -111,12 +116,21 @@ def rebuild(path: Path) -> list[str]:
     Database(old, made=lambda: statements).close()
     kept = {table: sum(f"INTO {table} " in sql for sql, _ in statements)
             for table in ("object", "realisation", "root")}
-    lost = "" if salvage.whole else "; not all of it could be read"
-    return [
-        f"the database was made anew: {kept['object']} layers, {kept['realisation']} realisations "
-        f"and {kept['root']} roots (one keeps every file){lost}",
-        f"what was a realisation's and is lost is built again; the damaged file is {aside}",
+    lines = [
+        f"the database was made anew, with {_count(kept['object'], 'layer')}, "
+        f"{_count(kept['realisation'], 'realisation')} and {_count(kept['root'], 'root')}, of which "
+        f"one keeps every file; the damaged one is {aside.name}"
     ]
+    if not salvage.whole:
+        lines.append(
+            "some of the old one could not be read: what was built may be built again, and an image "
+            "that `envd images` does not list any more has to be"
+        )
+    return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def find_layers(store: Store) -> list[str]:
@@ -134,7 +148,7 @@ def find_layers(store: Store) -> list[str]:
         if root.name.startswith(RECOVERED):
             statements += root_statements(root.name, [*root.objects, *found], root.blobs)
     store.db.write(statements)
-    return [f"{len(found)} layers were found again among the files"]
+    return [f"{_count(len(found), 'layer')} found again among the files"]
 
 
 def _row(layer: _Layer, names: Mapping[str, str]) -> Statement:

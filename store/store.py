@@ -56,7 +56,7 @@ class Store:
         database was lost keeps its files, under a root that says so. Raises StoreError.
         """
         file = path / database.NAME
-        if reading and file.exists():
+        if reading and file.exists() and (file.stat().st_size or not os.access(file, os.W_OK)):
             return cls(path, Database(file, reading=True))
         try:
             fresh = not file.exists()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import integrity, stamps
+from store import integrity, notices, stamps
 from store.compression import decompressed
 from store.database import NAME, Database
 from store.errors import DamagedError, StoreError
@@ -70,7 +70,7 @@ def _verify(store: Store, *, repair: bool) -> list[str]:
     problems += gone.values()
     if repair and gone:
         store.db.write([("DELETE FROM object WHERE id=?", (i,)) for i in gone])
-    problems += _loose_ends(store, repair=repair)
+    problems += _loose_ends(store, gone, repair=repair)
     problems += _bad_trees(store, gone, repair=repair)
     if problems and repair:
         store.db.write([("DELETE FROM memo", ())])
@@ -130,13 +130,16 @@ def _object_problem(store: Store, item: Object) -> str | None:
     return None
 
 
-def _loose_ends(store: Store, *, repair: bool) -> list[str]:
-    """Roots and objects that name an object which is not there."""
+def _loose_ends(store: Store, gone: Mapping[str, str], *, repair: bool) -> list[str]:
+    """Roots and objects that name an object which is not there, nor was told to be bad."""
     known = {item.id for item in store.objects()}
     problems, statements = [], []
     for root in store.roots():
         lost = [i for i in root.objects if i not in known]
-        problems += [f"root {root.name}: layer {i[:16]} is not in the store; build again" for i in lost]
+        problems += [
+            f"root {root.name}: layer {i[:16]} is not in the store; build again"
+            for i in lost if i not in gone
+        ]
         if lost:
             statements += root_statements(
                 root.name, [i for i in root.objects if i in known], root.blobs
@@ -144,9 +147,11 @@ def _loose_ends(store: Store, *, repair: bool) -> list[str]:
     for item in store.objects():
         for target in item.references:
             if target not in known:
-                problems.append(
-                    f"{item.name} ({item.id[:16]}): layer {target[:16]} below it is not in the store"
-                )
+                if target not in gone:
+                    problems.append(
+                        f"{item.name} ({item.id[:16]}): layer {target[:16]} below it is not in the "
+                        "store"
+                    )
                 statements.append(
                     ("DELETE FROM reference WHERE object=? AND target=?", (item.id, target))
                 )
@@ -184,6 +189,9 @@ def _tree_problem(store: Store, item: Object, tree: Path) -> str | None:
         if found == item.id:
             return None
         expected, lines = _compared(store, item, tree)
+    except PermissionError:
+        notices.say("store", f"{name}: its unpacked files are not yours to read: not checked")
+        return None
     except OSError as error:
         return f"{name}: its unpacked files cannot be read: {error.strerror}: {error.filename}"
     except StoreError as error:

@@ -25,11 +25,11 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
     """
     from dataclasses import asdict
 
-    from engine import userns
+    from engine.cli.store import as_builder
     from engine.prune import prune as clean
 
     if not dry_run:
-        userns.ensure()
+        as_builder()
     rows = [asdict(item) for item in clean(everything=everything, dry_run=dry_run)]
     columns = (
         listing.Column("kind", "WHAT"),

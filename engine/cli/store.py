@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -79,22 +80,36 @@ def verify(repair: bool, form: str) -> None:
     """
     import json
 
-    from engine import userns
     from engine.project import store_path
     from store.verify import verify_at
 
-    if (store_path() / "trees").is_dir():  # whose files are others' for an ordinary user
-        userns.ensure()
+    as_builder(writing=repair)  # trees hold files of uids that only a builder may read
     problems = verify_at(store_path(), repair=repair)
     for problem in problems:
         click.echo(problem, err=True)
     if form == "json":
         click.echo(json.dumps([{"problem": problem} for problem in problems], indent=2))
     if problems:
-        done = "dropped" if repair else "run `envd store verify --repair` to drop them"
-        raise click.exceptions.Exit(0) if repair else _failure(f"{len(problems)} problems; {done}")
+        if repair:
+            raise click.exceptions.Exit(0)
+        count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+        raise _failure(f"{count}; run `envd store verify --repair` to put that right")
     if form == "table":
         click.echo("store is clean")
+
+
+def as_builder(*, writing: bool = True) -> None:
+    """Be root-like, in a store of one's own. Raises StoreError for one that cannot be written,
+    unless it is only read: then others' files are just not read."""
+    from engine import userns
+    from engine.project import store_path
+    from store.errors import ReadOnlyError, not_writable
+
+    path = store_path()
+    if not path.exists() or os.access(path, os.W_OK):
+        userns.ensure()
+    elif writing:
+        raise ReadOnlyError(not_writable(path))
 
 
 def _failure(message: str) -> Exception:
@@ -114,11 +129,10 @@ def gc(dry_run: bool, form: str) -> None:
     import json
     from dataclasses import asdict
 
-    from engine import userns
     from store.gc import collect
 
     if not dry_run:
-        userns.ensure()
+        as_builder()
     with _opened(reading=dry_run) as opened:
         report = collect(opened, dry_run=dry_run)
     if form == "json":
