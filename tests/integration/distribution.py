@@ -25,6 +25,12 @@ class Key:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    @property
+    def fingerprint(self) -> str:
+        """In upper-case hexadecimal."""
+        rows = self.gpg("--with-colons", "--list-keys").decode().splitlines()
+        return next(row.split(":")[9] for row in rows if row.startswith("fpr:"))
+
 
 def make_key() -> Key:
     """Make one. Its agent's socket wants a short path."""
