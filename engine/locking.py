@@ -536,25 +536,24 @@ class _Problems:
     """Errors of several sections, said together and each once."""
 
     def __init__(self) -> None:
-        self._errors: list[EnvdError] = []
-        self._texts: list[str] = []
+        self._found: dict[str, EnvdError] = {}  # by what is said
 
     def add(self, error: EnvdError, where: Position) -> None:
         """Keep an error; one that names no place of the spec gets `where`."""
         text = str(error)
         if located(text) is None and where.line:
+            self._found.pop(text, None)  # the same, when no place was known
             text = f"{where}: {text}"
-        if text not in self._texts:
-            self._texts.append(text)
-            self._errors.append(error)
+        if not any(said == text or said.endswith(f": {text}") for said in self._found):
+            self._found[text] = error
 
     def check(self) -> None:
         """Raise what was kept: UsageError when all is the input's fault, else ResolveError."""
-        if not self._errors:
+        if not self._found:
             return
         # what names no place comes last: it would be read as part of the error before it
-        texts = sorted(self._texts, key=lambda text: located(text) is None)
-        usage = all(isinstance(e, UsageError) for e in self._errors)
+        texts = sorted(self._found, key=lambda text: located(text) is None)
+        usage = all(isinstance(e, UsageError) for e in self._found.values())
         raise (UsageError if usage else ResolveError)("\n".join(texts))
 
 
@@ -600,18 +599,20 @@ def _stale(requests: Mapping[str, tuple[str, ...]], old: Lock | None) -> set[str
 
 
 def _place(section: str, environment: Environment) -> Position:
-    """Where the spec asks for what a section holds."""
-    rows: Sequence[Any] = {
-        "apt": environment.apt_packages, "dev": (),
+    """Where the spec asks for what a section holds; else where it asks for the base, or, without
+    a base(), for anything at all."""
+    rows: dict[str, Sequence[Any]] = {
+        "apt": environment.apt_packages,
         "python": (*environment.python_packages, *environment.python_inputs),
         "conda": environment.conda_packages, "conda_wheels": environment.conda_pip,
+        "cuda": (environment.cuda,) if environment.cuda is not None else (),
         "vscode": environment.vscode_extensions, "tools": environment.toolchains,
         "r": environment.r_packages, "julia": environment.julia_packages,
         "files": environment.steps, "images": environment.steps,
-    }.get(section, ())
-    if section == "cuda" and environment.cuda is not None:
-        return environment.cuda.position
+    }
+    places = [row.position for row in rows.get(section, ())]
     if section == "rstudio" and environment.rstudio_server is not None:
-        return environment.rstudio_server
-    places = [row.position for row in rows if row.position.line]
-    return places[0] if places else environment.base.position
+        places.append(environment.rstudio_server)
+    places.append(environment.base.position)
+    places += sorted(row.position for held in rows.values() for row in held)
+    return next((place for place in places if place.line), environment.base.position)

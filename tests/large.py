@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.debian_packages import LARGE
+from tests.integration import index, nvidia, seed
 from tests.integration import test_packages_twice as twice
 from tests.integration.conftest import (  # noqa: F401  (fixtures)
     docker_engine,
@@ -40,6 +41,28 @@ def test_tensorflow_on_an_old_debian(
     said = docker("run", "--rm", "--network=none", image, "python", "-c", code, host=docker_engine)
     docker("rmi", "-f", "envd-test-large:tensorflow", host=docker_engine)
     assert said == "2.9.1 6"
+
+
+def test_the_seeds_example_with_the_real_tensorflow(
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str  # noqa: F811
+) -> None:
+    """Ubuntu 20.04 has Python 3.8 and so numpy 1.24; this one has Debian 11's 3.9, and gets that."""
+    numpy = tmp_path / "numpy"
+    numpy.mkdir()
+    index.download(numpy, ["--python-version=3.9", "--only-binary=:all:", "numpy==1.24.4"])
+    place = tmp_path / "servers"
+    with seed.servers(shared_store, place, "debian11", list(numpy.iterdir()), extensions) as found:
+        envd = example("seed", shared_store, tmp_path, {**found, "DOCKER_HOST": docker_engine})
+        image = envd.run("build", "-t", "envd-test-large:seed").stdout
+    code = (
+        "import tensorflow as tf; from tensorflow.python.platform import build_info as b; "
+        "print(tf.__version__, int(tf.reduce_sum(tf.range(4))), b.build_info['cuda_version'])\n"
+        f"import ctypes\nfor name in {nvidia.LOADED_BY_TENSORFLOW!r}: ctypes.CDLL(name)"
+    )
+    said = docker("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", code,
+                  host=docker_engine)
+    docker("rmi", "-f", "envd-test-large:seed", host=docker_engine)
+    assert said == "2.9.1 6 11.2"
 
 
 def test_the_main_job_with_cudnn(

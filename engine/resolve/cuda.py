@@ -193,12 +193,17 @@ def lacks(cuda: Cuda, index: PipIndex | None) -> str:
         versions = _versions(name, index) if given else None
         if versions is not None and not any(f"{v}.".startswith(f"{given}.") for v in versions):
             beside = f" for CUDA {major(cuda)}" if name == cudnn else ""
-            depth = max(given.count(".") + 1, 2 if name == cudnn else 1)
-            return (
-                f"{what} {given}{beside} on the Python index; it has "
-                f"{numbers(versions, depth) or 'none'}"
-            )
+            return f"{what} {given}{beside} on the Python index; {_nearest(given, versions)}"
     return ""
+
+
+def _nearest(given: str, versions: list[str]) -> str:
+    """Which versions there are: the patches where only the patch is wrong."""
+    series = short(given)
+    beside = [v for v in versions if v.startswith(f"{series}.")]
+    if beside and given != series:
+        return f"of {series} it has {numbers(beside, 4)}"
+    return f"it has {numbers(versions, 2) or 'none'}"
 
 
 def numbers(versions: Iterable[str], depth: int) -> str:

@@ -44,6 +44,8 @@ def test_wheels_belong_to_the_toolkit(shared_store: Path, version: str) -> None:
     ("wanted", "says"),
     [
         (Cuda("12.7", position=AT), "there is no CUDA 12.7 on the Python index; it has 11.8, 12.0"),
+        (Cuda("12.4.9", position=AT),
+         "no CUDA 12.4.9 on the Python index; of 12.4 it has 12.4.0, 12.4.1"),
         (Cuda("12.9", "7", position=AT), "there is no cuDNN 7 for CUDA 12 on the Python index; it has"),
         (Cuda("12.9", None, ("cublass",), position=AT), "did you mean 'cublas'?"),
         (Cuda("11.8", None, ("nvjitlink",), position=AT), "CUDA 11.8 has no component 'nvjitlink'"),
@@ -226,3 +228,42 @@ def test_what_the_repository_lacks_is_answered_with_what_it_has(
     with pytest.raises(EnvdError) as caught:
         pinned(releases, tmp_path, wanted)
     assert str(caught.value).startswith("build.envd:4:18: ") and says in str(caught.value)
+
+
+EITHER = """
+def build():
+    base(os="debian12")
+    install.cuda(version="%s"%s)
+"""
+
+
+def test_where_it_came_from_is_kept_by_the_lock(
+    shared_store: Path, tmp_path: Path, releases: nvidia.Nvidia
+) -> None:
+    envd = Envd(shared_store, tmp_path / "p", releases.settings)
+    envd.spec(EITHER % ("11.2.2", ""))
+    done = envd.run("lock")
+    assert "there is no CUDA 11.2.2 on the Python index: taking it from the apt" in done.stderr
+    locked = (envd.project / "envd.lock").read_text()
+    # neither NVIDIA's repository nor a key is asked for what is locked
+    alone = Envd(shared_store, envd.project, {"ENVD_CUDA_APT_REPO": "http://127.0.0.1:1"})
+    alone.run("lock", "--check")
+    envd.spec(EITHER % ("11.2.2", ', source="apt"'))
+    alone.run("lock", "--check")
+    envd.spec(EITHER % ("11.2.2", ', source="pypi"'))
+    done = alone.run("lock", "--check", check=False)
+    assert done.code == 2 and "+source=pypi" in done.stderr
+    done = alone.run("lock", check=False)
+    assert done.code == 1 and "leave source out, and NVIDIA's apt repository" in done.stderr
+    # one that both have comes from the wheels, and apt's packages leave with it
+    envd.spec(EITHER % ("11.8", ', components=["cudart"]'))
+    done = envd.run("lock")
+    assert "taking it" not in done.stderr
+    lock = (envd.project / "envd.lock").read_text()
+    assert "nvidia-cuda-runtime-cu11" in lock and "cuda-cudart" not in lock and locked != lock
+    # and only NVIDIA's wheels have this one
+    envd.spec(EITHER % ("12.4", ', source="apt"'))
+    done = envd.run("lock", check=False)
+    assert done.code == 1 and "build.envd:4:26: error: there is no CUDA 12.4 in the" in done.stderr
+    assert "leave source out, and the Python index is asked, too" in done.stderr
+    assert (envd.project / "envd.lock").read_text() == lock

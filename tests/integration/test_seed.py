@@ -144,7 +144,7 @@ def test_what_the_machine_and_the_spec_lack_is_said_in_one_run(
     assert f"build.envd:{first + 1}:" in said and "no extension 'ms-python.pythn'" in said
     assert f"build.envd:{first + 2}:" in said and "numpyy-of-nobody" in said
     assert f"build.envd:{first + 3}:" in said
-    assert "there is no CUDA 11.2.7 on the Python index; it has 11.8.0" in said
+    assert "there is no CUDA 11.2.7 on the Python index; it has 11.8, 12.0" in said
     assert "and no CUDA 11.2.7 in the apt repository; of 11.2 it has 11.2.0, 11.2.2" in said
     assert said.count("cannot be trusted") == 1 and said.count("^") >= 4
     assert not (envd.project / "envd.lock").exists()
