@@ -22,10 +22,12 @@ _VOLATILE = (
     "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock",
     "var/lib/apt/lists/*", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
     "etc/*-", "var/cache/man/*", "var/lib/ucf/*.[0-9]",
-    # Of TeX: logs, and LuaTeX's formats, whose tables lie in another order each time; kpathsea
-    # makes a format that is missing when it is first used.
+    # Of TeX: logs; LuaTeX's formats, whose tables lie in another order each time; those of Knuth's
+    # own programs, which know the time of the clock alone. kpathsea makes a format that is missing
+    # when it is first used.
     "var/lib/texmf/web2c/*.log", "var/lib/texmf/web2c/*/*.log",
-    "var/lib/texmf/web2c/lua*/*.fmt",
+    "var/lib/texmf/web2c/lua*/*.fmt", "var/lib/texmf/web2c/tex/*.fmt",
+    "var/lib/texmf/web2c/metafont/*.base",
 )
 _SHADOW = "etc/shadow"
 _KEYSTORES = ("etc/ssl/certs/java/cacerts",)
