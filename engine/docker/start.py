@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.build.dev import AUTHORIZED_KEYS, HOST_KEY
 from engine.build.services import ENTRY, INIT_LOG, INIT_STATE
-from engine.docker import environments, ports, ssh_config
+from engine.docker import environments, ports, ssh_config, watch
 from engine.docker.client import connect
 from engine.docker.environments import Found, explained
 from engine.docker.keys import Keys
@@ -105,7 +105,8 @@ def start(
             )
         different = differences(found.facts, want.facts)
         if not different:
-            return _again(client, found, want, keys, timeout, emit)
+            again = _again(client, found, want, keys, timeout, emit)
+            return _watched(client, again, emit)
         if not force:
             raise DockerError(
                 f"the environment '{want.name}' is there, but with different {_and(different)}; "
@@ -114,11 +115,17 @@ def start(
         emit(Event("message", want.name, text=f"replaced for different {_and(different)}"))
         environments.remove(client, found)
     try:
-        return _create(client, want, image, keys, timeout, bridged=bridged, emit=emit)
+        made = _create(client, want, image, keys, timeout, bridged=bridged, emit=emit)
     except BaseException:
         if found is not None:
             ssh_config.remove(want.name)
         raise
+    return _watched(client, made, emit)
+
+
+def _watched(client: docker.APIClient, started: Started, emit: Sink) -> Started:
+    watch.services(client, started.found, emit)
+    return started
 
 
 def _and(words: list[str]) -> str:
