@@ -17,8 +17,9 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -385,7 +386,8 @@ class _Run:
                     origin=derivation.where,
                     say=self._sayer(derivation),
                 )
-                result = self._builders[derivation.kind](context)
+                with _without_scratch(scratch):
+                    result = self._builders[derivation.kind](context)
                 if isinstance(result, Imported):
                     made = self._import(derivation, result)
                 else:
@@ -520,6 +522,18 @@ class _Placing:
             members = [i.derivation for i in raw.inputs if raw.kind == group.KIND]
             return self._owner(path, members, outputs) if members else layer.name
         return "a layer below"
+
+
+@contextmanager
+def _without_scratch(scratch: Path) -> Iterator[None]:
+    """Errors of builders speak of paths in the layer, not of where it is being made."""
+    try:
+        yield
+    except EnvdError as error:
+        text = str(error)
+        if str(scratch) in text:
+            error.args = (re.sub(re.escape(str(scratch)) + r"(/upper|/root|/merged)?", "", text),)
+        raise
 
 
 class _failure_events:  # noqa: N801 - reads as a with statement's verb

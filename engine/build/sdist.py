@@ -6,11 +6,11 @@ packages (compilers, headers) are the layers below.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import interpreter, wheel
+from engine.build import hints, interpreter, wheel
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
@@ -57,6 +57,32 @@ def build(context: BuildContext) -> Path:
             wheel.unpack(path, tool, tools, python, context.scratch)
     inner = context.scratch / "build"
     inner.mkdir()
+    said: list[str] = []
+
+    def log(line: str) -> None:
+        said.append(line)
+        context.log(line)
+
+    try:
+        _make(context, python, files[name], name, tools, output, inner, log)
+    except BuildError as error:
+        advice = hints.advice(said, headers_of_python=not python.prefix)
+        raise BuildError(f"{error}{advice}", error.log) from error
+    made = sorted(output.glob("*.whl"))
+    if len(made) != 1:
+        raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
+    wheel.unpack(made[0], made[0].name, upper, python, context.scratch)
+    return upper
+
+
+def _make(
+    context: BuildContext, python: Interpreter, source: Path, name: str, tools: Path, output: Path,
+    inner: Path, log: Callable[[str], None],
+) -> None:
+    """Have the backend make the wheel of `source`, in `output`."""
     sandbox.run(
         [python.executable, "-m", "pip", "wheel", "--no-index", "--no-deps",
          "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check", "--wheel-dir",
@@ -67,16 +93,8 @@ def build(context: BuildContext) -> Path:
             "PATH": f"{_TOOLS}{python.scripts}:{python.scripts}:/usr/local/bin:/usr/bin:/bin",
         },
         binds=(
-            sandbox.Bind(tools, _TOOLS), sandbox.Bind(files[name], f"{_SOURCE}/{name}"),
+            sandbox.Bind(tools, _TOOLS), sandbox.Bind(source, f"{_SOURCE}/{name}"),
             sandbox.Bind(output, _OUTPUT, writable=True),
         ),
-        log=context.log, name=context.name,
+        log=log, name=context.name,
     )
-    made = sorted(output.glob("*.whl"))
-    if len(made) != 1:
-        raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
-    wheel.unpack(made[0], made[0].name, upper, python, context.scratch)
-    return upper

@@ -1,11 +1,16 @@
 """One wheel, one layer: unpacked by `installer`, without running any of its code.
 
+Where a wheel brings a file twice the later one counts, and a command that it declares counts more
+than a script of the same name that it carries along: so pip and uv have it.
+
 Format: the binary distribution format of PyPA's specifications (PEP 427).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from engine.build import interpreter
 from engine.build.context import BuildContext
@@ -13,6 +18,9 @@ from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
+
+if TYPE_CHECKING:
+    from installer.sources import WheelSource
 
 KIND = "wheel"
 VERSION = 1
@@ -49,16 +57,36 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
     from installer.exceptions import InstallerError
     from installer.sources import WheelFile
 
+    class Source(WheelFile):
+        """The wheel, without the scripts that a declared command replaces."""
+
+        def get_contents(self) -> Iterator[Any]:
+            declared = _commands(self)
+            for element in super().get_contents():
+                if element[0][0] not in declared:
+                    yield element
+
     named = scratch / name  # its name says what it is
     named.symlink_to(path)
     destination = SchemeDictionaryDestination(
         python.scheme(name.partition("-")[0]), interpreter=python.executable,
-        script_kind="posix", destdir=str(root),
+        script_kind="posix", destdir=str(root), overwrite_existing=True,
     )
     try:
-        with WheelFile.open(named) as source:
+        with Source.open(named) as source:
             install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
     except (InstallerError, zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
-        raise BuildError(f"{name}: cannot unpack the wheel: {error}") from error
+        reason = str(error).replace(f"{root}/", "/").replace(str(named), name)
+        raise BuildError(f"{name}: cannot unpack the wheel: {reason}") from error
     finally:
         named.unlink()
+
+
+def _commands(source: WheelSource) -> set[str]:
+    """Where the wheel would carry a script of a name that its entry points declare too."""
+    from installer.utils import parse_entrypoints
+
+    if "entry_points.txt" not in source.dist_info_filenames:
+        return set()
+    text = source.read_dist_info("entry_points.txt")
+    return {f"{source.data_dir}/scripts/{name}" for name, *_ in parse_entrypoints(text)}
