@@ -57,6 +57,7 @@ def resolve(
     Raises ResolveError, UsageError.
     """
     sources = uv.sources(wanted.index, wanted.options)
+    log = _saying_what_is_yanked(wanted.requests, log)
     exact = _exact(wanted, target, sources, cache_directory, log)
     pinned = [f"{p.name}=={p.version}" for p in exact.values() if p.version != "0"]
     found = dict(exact)
@@ -101,6 +102,24 @@ def resolve(
     return with_build_wheels(
         list(found.values()), plain, lambda file: located.url(file.url), cache_directory.parent
     )
+
+
+def _saying_what_is_yanked(requests: Sequence[Request], log: Log) -> Log:
+    """A log that says of a release that its authors took back where it was asked for."""
+
+    def heard(line: str) -> None:
+        found = re.match(r"warning: `([^`]+)` is yanked(?: \(reason: \"(.*)\"\))?", line)
+        if found is None:
+            if not line.startswith("Resolved "):
+                log(line)
+            return
+        name = _name(found[1])
+        place = next((f"{r.position}: " for r in requests if _name(r.text) == name
+                      and r.position.line), "")
+        reason = f": {found[2]}" if found[2] else ""
+        log(f"warning: {place}{found[1]} was yanked by its authors{reason}; another version is better")
+
+    return heard
 
 
 def _chosen(

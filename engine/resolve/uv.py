@@ -7,6 +7,7 @@ be seen in the list of processes.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import tomllib
@@ -116,7 +117,11 @@ def _run(
     for line in words.splitlines():
         log(line)
     if done.returncode != 0:
-        raise UvError(words)
+        raise UvError("\n".join(x for x in words.splitlines() if not _ASIDE.match(x)))
+
+
+# What uv says beside an error.
+_ASIDE = re.compile(r"\s*(warning: |(Building|Built|Resolved|Prepared|Updating|Updated|Using) )")
 
 
 def compile_requirements(
@@ -138,7 +143,7 @@ def compile_requirements(
     UvError.
     """
     options = ["--python-version", target.full or target.python, "--python-platform",
-               target.platform, "--no-header", "--no-annotate", "--no-config", "--quiet"]
+               target.platform, "--no-header", "--no-annotate", "--no-config", "--no-progress"]
     if wanted.no_index:
         options.append("--no-index")
     if wanted.prereleases:
