@@ -79,7 +79,9 @@ class Lock:
     """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "conda_wheels",
     "cuda", "vscode", "dev", "tools") to the request strings that it was resolved from; comparing
     them tells
-    which section no longer fits a spec. `python` is the target's "X.Y" ("" without Python)."""
+    which section no longer fits a spec. `python` is the target's "X.Y" ("" without Python).
+    `provided` are the .debs asked for that a package of another name, or the image, provides; None
+    in a lock that an older envd made, which did not write it (see `engine.lock_check`)."""
 
     base: LockedBase
     system: str = "x86_64-linux"
@@ -99,6 +101,7 @@ class Lock:
     rstudio: tuple[LockedPackage, ...] = ()
     dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
     tools: tuple[LockedPackage, ...] = ()
+    provided: tuple[str, ...] | None = None
     version: int = LOCK_VERSION
 
 
@@ -192,6 +195,7 @@ def dumps(lock: Lock) -> str:
         "version": lock.version,
         "system": lock.system,
         "python": lock.python,
+        **({} if lock.provided is None else {"provided": list(lock.provided)}),
         "requests": {k: list(v) for k, v in sorted(lock.requests.items())},
         "base": base,
     }
@@ -233,6 +237,7 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             system=str(document["system"]),
             python=str(document["python"]),
             requests={k: _texts(v) for k, v in document["requests"].items()},
+            provided=_texts(document["provided"]) if "provided" in document else None,
             base=LockedBase(
                 kind=str(base["kind"]),
                 os=str(base["os"]),

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine import languages, lock_rows
+from engine import languages, lock_check, lock_rows
 from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
@@ -155,7 +155,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
         "conda_wheels": conda_wanted(environment).texts(),
         "cuda": tuple(cuda),
         "vscode": _texts(environment.vscode_extensions),
-        "dev": dev.PACKAGES if dev.wanted(environment) else (),
+        "dev": dev.packages_for(environment) if dev.wanted(environment) else (),
         "tools": tools.requests(environment),
         "includes": web.include_requests(environment),
         "files": web.file_requests(environment),
@@ -190,6 +190,41 @@ def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, st
     return found
 
 
+def outdated(
+    lock: Lock, environment: Environment, requests: Mapping[str, tuple[str, ...]]
+) -> dict[str, str]:
+    """Sections of the lock to resolve anew, each with the reason: it does not fit `requests`, or
+    pins nothing for one of them, as a faulty lock of an older envd's."""
+    found = misfits(lock, requests)
+    for section, texts in _unpinned(lock, environment).items():
+        if section in requests:
+            found.setdefault(section, f"nothing pinned for {' '.join(texts)}")
+    return found
+
+
+# What envd asks for by itself since a later version: an older lock without it holds what it held.
+_SINCE = {"apt": {tools.DISTUTILS}, "dev": set(dev.EDITORS.values())}
+
+
+def older(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Sections that lack only what an older envd did not ask for, each with what that is: such a
+    lock can be used as it is."""
+    found = {}
+    for section, since in _SINCE.items():
+        had, wants = set(lock.requests.get(section, ())), set(requests.get(section, ()))
+        if had < wants and wants - had <= since and lock.provided is None:
+            found[section] = " ".join(sorted(wants - had))
+    return found
+
+
+def _unpinned(lock: Lock, environment: Environment) -> dict[str, tuple[str, ...]]:
+    implied = [
+        r.text for r in apt_requests(environment)
+        if not r.position.line and r.text != tools.DISTUTILS
+    ]
+    return lock_check.unpinned(lock, implied)
+
+
 class _Session:
     """One resolution: opens apt once, and only when a section needs it."""
 
@@ -210,7 +245,8 @@ class _Session:
 
     def log(self, text: str) -> None:
         """Say what takes a while."""
-        self.emit(Event("log", "lock", text=text))
+        kind = "message" if text.startswith("warning: ") else "log"
+        self.emit(Event(kind, "lock", text=text))
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
@@ -339,6 +375,12 @@ class _Session:
         if base.image:
             wanted = found is not None or python_wanted(self.environment)
             added = system.version_of(lock.apt, "python3")
+            jupyter = self.environment.jupyter
+            if jupyter and not (added or self.system.python or _in_conda(self.environment)):
+                raise ResolveError(
+                    f"{jupyter.position}: config.jupyter needs a Python, and {self.system.title} "
+                    "has none: write install.python()"
+                )
             return system.python_of(base, self.system, added) if wanted else ""
         if found is None:
             return ""
@@ -376,7 +418,7 @@ class _Session:
                 name, environment, lock, lambda: self.apt, lambda: self.system, store, self.log
             )
         if name == "apt":
-            debs = self._debs_wanted(self._apt_requests())
+            debs = self._debs_wanted(self._for_pip(self._apt_requests(), lock))
             if not self.system.apt:
                 return []
             asked = by_language.apt_requests(self.apt, environment, self.system, lock, debs)
@@ -385,7 +427,7 @@ class _Session:
             tools.check_distributed(environment, packages)
             return packages
         if name == "dev":
-            debs = self._debs_wanted(tuple(Request(n) for n in dev.PACKAGES))
+            debs = self._debs_wanted(tuple(Request(n) for n in dev.packages_for(environment)))
             return apt.resolve(self.apt, debs, self.status(lock, lock.apt))
         if name == "python":
             wanted = python_wanted(environment)
@@ -449,6 +491,30 @@ class _Session:
               if r.text.partition("=")[0] not in own),
         )
 
+    def distutils(self, lock: Lock) -> bool:
+        """Whether pip needs Debian's distutils beside the Python that an image has, or gets."""
+        environment, own = self.environment, self.system.python
+        python = tools.python_of(environment)
+        if _in_conda(environment) or not (python or python_wanted(environment)) or not self.system.apt \
+                or (python is not None and python.source != "distribution"):
+            return False
+        if environment.base.image and own:
+            return own in tools.SPLIT_DISTUTILS and not lock.base.facts.get("prefix")
+        known = system.version_of(lock.base.packages, "python3")
+        carried = known or max(
+            (m[1] for s in self.apt.stanzas("python3") if (m := re.match(r"(3\.\d+)", s["Version"]))),
+            default="", key=lambda v: int(v[2:]),
+        )
+        return carried in tools.SPLIT_DISTUTILS and self.apt.provides(tools.DISTUTILS)
+
+    def _for_pip(self, requests: tuple[Request, ...], lock: Lock) -> tuple[Request, ...]:
+        """`requests` with what pip needs of the Python that is there, and without where it does not."""
+        others = tuple(r for r in requests if r.position.line or r.text != tools.DISTUTILS)
+        named = any(r.text == tools.DISTUTILS for r in others)
+        if named or not (self.environment.base.image or len(others) < len(requests)):
+            return others
+        return (*others, Request(tools.DISTUTILS)) if self.distutils(lock) else others
+
     def _debs_wanted(self, requests: tuple[Request, ...]) -> tuple[Request, ...]:
         wanted = system.without_what_is_there(requests, self.system)
         system.refuse_debs(wanted, self.system, self.environment.base)
@@ -483,12 +549,19 @@ def resolve(
             session.settle_cuda(problems)
         environment = session.environment
         requests = requests_of(environment)
-        stale = _stale(requests, old)
+        stale = _stale(environment, requests, old)
         if old is not None and "dev" in old.requests and not stale & {"base", "apt"}:
             # a plain build keeps what `envd up` has added, as long as it still fits
             requests.setdefault("dev", old.requests["dev"])
+        # What pip needs of an image's Python is known only now, and no request of the spec's.
+        implied: set[str] = set()
+        if base.kind == "image" and "apt" not in requests and "python" in requests:
+            implied = {"apt"}
+        keeps = requests.keys() | (implied if old is not None and "apt" not in old.requests else ())
+        if stale & {"base", "python"} and implied and base.packages and session.distutils(Lock(base)):
+            stale.add("apt")
         kept: dict[str, Any] = {
-            field: getattr(old, field) if old is not None and section in requests else ()
+            field: getattr(old, field) if old is not None and section in keeps else ()
             for section, field in _FIELDS.items()
         }
         lock = Lock(
@@ -504,8 +577,9 @@ def resolve(
             if section == "apt" and by_language.apt_needs(lock) != before:
                 stale |= {"apt", "dev"}
             needed = set(_NEEDS.get(section, ()))
-            if section in stale and section in requests and not failed & needed:
-                emit(Event("resolve", section, text=" ".join(requests[section])[:200]))
+            asked = section in requests or section in implied
+            if section in stale and asked and not failed & needed:
+                emit(Event("resolve", section, text=" ".join(requests.get(section, ()))[:200]))
                 try:
                     packages = tuple(session.section(section, lock))
                     lock_rows.check(packages, _unsound)
@@ -526,6 +600,13 @@ def resolve(
                 else:
                     lock = replace(lock, python=python)
     problems.check()
+    lock = replace(lock, provided=lock_check.satisfied_elsewhere(lock))
+    if lost := _unpinned(lock, environment):
+        names = "; ".join(f"{section}: {' '.join(texts)}" for section, texts in lost.items())
+        raise ResolveError(
+            f"{environment.base.position}: nothing was found for {names}: the sources have it under "
+            "no such name, or envd left it out; please report it with the spec"
+        )
     return lock
 
 
@@ -586,9 +667,11 @@ def _same_cuda(environment: Environment, old: Lock | None) -> bool:
     return requests_of(settled(environment, old)).get("cuda") == old.requests["cuda"]
 
 
-def _stale(requests: Mapping[str, tuple[str, ...]], old: Lock | None) -> set[str]:
+def _stale(
+    environment: Environment, requests: Mapping[str, tuple[str, ...]], old: Lock | None
+) -> set[str]:
     """The sections to resolve."""
-    stale = set(requests) if old is None else set(misfits(old, requests))
+    stale = set(requests) if old is None else set(outdated(old, environment, requests))
     had = () if old is None else old.requests.get("cuda", ())
     if "cuda" in stale and "source=apt" in (*had, *requests.get("cuda", ())):
         stale |= {"apt", "dev"} & set(requests)  # its packages are among apt's

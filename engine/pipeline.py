@@ -24,6 +24,7 @@ from engine.image.model import Image
 from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
+from engine.resolve import tools
 from engine.scheduler import realise
 from engine.selection import Selection
 from grammar.environment import Environment, Owner
@@ -70,6 +71,7 @@ def evaluate(
         environment = replace(environment, owner=_owner(given))
     if build:
         languages.check(environment)
+        tools.check_jupyter(environment)
     return turned_on(environment) if dev else environment
 
 
@@ -115,8 +117,13 @@ def ensure_lock(
         old = None
     requests = locking.requests_of(locking.settled(environment, old))
     if old is not None:
-        misfits = locking.misfits(old, requests)
+        misfits = locking.outdated(old, environment, requests)
         if not misfits:
+            return old
+        if locked and misfits.keys() == (lacks := locking.older(old, requests)).keys():
+            text = "; ".join(f"{section}: {names}" for section, names in lacks.items())
+            emit(Event("message", "lock", text=f"warning: made by an older envd, it lacks {text}; "
+                       "`envd lock` adds it"))
             return old
         detail = "; ".join(f"{section}: {text}" for section, text in misfits.items())
         if locked:

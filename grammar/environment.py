@@ -163,6 +163,7 @@ class GitConfig:
 class Jupyter:
     token: str = ""
     port: int = 8888
+    position: Position = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,10 @@ LABEL = "io.envd.runtime"  # JSON: what starting a container needs to know
 # ps from procps).
 PACKAGES = ("curl", "git", "less", "openssh-server", "procps", "s6", "sudo", "vim-tiny")
 
+# Editors that config.git or git_config may name, and the packages that have them.
+EDITORS = {"vim": "vim", "nano": "nano", "emacs": "emacs-nox", "nvim": "neovim", "joe": "joe",
+           "micro": "micro", "ne": "ne", "mcedit": "mc", "jed": "jed"}
+
 _ENTRY = f"""\
 #!/bin/sh
 # Made by envd: the user, then what starts with the container.
@@ -175,6 +179,13 @@ def wanted(environment: Environment) -> bool:
 def project_directory(directory: Path) -> str:
     """Where a container has the project that is at `directory` of this machine."""
     return f"{HOME}/{directory.name or 'project'}"
+
+
+def packages_for(environment: Environment) -> tuple[str, ...]:
+    """The Debian packages of the development variant, with the editor that git is to use."""
+    editor = environment.git.editor.split() if environment.git is not None else []
+    package = EDITORS.get(editor[0].rpartition("/")[2]) if editor else None
+    return tuple(sorted({*PACKAGES, *([package] if package else [])}))
 
 
 def turned_on(environment: Environment) -> Environment:

@@ -160,5 +160,5 @@ def no_python(position: Position | None, system: System) -> ResolveError:
     """What to say when Python packages are wanted and no Python is there."""
     return ResolveError(
         f"{position}: Python packages need a Python, and the base {system.title} has none; "
-        "write base(…, language=\"python3\")"
+        "write install.python()"
     )

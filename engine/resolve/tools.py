@@ -16,6 +16,7 @@ from engine.lock import Lock, LockedPackage
 from engine.resolve import debian
 from engine.resolve.target import Target
 from grammar.environment import Environment, Position, Request, Toolchain
+from grammar.errors import SpecError
 
 NAMES = frozenset({"python", "conda", "uv", "pixi", "rust", "go", "nodejs", "codex"})
 
@@ -33,6 +34,9 @@ _CARRIED = {
     "ubuntu22.04": {"go": "1.18.1", "rust": "1.75.0", "nodejs": "12.22.9"},
     "ubuntu24.04": {"go": "1.22.2", "rust": "1.75.0", "nodejs": "18.19.1"},
 }
+# Debian packages most of distutils apart, and pip needs all of it below Python 3.10.
+DISTUTILS = "python3-distutils"
+SPLIT_DISTUTILS = ("3.8", "3.9")
 # Releases of upstream that need glibc; the others are static.
 _OF_GLIBC = frozenset({"python", "uv", "uv-python", "nodejs", "rust"})
 # The package whose version is the tool's, as a pattern of its name.
@@ -114,6 +118,17 @@ def wants_python(environment: Environment) -> bool:
     return environment.base.language.startswith("python") or "python" in _wanted(environment)
 
 
+def check_jupyter(environment: Environment) -> None:
+    """Raise SpecError when Jupyter is to start, and nothing brings a Python for it. What an image
+    has is known only when it is looked at."""
+    jupyter = environment.jupyter
+    if jupyter is None or environment.base.image or wants_python(environment):
+        return
+    from_apt = any("jupyter" in request.text for request in environment.apt_packages)
+    if not conda_requests(environment) and not from_apt:
+        raise SpecError("config.jupyter needs a Python: write install.python()", jupyter.position)
+
+
 def python_version(lock: Lock, series: str) -> str:
     """The whole version of the Python "X.Y" that a lock has, as its package says; "" if unknown."""
     rows = [p for p in (*lock.tools, *lock.conda) if p.name == "python"]
@@ -154,6 +169,9 @@ def apt_packages(environment: Environment) -> list[str]:
         or (own and _uv_python(environment) == own)
     ):
         found.append("python3")
+    if not of_image and python is not None and python.source == "distribution" \
+            and own in SPLIT_DISTUTILS:
+        found.append(DISTUTILS)
     return found
 
 

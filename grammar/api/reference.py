@@ -96,7 +96,7 @@ def markdown(tests: Mapping[str, str]) -> str:
         "that set one thing may be called again with the same arguments, not with other ones.",
         "",
         "The first line may say `# syntax=v0` or `# syntax=v1`. v1 is what it is without; v0 is",
-        "the same but for `base(dev=True)`, which is then the default.",
+        "the same but for `base(dev=True, language=\"python3\")`, which are then the defaults.",
         "",
     ]
     for module, title in MODULES.items():

@@ -6,7 +6,7 @@ import re
 
 from grammar.api.requirements import literally
 from grammar.api.signature import Api, Given, Parameter, each
-from grammar.api.state import DataSource, State
+from grammar.api.state import V0_LANGUAGE, DataSource, State
 from grammar.environment import (
     Base,
     Copy,
@@ -48,6 +48,8 @@ def _base(state: State, given: Given) -> None:
     with problems:
         _language(language, given.at("language"))
     problems.check()
+    if state.syntax == "v0" and "language" not in given.places and image is None:
+        language = V0_LANGUAGE
     dev = given["dev"] if "dev" in given.places else state.syntax == "v0"
     state.only_once("base", given.position, (system, language, image, dev))
     state.base = Base(system, language, image, dev, given.position)
@@ -154,7 +156,7 @@ def _pip_index(state: State, given: Given) -> None:
 
 def _jupyter(state: State, given: Given) -> None:
     _port(given, "port")
-    state.jupyter = Jupyter(str(given["token"]), given["port"] or 8888)
+    state.jupyter = Jupyter(str(given["token"]), given["port"] or 8888, given.position)
 
 
 def _entrypoint(state: State, given: Given) -> None:

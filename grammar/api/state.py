@@ -67,6 +67,9 @@ class CondaChannels:
         return f"{above.rstrip('/')}/{name}" if above else name
 
 
+V0_LANGUAGE = "python3"  # what language v0 takes where base() does not say
+
+
 @dataclass
 class State:
     """The requests of one evaluation. `directory` is what relative paths mean; files of it alone are
@@ -143,7 +146,9 @@ class State:
     def freeze(self) -> Environment:
         """The Environment."""
         return Environment(
-            base=self.base or Base(dev=self.syntax == "v0"),
+            base=self.base or (
+                Base(dev=True, language=V0_LANGUAGE) if self.syntax == "v0" else Base()
+            ),
             apt_packages=tuple(self.apt.values()),
             python_packages=tuple(dict.fromkeys(self.python)),
             conda_packages=tuple(dict.fromkeys(self.conda)),

@@ -6,9 +6,15 @@ The harness is `tests.integration.specs`. `base()` without more is one base for 
 
 from __future__ import annotations
 
+import re
+import tomllib
+import urllib.request
+
 import pytest
 
+from tests.integration import servers
 from tests.integration.specs import Specs
+from tests.integration.test_up import eventually, status
 
 WHERE_NUMPY_IS = "import numpy, sys; print(sys.version_info[:2], numpy.array([1, 2]) + 1)"
 
@@ -41,3 +47,130 @@ def build():
     assert "(python 3.11)" in image.run("pip", "--version")
     assert image.run("python", "-m", "pip", "check") == "No broken requirements found."
     assert image.dangling() == []
+
+
+def test_uv_of_the_distributions_python(specs: Specs) -> None:
+    """install.uv(python_version=…) of the release's own version: that is there, too."""
+    image = specs.image("""
+        def build():
+            base()
+            install.uv(python_version="3.11")
+    """)
+    found = image.run("uv", "python", "list", "--only-installed")
+    assert re.search(r"cpython-3\.11\.\d+-linux-x86_64-gnu +/usr/bin/python3", found), found
+
+
+def test_pip_starts_on_an_older_python(specs: Specs) -> None:
+    """Debian keeps most of distutils in a package of its own, which pip needs before 3.10."""
+    image = specs.image("""
+        def build():
+            base(os="debian11")
+            install.python()
+            install.python_packages(name=["six"])
+    """)
+    assert "(python 3.9)" in image.run("pip", "--version")
+    assert image.run("python", "-m", "pip", "check") == "No broken requirements found."
+    assert image.run("python", "-c", "import six; print(six.moves.range(3)[2])") == "2"
+    image.sh("python -m pip uninstall -y six; ! python -c 'import six'")
+
+
+def test_a_requirements_file(specs: Specs) -> None:
+    image = specs.image(
+        """
+        def build():
+            base()
+            install.python()
+            install.python_packages(requirements="requirements.txt")
+        """,
+        {"requirements.txt": "# what it needs\nrequests>=2.31  # the web\nsix==1.16.0\n"},
+    )
+    said = image.run("python", "-c", "import requests, six; print(six.__version__)")
+    assert said == "1.16.0"
+
+
+def test_a_lock_of_yesterday_that_pinned_nothing_is_renewed(specs: Specs) -> None:
+    """Commit a632704 locked base() with install.python() without any Python."""
+    envd = specs.project("""
+        def build():
+            base()
+            install.python()
+    """)
+    envd.run("lock")
+    lock = envd.project / "envd.lock"
+    whole = lock.read_text()
+    # as it wrote it: without the list of what is provided, and without the .debs of Python
+    head, *debs = re.split(r"^(?=\[\[apt\]\]|\[\[wheels\]\])", whole, flags=re.MULTILINE)
+    bare = "".join([head, *(d for d in debs if d.startswith("[[wheels]]"))])
+    bare = re.sub(r"^provided = .*\n", "", bare, flags=re.MULTILINE)
+    assert len(bare) < len(whole) and tomllib.loads(bare)["requests"]["apt"] == ["python3"]
+    lock.write_text(bare)
+    refused = envd.run("build", "--locked", check=False)
+    assert refused.code == 2 and "apt: nothing pinned for python3" in refused.stderr
+    image = specs.build(envd)
+    assert "renewing apt: nothing pinned for python3" in image.outcome.stderr
+    assert image.run("python", "-c", "print(1)") == "1"
+    assert lock.read_text() == whole
+
+
+# -- Jupyter (docs: "jupyter", e2e/v1/docs/testdata/jupyter) -----------------------------------
+
+
+def test_a_development_environment(specs: Specs) -> None:
+    """Jupyter answers as soon as `up` is done, a daemon at its port, commands run as the developer."""
+    port = servers.free_port()
+    spec = f"""
+        def build():
+            base(dev=True)
+            install.python()
+            install.python_packages(name=["numpy"])
+            config.jupyter(token="secret")
+            git_config(name="A B", email="a@b.example", editor="vim")
+            shell("zsh")
+            runtime.environ(env={{"GREETING": "hello there"}})
+            runtime.command(commands={{"greet": "echo $GREETING from $(basename $PWD)"}})
+            runtime.daemon(commands=[
+                ["python3", "-m", "http.server", "{port}", ">>", "serve.log", "2>&1"],
+            ])
+            runtime.mount(host_path="~/notes", envd_path="~/notes")
+    """
+    with specs.up(spec, {"main.py": "print('main')\n"}) as running:
+        url = running.url("jupyter")
+        assert status(url) == 200  # at once
+        with urllib.request.urlopen(url.replace("/lab?", "/api/contents?"), timeout=20) as answer:
+            assert b"main.py" in answer.read()
+        assert running.sh("python -c 'import numpy; print(numpy.arange(3) + 2)'") == "[2 3 4]"
+        assert running.exec("-c", "greet").stdout == "hello there from project"
+        assert running.sh("vim --version | head -1").startswith("VIM - Vi IMproved")
+        assert running.sh("git config user.name; git config core.editor") == "A B\nvim"
+        assert running.sh("sudo ls -d /root; getent passwd envd | cut -d: -f7") == "/root\n/bin/zsh"
+        assert running.sh("touch ~/notes/one") == "" and running.sh("ls ~/notes") == "one"
+        # without a bridge its port is the machine's, which this engine has not
+        fetch = "import urllib.request as r; print(b'main.py' in r.urlopen('http://127.0.0.1:%d').read())"
+        fetch %= port
+        assert eventually(lambda: running.exec("python", "-c", fetch, check=False).stdout == "True")
+        assert (running.envd.project / "serve.log").exists()
+
+
+def test_services_that_die_are_said(specs: Specs) -> None:
+    spec = """
+        def build():
+            base(dev=True)
+            install.python()
+            runtime.daemon(commands=[["python3", "-c", "raise SystemExit('no such model')"],
+                                     ["sleep", "1000"]])
+    """
+    with specs.up(spec) as running:
+        said = running.outcome.stderr
+        assert "daemon-1-python3 ends as soon as it is started (exit status 1)" in said, said
+        assert "no such model" in said and "sleep" not in said
+
+
+def test_jupyter_without_a_python_is_an_error(specs: Specs) -> None:
+    said = specs.fails(
+        """
+        def build():
+            base()
+            config.jupyter()
+        """, code=2,
+    )
+    assert "build.envd:4:5: error: config.jupyter needs a Python: write install.python()" in said
