@@ -154,6 +154,18 @@ def read(root: Path, path: str, limit: int = 1 << 24) -> bytes | None:
             os.close(descriptor)
 
 
+def make_directory(root: Path, path: str) -> None:
+    """Make the directory `path` below `root`, and those above it, with mode 0755. Raises OSError where
+    a link or a file is in the way."""
+    parts = _parts(path)
+    for depth in range(len(parts)):
+        with directory(root, "/".join(parts[:depth])) as descriptor:
+            if descriptor is None:
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            with suppress(FileExistsError):
+                os.mkdir(parts[depth], 0o755, dir_fd=descriptor)
+
+
 def write(root: Path, path: str, content: bytes, mode: int = 0o644) -> None:
     """Put a file of its own at `path` below `root`, in the place of whatever is there but a directory.
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine import command, sandbox
+from engine import command, confined, sandbox
 from engine.build import debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
@@ -115,7 +115,6 @@ def _finish(root: Path, sources: Sequence[str], keys: Mapping[str, bytes]) -> No
         **keys,
     }
     for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-        path.chmod(0o644)
+        # What the packages have left there is theirs: a link would lead to a file of the host.
+        confined.make_directory(root, name.rpartition("/")[0])
+        confined.write(root, name, content)

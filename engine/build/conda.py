@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine import confined
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
@@ -94,11 +95,11 @@ async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
 def _normalise(prefix: Path, urls: dict[str, str]) -> None:
     for path in list(prefix.rglob("__pycache__")):
         shutil.rmtree(path)
-    for path in sorted((prefix / "conda-meta").glob("*.json")):
-        record = json.loads(path.read_text("utf-8"))
+    for name in confined.find(prefix, "conda-meta/*.json"):
+        record = json.loads(confined.read(prefix, name) or b"{}")
         for key in _LOCAL:
             record.pop(key, None)
-        file_name = str(record.get("fn") or f"{path.stem}.conda")
+        file_name = str(record.get("fn") or f"{Path(name).stem}.conda")
         record["url"] = urls.get(file_name, "")
         record["channel"] = record["url"].rpartition("/")[0].rpartition("/")[0]
         paths = record.get("paths_data", {}).get("paths", [])
@@ -107,8 +108,6 @@ def _normalise(prefix: Path, urls: dict[str, str]) -> None:
             record["paths_data"]["paths"] = sorted(
                 (p for p in paths if "__pycache__" not in p["_path"]), key=lambda p: p["_path"]
             )
-        path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
-        path.chmod(0o644)
-    history = prefix / "conda-meta/history"
-    history.write_text("")
-    history.chmod(0o644)
+        text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+        confined.write(prefix, name, text.encode())
+    confined.write(prefix, "conda-meta/history", b"")

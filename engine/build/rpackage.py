@@ -8,13 +8,11 @@ debugging symbols.
 from __future__ import annotations
 
 import re
-import shutil
-import stat
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from engine import sandbox
+from engine import confined, sandbox
 from engine.build import group, tars
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
@@ -139,16 +137,11 @@ def _system_requirements(about: Path) -> str:
 
 def _keep_only(upper: Path, wanted: PurePosixPath) -> None:
     """Take away all but `wanted`: configure scripts and tests of loading leave traces."""
-    directory = upper
-    for part in wanted.parts:
-        for other in directory.iterdir():
-            if other.name == part:
-                continue
-            if stat.S_ISDIR(other.lstat().st_mode):
-                shutil.rmtree(other)
-            else:
-                other.unlink()
-        directory = directory / part
+    for depth, part in enumerate(wanted.parts):
+        directory = "/".join(wanted.parts[:depth])
+        for path in confined.find(upper, f"{directory}/*"):
+            if path.rpartition("/")[2] != part:
+                confined.remove(upper, path)
 
 
 BUILDERS = {KIND: build}

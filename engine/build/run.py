@@ -6,11 +6,10 @@ They run in the project's directory, as `envd up` has it. It is there and empty,
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine import sandbox
+from engine import confined, sandbox
 from engine.build import debs, script
 from engine.build.context import BuildContext
 from engine.build.snapshots import snapshot
@@ -108,5 +107,5 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
 
 def _drop_caches(upper: Path) -> None:
     for pattern in ("root/.cache", "home/*/.cache"):
-        for path in upper.glob(pattern):
-            shutil.rmtree(path, ignore_errors=True)
+        for path in confined.find(upper, pattern):
+            confined.remove(upper, path)

@@ -1,0 +1,71 @@
+"""Build steps that leave links where the host cleans afterwards: its own files stay as they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.envd import Envd
+
+LINKS = [
+    "ln -sfn {victim}/file /etc/machine-id",
+    "rm -rf /var/cache/man && ln -s {victim}/dir /var/cache/man",
+    "rm -rf /var/lib/apt/lists && ln -s {victim}/dir /var/lib/apt/lists",
+    "rm -rf /var/log/apt && ln -s {victim}/dir /var/log/apt",
+    "rm -rf /var/log && ln -s {victim}/dir /var/log",
+    "rm -rf /root/.cache && ln -s {victim}/dir /root/.cache",
+    "mkdir -p /home/x && ln -s {victim}/dir /home/x/.cache",
+    "rm -rf /home && ln -s {victim} /home",
+    "rm -rf /etc/ssh && ln -s {victim}/ssh /etc/ssh",
+    "rm -rf /var/lib/dpkg/info && ln -s {victim}/dir /var/lib/dpkg/info",
+    "ln -sfn {victim}/file /etc/shadow-",
+    "ln -sfn {victim}/file /var/lib/dpkg/status-old",
+    "ln -sfn {victim}/file /etc/shadow",
+    "rm -f /etc/machine-id && mkfifo /etc/machine-id",
+    "rm -f /etc/shadow && mkfifo /etc/shadow",
+    "rm -rf /run && ln -s {victim}/dir /run || true",
+    "rm -rf /tmp && ln -s {victim}/dir /tmp || true",
+]
+
+
+@pytest.fixture
+def victim(tmp_path: Path) -> Path:
+    """What belongs to the host; open to whoever follows a link to it."""
+    directory = tmp_path / "victim"
+    names = ("file", "dir/file", "dir/deep/file", "ssh/ssh_host_key", ".cache/file", "x/.cache/f")
+    for name in names:
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("the host's own\n")
+        path.chmod(0o666)
+    for path in (directory, *(p for p in directory.rglob("*") if p.is_dir())):
+        path.chmod(0o777)
+    return directory
+
+
+def content(directory: Path) -> dict[str, str]:
+    """Every file below it."""
+    return {
+        p.relative_to(directory).as_posix(): p.read_text() for p in directory.rglob("*") if p.is_file()
+    }
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one layer", "a layer each"])
+def test_nothing_of_the_host_is_touched(
+    together: bool, victim: Path, shared_store: Path, tmp_path: Path
+) -> None:
+    before = content(victim)
+    commands = [line.format(victim=victim) for line in LINKS]
+    if together:
+        steps = f"    run({[c for c in commands if 'mkfifo' not in c]!r})\n"
+    else:
+        steps = "".join(f"    run([{c!r}])\n" for c in commands)
+    envd = Envd(shared_store, tmp_path / "project")
+    envd.spec(f'def build():\n    base(os="debian12")\n{steps}')
+    outcome = envd.run("build", "-o", f"oci:{tmp_path}/out.tar", check=False)
+    # Whether such an image is of any use is its maker's business: it ends, and says one thing.
+    assert outcome.code in (0, 1), outcome.stderr[-2000:]
+    assert "Traceback" not in outcome.stderr
+    assert "internal error" not in outcome.stderr
+    assert content(victim) == before
