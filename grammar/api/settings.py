@@ -336,7 +336,9 @@ APIS = (
         (Parameter("url", about="the index"),
          Parameter("extra_url", "str", "", about="one more, treated equally"),
          Parameter("trust", "bool", False, about="do not verify its certificate")),
-        _pip_index, "Where Python packages are."),
+        _pip_index, "Where Python packages are.",
+        differs="Variables of the machine are not replaced in a URL: logins are kept in ~/.netrc or in "
+                "uv's or pip's own configuration."),
     Api("config.jupyter",
         (Parameter("token", "str", "", about="what a browser must show [none]",
                    deprecated=("password",)),
@@ -365,7 +367,9 @@ APIS = (
          Parameter("service", "str", "", about="its name"),
          Parameter("listen_addr", "str", "", about="an IP address of the host [127.0.0.1]")),
         _expose, "A port that the host forwards."),
-    Api("runtime.mount", _MOUNT, _mount, "A directory of the host, mounted when it runs."),
+    Api("runtime.mount", _MOUNT, _mount, "A directory of the host, mounted when it runs.",
+        differs="One that is outside of the project and of your home is mounted with "
+                "`envd up --allow-mount DIR` alone."),
     Api("runtime.command", (Parameter("commands", "dict[str]", {}, about="names and commands"),),
         _command, "Named commands, for `envd exec --command NAME`."),
     Api("runtime.daemon", (Parameter("commands", "list[list[str]]", about="argument vectors"),),
