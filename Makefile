@@ -2,7 +2,7 @@
 # A file's tests stay together: they share servers. All share one store, as many builds at once may.
 PARALLEL = -n 3 --dist loadfile
 
-.PHONY: demo test test-large lint unit integration bench docs setup clean tables fuzz
+.PHONY: demo test test-large lint unit integration bench docs setup clean tables fuzz faults
 
 demo:
 	scripts/setup run
@@ -48,6 +48,13 @@ FUZZ = -max_total_time=20
 fuzz:
 	scripts/setup test
 	.venv/bin/python tests/fuzz/fuzz_starlark.py $(FUZZ)
+
+# What killed processes, full disks, damaged files and bad networks do: about 10 minutes, as root.
+# FAULTS takes --seed and --only.
+FAULTS =
+faults:
+	scripts/setup faults
+	.venv/bin/python -m tests.faults --output docs/faults.md $(FAULTS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis
