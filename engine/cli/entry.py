@@ -7,7 +7,13 @@ Whatever is not plain (an option not named here, a mistake) goes to click, which
 
 from __future__ import annotations
 
+import signal
 import sys
+
+# Until they are listened to (`engine.signals`), signals end the process and nothing more: Python
+# would show where it was with its imports.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 _VALUES = {
     "-t": "tag", "--tag": "tag", "-f": "file", "--from": "file", "-p": "path", "--path": "path",

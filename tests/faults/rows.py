@@ -76,7 +76,7 @@ def _killed(world: World, number: signal.Signals, trials: int, *, cold: bool) ->
         store, project = world.store("killed"), world.copy()
         arguments = (*_BUILD, "--force") if cold else _BUILD
         process = world.start(*arguments, store=store, project=project)
-        time.sleep(world.random.uniform(0.3, 12.0 if cold else 3.0))
+        time.sleep(world.random.uniform(0.3, 12.0 if cold else 4.0))
         process.send_signal(number)
         done = world.end(process)
         time.sleep(0.5)

@@ -49,6 +49,8 @@ class Done:
         """Whether it said in one error what is wrong, or that a signal ended it."""
         if "Traceback" in self.err or "internal error" in self.err or "<default>" in self.err:
             return False
+        if self.code in (-1, -2, -15):  # by a signal before it had begun
+            return not self.err
         if self.code in (130, 143, 129):
             return len(re.findall(r"^envd: \w", self.err, re.M)) == 1
         errors = re.findall(r"^(?:error: |[^\n:> ]+:\d+:\d+: error: )", self.err, re.M)
