@@ -10,11 +10,6 @@ from __future__ import annotations
 import signal
 import sys
 
-# Until they are listened to (`engine.signals`), signals end the process and nothing more: Python
-# would show where it was with its imports.
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
 _VALUES = {
     "-t": "tag", "--tag": "tag", "-f": "file", "--from": "file", "-p": "path", "--path": "path",
     "--progress": "progress", "-j": "jobs", "--jobs": "jobs",
@@ -24,6 +19,10 @@ _FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
 def main() -> None:
     """Run the command line."""
+    # Until signals are listened to (`engine.signals`), Ctrl-C ends the process and nothing more:
+    # Python would show where it was with its imports.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _speak_utf8()
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _fill_standard_streams()

@@ -178,7 +178,7 @@ def test_a_lock_that_cannot_be_written_is_found_before_it_is_resolved(tmp_path: 
 @pytest.mark.parametrize(
     ("tag", "says"),
     [("a/b:1.0+cpu", "a tag cannot hold '+'; did you mean 'a/b:1.0-cpu'?"),
-     ("A/b:1", "did you mean 'a/b:1'?"), ("a:.x", "a tag cannot begin with '.'"),
+     ("a/B:1", "did you mean 'a/b:1'?"), ("a:.x", "a tag cannot begin with '.'"),
      (f"a:{'x' * 129}", "129 characters")],
 )
 def test_a_wrong_tag_says_what_is_wrong(tmp_path: Path, tag: str, says: str) -> None:
