@@ -61,6 +61,13 @@ def install() -> None:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
 
+def done() -> None:
+    """All is done: a signal that comes now comes too late, and must not make a failure of it."""
+    for number in _SIGNALS:
+        if signal.getsignal(number) is _raise:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _raise(number: int, _: object) -> None:
     if _received:
         return  # one is enough: the watcher counts

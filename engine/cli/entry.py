@@ -38,7 +38,9 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code:  # a thread that hangs must not hold what has failed
             signals.leave(stop.code if isinstance(stop.code, int) else 1)
+        signals.done()
         raise
+    signals.done()
 
 
 def _speak_utf8() -> None:
