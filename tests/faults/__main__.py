@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from tests.faults.server import running
 from tests.faults.world import Row, Trial, World, python_index
 from tests.integration import servers
 
-AT_ONCE = 3  # rows: most of them wait
+AT_ONCE = 5  # rows: most of them wait
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     if os.getuid() != 0:
         print("faults: mounts file systems and must be run as root", file=sys.stderr)
         return 2
+    # In the background of a script it would be ignored, by all that we start too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = {
         name: do for name, do in rows.ROWS.items()
         if not options.only or any(part in name for part in options.only)
