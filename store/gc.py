@@ -120,11 +120,4 @@ def _clear_work(store: Store) -> None:
     for entry in list((store.path / "tmp").iterdir()):
         if entry.suffix != ".lock" and not locking.is_held(entry.with_name(entry.name + ".lock")):
             remove_tree(entry)
-    for directory in ("tmp", "locks"):
-        for entry in (store.path / directory).iterdir():
-            if directory == "locks" and entry.name == "gc":
-                continue
-            if directory == "tmp" and entry.suffix != ".lock":
-                continue
-            with suppress(OSError), locking.attempt(entry):
-                pass  # gone with it, unless somebody holds it
+    store.sweep()

@@ -431,6 +431,10 @@ class Store:
             with suppress(OSError), locking.attempt(entry) as abandoned:
                 if abandoned:
                     remove_tree(entry.with_suffix(""))
+        for entry in (self.path / "locks").iterdir():
+            if entry.name != "gc":
+                with suppress(OSError), locking.attempt(entry):
+                    pass  # gone with it, unless somebody holds it
 
     def memo(self, key: str) -> str | None:
         """A remembered text, or None."""

@@ -7,10 +7,12 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -487,6 +489,44 @@ def test_a_store_that_cannot_be_written_is_read(tmp_path: Path, log: bool) -> No
             Store.open(place)
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_store_of_another_user_is_read() -> None:
+    place = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    try:
+        place.chmod(0o755)
+        store = Store.open(place / "store")
+        item = made(store, "layer")
+        store.add_root("image:x", [item.id])
+        store.close()
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:  # nobody
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = []
+            try:
+                with notices.heard(lambda subject, text: said.append(text)):
+                    reading = Store.open(store.path, reading=True)
+                    said += [str(reading.objects() == [item]), str(verify(reading))]
+                    said.append(str(gc.collect(reading, dry_run=True).objects))
+                Store.open(store.path)
+            except BaseException as error:
+                said.append(f"{type(error).__name__}: {error}")
+            os.write(writer, "\n".join(said).encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as file:
+            lines = file.read().splitlines()
+        os.waitpid(child, 0)
+        assert lines == [
+            "True", "[]", "0",
+            f"ReadOnlyError: {store.path}: cannot write the store: it belongs to another user (root); "
+            "choose another with ENVD_STORE",
+        ]
+    finally:
+        shutil.rmtree(place)
 
 
 # -- gc's work ----------------------------------------------------------------------------------
