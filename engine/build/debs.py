@@ -43,15 +43,19 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def clean(upper: Path, log: Callable[[str], None], *, by_user: bool = False) -> None:
+def clean(
+    upper: Path, log: Callable[[str], None], *, by_user: bool = False, packages: Sequence[str] = ()
+) -> None:
     """Take away what would differ between two runs, and what no image may hold: logs and times,
     keys, ids, databases (`engine.build.firststart` makes those when the container starts).
 
-    What is taken is said to `log`. With `by_user` the user's own commands wrote it: their databases
-    and logs stay, and a private key of theirs is only said.
+    What is taken is said to `log`. `packages` are names of packages that are known to be there,
+    beside those that were installed here. With `by_user` the user's own commands wrote it: their
+    databases and logs stay, and a private key of theirs is only said.
     """
     traces.clear(upper, logs=not by_user)
-    taken = firststart.take_out(upper, installed(upper), data=not by_user)
+    names = [*packages, *installed(upper)]
+    taken = firststart.take_out(upper, names, data=not by_user)
     if taken:
         log(f"left to the container's first start: {', '.join(taken)}")
     keys = _private_keys(upper)

@@ -88,6 +88,8 @@ def test_a_package_asks_for_its_recipe_even_when_it_made_nothing(upper: Path) ->
     put(upper, "var/lib/dpkg/info/openssh-server.list", "/.\n")
     assert clean(upper) == []
     assert (upper / firststart.RECIPES[1:] / "20-ssh").exists()
+    debs.clean(upper, print, packages=["munge"])
+    assert (upper / firststart.RECIPES[1:] / "20-munge").exists()
     assert firststart.wanted(["tree", "postgresql-15"])
     assert not firststart.wanted(["tree", "postgresql-client-15", "mariadb-client", "libdbus-1-3"])
 
