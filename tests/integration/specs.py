@@ -17,11 +17,14 @@ with `specs.fails`.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
 import subprocess
+import tarfile
 import textwrap
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -35,6 +38,38 @@ Files = Mapping[str, str | bytes]
 _NO_FILES: Files = MappingProxyType({})
 
 _DANGLING = "find / -xdev -xtype l -printf '%p -> %l\\n'; cat /var/lib/dpkg/info/*.list >&2"
+
+
+def wheel(name: str, files: Files) -> bytes:
+    """A wheel of `name` 1.0 for any Python, with `files` (path -> content)."""
+    about = f"{name}-1.0.dist-info"
+    members: dict[str, str | bytes] = {
+        **files,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
+                          "Tag: py3-none-any\n",
+    }
+    members[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*members, f"{about}/RECORD"))
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for path, content in members.items():
+            item = zipfile.ZipInfo(path)
+            item.external_attr = (0o100755 if ".data/scripts/" in path else 0o100644) << 16
+            archive.writestr(item, content)
+    return data.getvalue()
+
+
+def sdist(name: str, files: Files) -> bytes:
+    """A source distribution of `name` 1.0 with `files`."""
+    members = {"PKG-INFO": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", **files}
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w:gz") as archive:
+        for path, content in members.items():
+            body = content.encode() if isinstance(content, str) else content
+            member = tarfile.TarInfo(f"{name}-1.0/{path}")
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    return data.getvalue()
 
 
 @dataclass(frozen=True)

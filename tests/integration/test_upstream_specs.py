@@ -13,9 +13,16 @@ import urllib.request
 import pytest
 
 from tests.integration import servers
-from tests.integration.specs import Specs
+from tests.integration.specs import Specs, sdist, wheel
 from tests.integration.test_up import eventually, status
 
+EXTENSION = """\
+#include <Python.h>
+static PyObject *answer(PyObject *self, PyObject *none) { return PyLong_FromLong(42); }
+static PyMethodDef methods[] = {{"answer", answer, METH_NOARGS, ""}, {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "cext", "", -1, methods};
+PyMODINIT_FUNC PyInit_cext(void) { return PyModule_Create(&module); }
+"""
 WHERE_NUMPY_IS = "import numpy, sys; print(sys.version_info[:2], numpy.array([1, 2]) + 1)"
 
 
@@ -174,3 +181,141 @@ def test_jupyter_without_a_python_is_an_error(specs: Specs) -> None:
         """, code=2,
     )
     assert "build.envd:4:5: error: config.jupyter needs a Python: write install.python()" in said
+
+
+# -- images of applications (docs: "serving", examples: mosec, modelz templates) ----------------
+
+
+def test_a_serving_spec(specs: Specs) -> None:
+    """Two functions, a file, an entry point with arguments, a port and variables."""
+    image = specs.image(
+        """
+        PORT = 8000
+
+        def basic():
+            install.python()
+            install.python_packages(name=["msgspec"])
+
+        def build():
+            base()
+            basic()
+            io.copy("main.py", "/srv/")
+            run(["python /srv/main.py build > /srv/built"])
+            config.entrypoint(["python", "/srv/main.py"])
+            runtime.environ(env={"WHERE": "here"}, extra_path=["/opt/own/bin"])
+            runtime.expose(envd_port=PORT, host_port=PORT, service="app")
+        """,
+        {"main.py": "import os, sys, msgspec\n"
+                    "said = msgspec.json.encode([1]).decode()\n"
+                    "print(os.environ.get('WHERE'), sys.argv[1:], said)\n"},
+    )
+    assert image.run() == "here [] [1]"
+    assert image.run("--port", "1") == "here ['--port', '1'] [1]"
+    assert image.config["Entrypoint"] == ["python", "/srv/main.py"]
+    assert "8000/tcp" in image.config["ExposedPorts"]
+    script = "cat /srv/built; echo $PATH"
+    built, path = image.run("-c", script, options=("--entrypoint", "/bin/sh")).splitlines()
+    assert built.endswith("['build'] [1]") and "/opt/own/bin" in path.split(":")
+
+
+def test_entrypoint_is_a_command_of_the_image(specs: Specs) -> None:
+    image = specs.image("""
+        def build():
+            base()
+            config.entrypoint(["date", "-u", "-d", "@0", "+%Y"])
+    """)
+    assert image.run() == "1970"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells(specs: Specs, shell: str) -> None:
+    image = specs.image(f"""
+def build():
+    base()
+    shell("{shell}")
+""")
+    assert image.sh("echo ${SHELL##*/}; getent passwd root | sed 's,.*/,,'").split() == [shell] * 2
+    assert image.run(shell, "-ic", "echo it runs").endswith("it runs")
+    assert image.config["Cmd"] == [f"/usr/bin/{shell}" if shell == "fish" else f"/bin/{shell}"]
+    assert image.dangling() == []
+
+
+def test_other_languages_of_the_distribution(specs: Specs) -> None:
+    image = specs.image("""
+        def build():
+            base()
+            install.go()
+            install.nodejs()
+            install.apt_packages(["jq"])
+    """)
+    said = image.sh("go version; node -p '[1, 2].length'; npm --version; echo '[3]' | jq '.[0]'")
+    go, node, npm, jq = said.splitlines()
+    assert go.startswith("go version go1.19") and (node, jq) == ("2", "3") and npm[0].isdigit()
+    assert image.dangling() == []
+
+
+def test_language_v0_has_python_without_being_asked(specs: Specs) -> None:
+    image = specs.image("""
+        # syntax=v0
+
+        def build():
+            install.python_packages(["six"])
+    """)
+    assert image.run("python", "-c", "import six; print(six.PY3)") == "True"
+
+
+# -- packages -----------------------------------------------------------------------------------
+
+
+def test_a_declared_command_counts_more_than_a_script(specs: Specs) -> None:
+    """A wheel with both, as jupyter-contrib-nbextensions and awsebcli: pip and uv have the command."""
+    image = specs.image(
+        """
+        def build():
+            base()
+            install.python()
+            install.python_packages(local_wheels=["dupscript-1.0-py3-none-any.whl"])
+        """,
+        {"dupscript-1.0-py3-none-any.whl": wheel("dupscript", {
+            "dupscript.py": "def main():\n    print('the command')\n",
+            "dupscript-1.0.data/scripts/dupcmd": "#!python\nprint('the script')\n",
+            "dupscript-1.0.data/scripts/another": "#!python\nprint('another')\n",
+            "dupscript-1.0.dist-info/entry_points.txt":
+                "[console_scripts]\ndupcmd = dupscript:main\n",
+        })},
+    )
+    assert image.run("dupcmd") == "the command" and image.run("another") == "another"
+    assert image.run("pip", "check") == "No broken requirements found."
+
+
+def test_a_build_that_lacks_a_compiler_says_what_to_add(specs: Specs) -> None:
+    spec = """
+        def build():
+            base()
+            install.python()
+            MORE
+            install.python_packages(name=["cext --find-links ."])
+    """
+    files = {"cext-1.0.tar.gz": sdist("cext", {
+        "setup.py": "from setuptools import Extension, setup\n"
+                    "setup(name='cext', version='1.0', ext_modules=[Extension('cext', ['cext.c'])])\n",
+        "cext.c": EXTENSION,
+    })}
+    said = specs.fails(spec.replace("MORE", ""), files)
+    assert 'add install.apt_packages(["gcc", "python3-dev"])' in said
+    assert "/tmp/run-" not in said
+    added = spec.replace("MORE", 'install.apt_packages(["gcc", "python3-dev"])')
+    image = specs.image(added, files)
+    assert image.run("python", "-c", "import cext; print(cext.answer())") == "42"
+
+
+def test_a_yanked_release_is_said(specs: Specs) -> None:
+    envd = specs.project("""
+        def build():
+            base()
+            install.python()
+            install.python_packages(name=["requests==2.32.0"])
+    """)
+    said = envd.run("lock").stderr
+    assert "build.envd:5:35: requests==2.32.0 was yanked by its authors: Yanked due to" in said
+    assert 'version = "2.32.0"' in (envd.project / "envd.lock").read_text()
