@@ -391,8 +391,14 @@ APIS = (
          Parameter("image", "str", None, about="an OCI image to copy from"),
          Parameter("exclude", "str|list[str]", (), about="what not to copy: patterns as in "
                    ".dockerignore, relative to the source")), _copy,
-        "Files of the project, or of an image.",
-        differs="What .envdignore or .dockerignore names is not copied, nor are .git, .venv, .env, "
+        "Files of the project, or of an image. What is copied to a directory goes into it under its "
+        "name, as with COPY and cp: a file, and a directory too. Of \".\" it is the contents.",
+        differs="Copies and commands happen in the order in which they are written, not all copies "
+                "first. \"~\" is the home (there, a directory of that name). A source that is a link "
+                "is followed. Directories that are there keep their owner and mode, also below a "
+                "copied directory, and links to directories are followed there too (there, an "
+                "error); an image's files keep their owners. What .envdignore or .dockerignore "
+                "names is not copied, nor are .git, .venv, .env, "
                 "__pycache__ and envd.lock, unless they are the source itself or an ignore file "
                 "takes them back (\"!.env\"); exclude is new."),
     Api("io.http",
