@@ -92,7 +92,7 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
     """
     key = _MEMO + object_id
     if (text := fresh.get(key) or store.memo(key)) is not None:
-        return _parse(zlib.decompress(base64.b64decode(text)))
+        return parse(zlib.decompress(base64.b64decode(text)))
     if (store.path / "trees" / object_id).is_dir():
         lines = list(_walk(os.fsencode(store.tree(object_id))))
     else:
@@ -103,7 +103,7 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
         lines = list(_members(decompressed(blob)))
     data = b"\0".join(lines)
     fresh[key] = base64.b64encode(zlib.compress(data, 1)).decode("ascii")
-    return _parse(data)
+    return parse(data)
 
 
 def _line(kind: bytes, path: bytes, status: tuple[int, int, int] | None = None) -> bytes:
@@ -164,7 +164,8 @@ def _members(chunks: Iterable[bytes]) -> Iterator[bytes]:
                 yield _line(FILE, path)
 
 
-def _parse(data: bytes) -> Node:
+def parse(data: bytes) -> Node:
+    """A skeleton from its lines, separated by NUL: kind, then what that has, then the path."""
     root = Node(DIRECTORY)
     directories = {b"": root}
 
@@ -176,7 +177,9 @@ def _parse(data: bytes) -> Node:
         for part in path.split(b"/"):
             done = done + b"/" + part if done else part
             if done not in directories:
-                directories[done] = found.children[part] = Node(DIRECTORY)
+                # In place of a file, or of what a whiteout hides: nothing shines through.
+                hidden = found.children.get(part) is not None
+                directories[done] = found.children[part] = Node(DIRECTORY, opaque=hidden)
             found = directories[done]
         return found
 
