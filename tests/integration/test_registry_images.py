@@ -393,7 +393,9 @@ def test_an_ordinary_user_gets_the_same_image(
 def build():
     base(image="{images.registry}/sources/original:1", language="python3")
     io.copy("/srv/tree", "/copied", image="{images.registry}/sources/docker:1")
-    run(["cat /etc/original > /x", "chown 7:7 /x"])
+    run(["cat /etc/original > /x", "chown 7:7 /x", "mkdir -m 3777 /drop", "chown 7:7 /drop"])
+    io.copy("/srv/tree", "/drop", image="{images.registry}/sources/docker:1")
+    io.copy("/etc/original", "/bin/original", image="{images.registry}/sources/docker:1")
 """
     )
     root.run("build", "-o", f"oci:{tmp_path}/root.tar")
