@@ -187,7 +187,9 @@ class World:
         if checked.code != 0:
             lost = True
             remarks.append(f"verify: {checked.out[-200:]!r}")
-        left = [p.name for p in (store / "tmp").iterdir() if not p.name.startswith("partial-")]
+        # Half a download is kept on purpose, and so is a damaged tree, until the next gc.
+        kept = ("partial-", "changed-")
+        left = [p.name for p in (store / "tmp").iterdir() if not p.name.startswith(kept)]
         if left:
             remarks.append(f"left in tmp/: {left[:3]}")
             if not killed:
