@@ -696,6 +696,8 @@ def _place(section: str, environment: Environment) -> Position:
     places = [row.position for row in rows.get(section, ())]
     if section == "rstudio" and environment.rstudio_server is not None:
         places.append(environment.rstudio_server)
+    if section == "base":
+        places.append(environment.apt_source_position)  # what cannot be read may be that
     places.append(environment.base.position)
     places += sorted(row.position for held in rows.values() for row in held)
     return next((place for place in places if place.line), environment.base.position)

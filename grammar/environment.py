@@ -242,6 +242,7 @@ class Environment:
     steps: tuple[Step, ...] = ()
     apt_source: str | None = None  # sources.list text, or one mirror URL
     apt_key: str | None = None  # absolute path of the key that signs it
+    apt_source_position: Position = field(default=NOWHERE, compare=False)
     pip_index: PipIndex | None = None
     conda_channels: tuple[str, ...] = ()
     environ: tuple[tuple[str, str], ...] = ()  # sorted by name

@@ -51,9 +51,10 @@ class Apt:
         """Run one of apt's commands here."""
         try:
             return command.ask_text(argv, environment=self._environment)
-        except FileNotFoundError as error:
+        except OSError as error:
             raise ResolveError(
-                f"{argv[0]} not found; install apt (Debian, Ubuntu) to resolve .debs"
+                f"{argv[0]} cannot be run ({error.strerror}); install apt (Debian, Ubuntu) to "
+                "resolve .debs"
             ) from error
 
     @cached_property
@@ -253,6 +254,10 @@ _UPDATES = 3
 
 def _update(apt: Apt) -> None:
     """Fetch the lists. Raises ResolveError, with apt's words."""
+    if not any(shutil.which(name, path=HOST_ENVIRONMENT["PATH"]) for name in ("gpgv", "sqv")):
+        raise ResolveError(
+            "neither gpgv nor sqv is there, which check that an archive is its owner's; install gpgv"
+        )
     for attempt in range(1, _UPDATES + 1):
         done = apt.run("apt-get", "update", "-q")
         problems = [

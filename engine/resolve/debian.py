@@ -194,16 +194,18 @@ def own_keys(environment: Environment) -> dict[str, bytes]:
     """
     if environment.apt_key is None:
         return {}
+    place = environment.apt_source_position
+    where = f"{place}: " if place.line else ""
     try:
         content = Path(environment.apt_key).read_bytes()
     except OSError as error:
-        raise ResolveError(f"{environment.apt_key}: {error.strerror}") from error
+        raise ResolveError(f"{where}{environment.apt_key}: {error.strerror}") from error
     if content.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         return {"envd-source.asc": content}
     # RFC 9580, section 4.2: a packet's first byte has its top bit set; tag 6 is a public key.
     if not content or content[0] & 0xC0 == 0 or content[0] >> 7 == 0:
         raise ResolveError(
-            f"{environment.apt_key}: no OpenPGP key; export it with `gpg --export --armor KEY`"
+            f"{where}{environment.apt_key}: no OpenPGP key; export it with `gpg --export --armor KEY`"
         )
     return {"envd-source.gpg": content}
 

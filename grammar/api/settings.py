@@ -135,6 +135,7 @@ def _apt_source(state: State, given: Given) -> None:
                 given.at("source"),
             )
     state.apt_source = str(given["source"]) if text else None
+    state.apt_source_position = given.position
     if given["key"] is not None:
         path = state.file(str(given["key"]), given.at("key"))
         if not text:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grammar.api.inside import inside
 from grammar.environment import (
+    NOWHERE,
     Base,
     Cuda,
     Daemon,
@@ -89,6 +90,7 @@ class State:
     steps: list[Step] = field(default_factory=list)
     apt_source: str | None = None
     apt_key: str | None = None
+    apt_source_position: Position = NOWHERE
     pip_index: PipIndex | None = None
     conda_channels: CondaChannels = field(default_factory=CondaChannels)
     environ: dict[str, str] = field(default_factory=dict)
@@ -160,6 +162,7 @@ class State:
             steps=tuple(self.steps),
             apt_source=self.apt_source,
             apt_key=self.apt_key,
+            apt_source_position=self.apt_source_position,
             pip_index=self.pip_index,
             conda_channels=self.conda_channels.resolved(),
             environ=tuple(sorted(self.environ.items())),

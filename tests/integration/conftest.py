@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import gallery, servers
+from tests.integration import archive, gallery, nvidia, servers, web
 from tests.integration.specs import Specs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +87,16 @@ def specs(
 ) -> Specs:
     """Where specs are built and run, see `tests.integration.specs`."""
     return Specs(shared_store, tmp_path_factory.mktemp("specs"), docker_engine)
+
+
+@pytest.fixture(scope="session")
+def cuda_releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nvidia.Nvidia]:
+    """An apt repository as NVIDIA's, with CUDA 11.2 to 13.0 side by side."""
+    directory = tmp_path_factory.mktemp("nvidia")
+    signer = archive.make_signer(tmp_path_factory.mktemp("keys") / "gpg")
+    nvidia.make(directory, signer)
+    with web.serve(directory) as server:
+        yield nvidia.Nvidia(server.url, signer)
 
 
 @pytest.fixture

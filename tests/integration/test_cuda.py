@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import zipfile
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ from engine.lock import LockedPackage
 from engine.resolve import apt, cuda, cuda_apt
 from engine.resolve.target import Target
 from grammar.environment import Cuda, Position
-from tests.integration import archive, index, nvidia, web
+from tests.integration import archive, index, nvidia
 from tests.integration.envd import Envd
+from tests.integration.specs import Specs
 
 AT = Position("build.envd", 4, 18)
 
@@ -131,19 +133,9 @@ def test_an_apt_repository_like_nvidias(
 # -- a repository as large and as old as NVIDIA's -----------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nvidia.Nvidia]:
-    """CUDA 11.2 to 13.0 side by side."""
-    directory = tmp_path_factory.mktemp("nvidia")
-    signer = archive.make_signer(tmp_path_factory.mktemp("keys") / "gpg")
-    nvidia.make(directory, signer)
-    with web.serve(directory) as server:
-        yield nvidia.Nvidia(server.url, signer)
-
-
-def pinned(releases: nvidia.Nvidia, place: Path, wanted: Cuda) -> set[str]:
+def pinned(cuda_releases: nvidia.Nvidia, place: Path, wanted: Cuda) -> set[str]:
     """What a toolkit asks of apt, from a private apt that read the real lists."""
-    line = f"deb [signed-by={releases.signer.public}] {releases.url}/ ./"
+    line = f"deb [signed-by={cuda_releases.signer.public}] {cuda_releases.url}/ ./"
     with apt.open_apt([line], "", place, lambda _: None) as lists:
         return {r.text for r in cuda_apt.requests(wanted, lists, "the repository")}
 
@@ -190,17 +182,17 @@ LIBRARIES_11 = {
     ids=lambda value: value.version if isinstance(value, Cuda) else "",
 )
 def test_what_belongs_to_a_release(
-    releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, gives: set[str]
+    cuda_releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, gives: set[str]
 ) -> None:
-    assert pinned(releases, tmp_path, wanted) == gives
+    assert pinned(cuda_releases, tmp_path, wanted) == gives
 
 
 @pytest.mark.parametrize("version", ["11.2.0", "11.2.2", "11.8.0", "12.9.0", "12.9.1", "13.0.0"])
 def test_the_whole_toolkit_is_of_one_release(
-    releases: nvidia.Nvidia, tmp_path: Path, version: str
+    cuda_releases: nvidia.Nvidia, tmp_path: Path, version: str
 ) -> None:
     short, parts = version.rpartition(".")[0].replace(".", "-"), nvidia.RELEASES[version]
-    found = pinned(releases, tmp_path, Cuda(version, None, ("all",), position=AT))
+    found = pinned(cuda_releases, tmp_path, Cuda(version, None, ("all",), position=AT))
     assert {f"{name}-{short}={v}" for name, v in parts.items()} <= found
     assert f"cuda-toolkit-{short}={version}-1" in found and all("=" in text for text in found)
 
@@ -223,10 +215,10 @@ def test_the_whole_toolkit_is_of_one_release(
     ],
 )
 def test_what_the_repository_lacks_is_answered_with_what_it_has(
-    releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, says: str
+    cuda_releases: nvidia.Nvidia, tmp_path: Path, wanted: Cuda, says: str
 ) -> None:
     with pytest.raises(EnvdError) as caught:
-        pinned(releases, tmp_path, wanted)
+        pinned(cuda_releases, tmp_path, wanted)
     assert str(caught.value).startswith("build.envd:4:18: ") and says in str(caught.value)
 
 
@@ -238,9 +230,9 @@ def build():
 
 
 def test_where_it_came_from_is_kept_by_the_lock(
-    shared_store: Path, tmp_path: Path, releases: nvidia.Nvidia
+    shared_store: Path, tmp_path: Path, cuda_releases: nvidia.Nvidia
 ) -> None:
-    envd = Envd(shared_store, tmp_path / "p", releases.settings)
+    envd = Envd(shared_store, tmp_path / "p", cuda_releases.settings)
     envd.spec(EITHER % ("11.2.2", ""))
     done = envd.run("lock")
     assert "there is no CUDA 11.2.2 on the Python index: taking it from the apt" in done.stderr
@@ -267,3 +259,53 @@ def test_where_it_came_from_is_kept_by_the_lock(
     assert done.code == 1 and "build.envd:4:26: error: there is no CUDA 12.4 in the" in done.stderr
     assert "leave source out, and the Python index is asked, too" in done.stderr
     assert (envd.project / "envd.lock").read_text() == lock
+
+
+def without(tool: str) -> tuple[str, ...]:
+    """A prefix for a command on a machine that lacks a tool."""
+    hide = f'mount --bind /dev/null {tool}; exec "$@"'
+    return ("unshare", "--mount", "sh", "-c", hide, "sh")
+
+
+@pytest.mark.parametrize(
+    ("tool", "says"),
+    [("/usr/bin/gpgv", "neither gpgv nor sqv is there"), ("/usr/bin/apt-get", "apt-get cannot be run")],
+)
+def test_a_tool_that_the_machine_lacks_is_said_at_the_specs_line(
+    shared_store: Path, tmp_path: Path, cuda_releases: nvidia.Nvidia, tool: str, says: str
+) -> None:
+    envd = Envd(shared_store, tmp_path / "p", cuda_releases.settings, prefix=without(tool))
+    envd.spec("""
+def build():
+    base(os="debian12", language="python3")
+    install.cuda(version="11.2", source="apt")
+    install.python_packages(["numpyy-of-nobody"])
+""")
+    done = envd.run("lock", check=False)
+    assert done.code == 1 and "Traceback" not in done.stderr and "internal" not in done.stderr
+    for place in ("build.envd:3:5", "build.envd:4:26"):
+        assert re.search(rf"{place}: error: .*{says}", done.stderr), done.stderr
+    assert "build.envd:5:30: error: " in done.stderr and "numpyy-of-nobody" in done.stderr
+
+
+# -- CUDA as upstream's users write it ---------------------------------------
+
+
+def test_a_cuda_of_the_time_before_wheels_comes_from_apt(
+    specs: Specs, cuda_releases: nvidia.Nvidia
+) -> None:
+    image = specs.image("""
+        def build():
+            base()
+            install.python()
+            install.cuda(version="11.2.2", cudnn="8")
+    """, **cuda_releases.settings)
+    assert "no CUDA 11.2.2 on the Python index: taking it from" in image.outcome.stderr
+    # what TensorFlow 2.9 loads, found by the dynamic linker without any help
+    code = f"import ctypes; [ctypes.CDLL(n) for n in {nvidia.LOADED_BY_TENSORFLOW!r}]; print('all')"
+    assert image.sh(f'unset LD_LIBRARY_PATH; python -c "{code}"') == "all"
+    listed = image.sh("dpkg-query -W 'libcudnn*' 'cuda-cudart*' 'libnvjitlink*' || true")
+    assert listed.split() == ["cuda-cudart-11-2", "11.2.152-1", "libcudnn8", "8.1.1.33-1+cuda11.2"]
+    assert image.sh("echo $CUDA_HOME $(readlink -f /usr/local/cuda)") == \
+        "/usr/local/cuda /usr/local/cuda-11.2"
+    assert image.dangling() == []

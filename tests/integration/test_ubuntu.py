@@ -108,12 +108,14 @@ def test_an_archive_with_a_key_of_its_own(
     source = f'config.apt_source("deb {ubuntu.url} jammy main"{{key}})'
     spec = f'def build():\n    base(os="debian12")\n    {source}\n'
     envd.spec(spec.format(key=""))
-    assert "NO_PUBKEY" in envd.run("lock", check=False).stderr
+    done = envd.run("lock", check=False)
+    assert "NO_PUBKEY" in done.stderr and "build.envd:3:5: error: cannot read" in done.stderr
     envd.spec(spec.format(key=', key="archive.asc"'))
     done = envd.run("lock", check=False)
     assert done.code == 2 and "build.envd:3:" in done.stderr and "no such file" in done.stderr
     (envd.project / "archive.asc").write_bytes(b"no key\n")
-    assert "no OpenPGP key" in envd.run("lock", check=False).stderr
+    done = envd.run("lock", check=False)
+    assert "build.envd:3:5: error: " in done.stderr and "no OpenPGP key" in done.stderr
     (envd.project / "archive.asc").write_bytes(ubuntu.armoured)
     envd.run("lock")
     lock = tomllib.loads((envd.project / "envd.lock").read_text())
