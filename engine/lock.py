@@ -19,6 +19,8 @@ from engine.errors import UsageError
 from engine.image.model import ImageConfig
 
 LOCK_VERSION = 1
+# Of a lock that pins steps: an envd that knows of none must not take it, and drop them.
+_STEPS_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,20 @@ class LockedInclude:
 
 
 @dataclass(frozen=True)
+class LockedStep:
+    """What a step that may reach the network gave (`engine.steps`): `name` is the step's, `variant`
+    "dev" for the image that `envd up` runs, else ""; `key` is the hash of what it was made from;
+    `object` (BLAKE3) and `diff_id` are its layer's, and `size` is that of the layer's tar in bytes."""
+
+    name: str
+    variant: str
+    key: str
+    object: str
+    diff_id: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Lock:
     """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "conda_wheels",
     "cuda", "vscode", "dev", "tools") to the request strings that it was resolved from; comparing
@@ -102,6 +118,7 @@ class Lock:
     dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
     tools: tuple[LockedPackage, ...] = ()
     provided: tuple[str, ...] | None = None
+    steps: tuple[LockedStep, ...] = ()  # what run(..., network=True) gave
     version: int = LOCK_VERSION
 
 
@@ -192,7 +209,7 @@ def dumps(lock: Lock) -> str:
     if lock.base.config is not None:
         base["config"] = _config_row(lock.base.config)
     document: dict[str, Any] = {
-        "version": lock.version,
+        "version": _STEPS_VERSION if lock.steps else lock.version,
         "system": lock.system,
         "python": lock.python,
         **({} if lock.provided is None else {"provided": list(lock.provided)}),
@@ -206,6 +223,11 @@ def dumps(lock: Lock) -> str:
         document["includes"] = [
             {f.name: getattr(row, f.name) for f in fields(row)}
             for row in sorted(lock.includes, key=lambda row: (row.git, row.ref))
+        ]
+    if lock.steps:
+        document["steps"] = [
+            {f.name: value for f in fields(row) if (value := getattr(row, f.name)) != ""}
+            for row in sorted(lock.steps, key=lambda row: (row.name, row.variant))
         ]
     header = "# Made by `envd lock`. Commit it beside build.envd; do not edit it by hand.\n"
     return header + tomli_w.dumps(document)
@@ -226,14 +248,15 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             f"{name}: not valid TOML: {error}; delete it and run `envd lock`"
         ) from error
     version = document.get("version")
-    if version != LOCK_VERSION:
+    if version not in (LOCK_VERSION, _STEPS_VERSION):
         raise UsageError(
-            f"{name}: lock version {version!r} is not {LOCK_VERSION}; run `envd lock` to renew it"
+            f"{name}: lock version {version!r} is not one that this envd reads ({LOCK_VERSION} or "
+            f"{_STEPS_VERSION}): it may be of a newer envd; update envd, or run `envd lock` to renew it"
         )
     try:
         base = document["base"]
         lock = Lock(
-            version=version,
+            version=LOCK_VERSION,
             system=str(document["system"]),
             python=str(document["python"]),
             requests={k: _texts(v) for k, v in document["requests"].items()},
@@ -253,6 +276,13 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             includes=tuple(
                 LockedInclude(str(row["git"]), str(row["ref"]), str(row["commit"]))
                 for row in document.get("includes", ())
+            ),
+            steps=tuple(
+                LockedStep(
+                    str(row["name"]), str(row.get("variant", "")), str(row["key"]),
+                    str(row["object"]), str(row["diff_id"]), int(row["size"]),
+                )
+                for row in document.get("steps", ())
             ),
             **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
         )

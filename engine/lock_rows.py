@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from engine.lock import Lock, LockedBase, LockedInclude, LockedPackage
+    from engine.lock import Lock, LockedBase, LockedInclude, LockedPackage, LockedStep
 
 MAX_SIZE = 1 << 50  # bytes of one file: more than any disk that a lock is built on
 _MAX_TEXT = 1 << 20  # characters of one field
@@ -175,10 +175,24 @@ def faults(lock: Lock, sections: Iterable[str]) -> Iterable[tuple[str, str]]:
     for include in lock.includes:
         for fault in _include_faults(include):
             yield "[[includes]]", fault
+    for step in lock.steps:
+        for fault in _step_faults(step):
+            yield "[[steps]]", fault
     if not re.fullmatch(r"([0-9]+\.[0-9]+)?", lock.python):
         yield "python", f"{_shown(lock.python)} is not a version of Python such as 3.11"
     if not re.fullmatch(r"[a-z0-9_]+-[a-z]+", lock.system):
         yield "system", f"{_shown(lock.system)} is not a system such as x86_64-linux"
+
+
+def _step_faults(step: LockedStep) -> Iterable[str]:
+    for key, pattern in (
+        ("name", _WORD), ("variant", re.compile("(dev)?")), ("key", _HEX64), ("object", _HEX64),
+        ("diff_id", _DIGEST),
+    ):
+        if not pattern.fullmatch(value := getattr(step, key)):
+            yield f"{key} {_shown(value)} is not a valid {key} of a step"
+    if not 0 <= step.size <= MAX_SIZE:
+        yield f"size {step.size} is not a size of a layer in bytes"
 
 
 def _name(package: LockedPackage) -> str:

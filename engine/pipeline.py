@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
-from engine.build.dev import turned_on
+from engine import steps as network_steps
+from engine.build.dev import turned_on, wanted
 from engine.build.image import as_pinned
 from engine.deliver import deliver
 from engine.docker import probe
@@ -111,6 +112,7 @@ def ensure_lock(
     Raises LockMismatch when `locked` forbids that, ResolveError when nothing fits.
     """
     old = locks.read(project.lock)
+    pinned = () if old is None else old.steps  # of what they are for, their keys tell
     if update:
         if old is not None and "dev" in old.requests:
             environment = turned_on(environment)  # what `envd up` has added is renewed too
@@ -138,7 +140,9 @@ def ensure_lock(
     cache = store_path() / "cache"
     with in_use(store_path()):
         cache.mkdir(parents=True, exist_ok=True)
-        new = locking.resolve(environment, old=old, cache=cache, emit=emit)
+        new = replace(
+            locking.resolve(environment, old=old, cache=cache, emit=emit), steps=pinned
+        )
     locks.write(new, project.lock)
     return new
 
@@ -186,7 +190,9 @@ def build(
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
-        image, store, inputs = _image(project, environment, lock, tag, emit, jobs, force, also)
+        image, store, inputs = _image(
+            project, environment, lock, tag, emit, jobs, force, also, locked=locked
+        )
         try:
             tags = [tag or f"{project.name}:dev", *also]
             deliver(image, store, targets, tags, load, emit)
@@ -210,13 +216,18 @@ def build(
 
 def _image(
     project: Project, environment: Environment, lock: Lock, tag: str | None, emit: Sink,
-    jobs: int | None, force: bool, also: Sequence[str] = (),
+    jobs: int | None, force: bool, also: Sequence[str] = (), *, locked: bool = False,
 ) -> tuple[Image, Store, list[Path | Selection]]:
     plan = plan_of(project, environment, lock)
     for step, text in planning.left_out(environment, project.directory):
         emit(Event("message", step, text=text))
+    variant = _variant(environment)
+    steps = network_steps.of(plan.layers, lock, variant, locked=locked)
     store = Store.open(store_path())
-    outputs = realise(plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force)
+    outputs = realise(
+        plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force, steps=steps
+    )
+    lock = _pin(project, lock, plan, outputs, steps, variant, store, emit)
     ids = [outputs[layer.drv_id] for layer in plan.stack]
     layers = [
         as_pinned(layer, found, store, emit)
@@ -224,16 +235,71 @@ def _image(
         if (found := store.get(i)) is not None
     ]
     image = assemble(layers, plan.config)
-    files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(lock)]
     for name in [tag or f"{project.name}:dev", *also]:
         kept.keep(store, name, image)
-    store.add_root(f"lock:{project.lock.absolute()}", [], files)
     emit(
         Event("image", tag or project.name, text=image.config_digest,
               bytes=sum(x.size for x in layers))
     )
     read = [Path(p) for p in environment.read_files]
     return image, store, [*read, project.lock, *plan.sources.values()]
+
+
+def _variant(environment: Environment) -> str:
+    return network_steps.DEVELOPMENT if wanted(environment) else ""
+
+
+def _pin(
+    project: Project, lock: Lock, plan: planning.Plan, outputs: Mapping[str, str],
+    steps: network_steps.Steps, variant: str, store: Store, emit: Sink,
+) -> Lock:
+    """Write what the steps gave into the lock, and keep what the lock names from `gc`."""
+    new = network_steps.renewed(plan.layers, outputs, steps, lock, variant, store, emit)
+    if new != lock and not steps.locked:
+        locks.write(new, project.lock)
+    files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(new)]
+    objects = [row.object for row in new.steps if store.get(row.object) is not None]
+    store.add_root(f"lock:{project.lock.absolute()}", objects, files)
+    return new
+
+
+def update_steps(
+    project: Project, names: Sequence[str], *, dev: bool = False, progress: str = "auto",
+    jobs: int | None = None,
+) -> int:
+    """Build steps of the project that may reach the network anew, and pin what they give: those
+    called `names` ("all": every one), in each variant of the image that the lock pins them for.
+    How many were built.
+
+    Raises UsageError for a name that the spec does not have, and what `build` raises.
+    """
+    before = locks.read(project.lock)
+    pinned = {row.variant for row in before.steps} if before is not None else set()
+    count = 0
+    with open_sink(progress) as emit, in_use(store_path()):
+        for variant in sorted(pinned | ({network_steps.DEVELOPMENT} if dev else set())) or [""]:
+            environment = evaluate(project, dev=bool(variant), progress=progress)
+            if not variant and wanted(environment):
+                variant = network_steps.DEVELOPMENT  # the spec says so itself
+            planning.check_copies(environment, project.directory)
+            lock = ensure_lock(project, environment, emit)
+            plan = plan_of(project, environment, lock)
+            there = network_steps.names_of(plan.layers)
+            anew = network_steps.chosen(names, there.values())
+            userns.ensure()
+            os.umask(0o022)
+            steps = network_steps.of(plan.layers, lock, variant, anew=anew)
+            targets = [x for x in plan.layers if there.get(x.drv_id) in anew]
+            store = Store.open(store_path())
+            try:
+                outputs = realise(
+                    targets, store, plan.builders, jobs=jobs, emit=emit, steps=steps
+                )
+                _pin(project, lock, plan, outputs, steps, variant, store, emit)
+            finally:
+                store.close()
+            count += len(targets)
+    return count
 
 
 def push(
@@ -251,7 +317,9 @@ def push(
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
-        image, store, _ = _image(project, environment, lock, None, emit, jobs, force)
+        image, store, _ = _image(
+            project, environment, lock, None, emit, jobs, force, locked=locked
+        )
         try:
             publish.push(image, store, target, emit, tags)
         finally:

@@ -31,6 +31,8 @@ from engine.command import Group, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
+from engine.lock import LockedStep
+from engine.steps import Steps
 from store import Store, connections, skeleton
 from store.errors import disk_full, explained, full
 from store.hashing import hash_value
@@ -39,6 +41,9 @@ from store.skeleton import Node, View
 
 _PATIENCE = 2.0  # seconds that stopped downloads may take to notice
 Substituter = Callable[[str], Object | None]  # build key -> object now in the store, or None
+
+
+NO_STEPS = Steps()
 
 
 def realise(
@@ -50,11 +55,13 @@ def realise(
     emit: Sink = silent,
     force: bool = False,
     substituters: Sequence[Substituter] = (),
+    steps: Steps = NO_STEPS,
 ) -> dict[str, str]:
     """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
 
     `jobs` is how many builders run at once (default: the number of cores); `force` builds
-    again what the store has. The first failure stops everything else; it is raised as an
+    again what the store has; `steps` says what the lock pins of those that may reach the network. The
+    first failure stops everything else; it is raised as an
     EnvdError whose text names the derivation. Garbage collection is kept away meanwhile; make
     a root for the outputs, under `store.in_use()`, to keep them.
     """
@@ -64,7 +71,7 @@ def realise(
             raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
     with store.in_use():
         store.sweep()  # what killed builds left
-        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters)
+        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters, steps)
         pending = run.look_up(plan)
         try:
             if pending:
@@ -106,6 +113,7 @@ class _Run:
         emit: Sink,
         force: bool,
         substituters: Sequence[Substituter],
+        steps: Steps,
     ) -> None:
         self.outputs: dict[str, str] = {}
         self.placing = _Placing(store)
@@ -115,6 +123,7 @@ class _Run:
         self._emit = emit
         self._force = force
         self._substituters = substituters
+        self._steps = steps
         self._group = Group()
         self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
         self._futures: dict[ThreadPoolExecutor, list[Future[Any]]] = {}
@@ -147,11 +156,17 @@ class _Run:
         """What the store has of a derivation whose inputs are known."""
         if derivation.kind == placed.KIND:
             return None if self._force else self.placing.before(derivation, self.outputs)
-        return self._realised(derivation.build_key(self.outputs))
+        return self._realised(derivation.build_key(self.outputs), derivation, self.outputs)
 
-    def _realised(self, key: str) -> Object | None:
-        if self._force:
+    def _realised(
+        self, key: str, derivation: Derivation, outputs: Mapping[str, str]
+    ) -> Object | None:
+        """What the store has under a build key; of a step that the lock pins, what that says."""
+        pin = self._steps.pin(derivation, outputs)
+        if self._force or self._steps.is_anew(derivation):
             return None
+        if pin is not None:
+            return self._store.whole(pin.object)
         realisation = self._store.realisation(key)
         # Without its bytes it is as good as not built.
         return None if realisation is None else self._store.whole(realisation.output)
@@ -230,10 +245,10 @@ class _Run:
         key = derivation.build_key(self.outputs)
         if derivation.kind == placed.KIND:
             self._start(derivation, key)
-        elif self._substituters and not self._force:
+        elif self._substituters and not self._force and not self._steps.is_anew(derivation):
             self._submit(
                 self._fetchers,
-                lambda: self._substitute(derivation, key),
+                lambda: self._substitute(derivation, key, self._steps.pin(derivation, self.outputs)),
                 lambda got: self._need_files(derivation, key)
                 if got is None
                 else self._settle(derivation, got),
@@ -289,11 +304,13 @@ class _Run:
 
     # Work, in threads
 
-    def _substitute(self, derivation: Derivation, key: str) -> Object | None:
+    def _substitute(
+        self, derivation: Derivation, key: str, pin: LockedStep | None = None
+    ) -> Object | None:
         begin = time.monotonic()
         for substituter in self._substituters:
             found = substituter(key)
-            if found is None:
+            if found is None or (pin is not None and pin.object != found.id):
                 continue
             self._store.realise(key, found.id, derivation.kind)
             self._emit(
@@ -326,17 +343,20 @@ class _Run:
             if made is None:
                 raise BuildError(f"{derivation.name}: object {raw[:16]} is not in the store")
         else:
-            made = self._placed(derivation, raw, placement)
+            made = self._placed(derivation, raw, placement, outputs)
         self.placing.done(derivation, outputs, made)
         return made
 
-    def _placed(self, derivation: Derivation, raw: str, placement: placed.Placement) -> Object:
+    def _placed(
+        self, derivation: Derivation, raw: str, placement: placed.Placement,
+        outputs: Mapping[str, str],
+    ) -> Object:
         store, key = self._store, placement.key(raw)
         with store.lock(
             f"build-{key}", f"builds {derivation.name}",
             lambda: raise_if_cancelled(derivation.name),
         ):
-            found = self._realised(key)
+            found = self._realised(key, derivation, outputs)
             if found is None and not self._force:
                 found = self._substitute(derivation, key)
             if found is not None:
@@ -365,7 +385,8 @@ class _Run:
             f"build-{key}", f"builds {derivation.name}",
             lambda: raise_if_cancelled(derivation.name),
         ):
-            if (found := self._realised(key)) is not None:  # another process was quicker
+            # another process was quicker
+            if (found := self._realised(key, derivation, outputs)) is not None:
                 self._cached(derivation, found)
                 return found
             begin = time.monotonic()
@@ -392,6 +413,7 @@ class _Run:
                     made = self._import(derivation, result)
                 else:
                     made = store.capture(result, derivation.name, references)
+            self._steps.check(derivation, outputs, made.id, store)
             self._compare(derivation, key, made)
             store.realise(key, made.id, derivation.kind)
         self._emit(

@@ -168,11 +168,13 @@ class Jupyter:
 
 @dataclass(frozen=True)
 class Run:
-    """Shell commands that run at build time, in order, in one layer, without network."""
+    """Shell commands that run at build time, in order, in one layer; without network, unless
+    `network`: then the lock pins what they give."""
 
     commands: tuple[str, ...]
     mount_host: bool = False
     position: Position = field(default=NOWHERE, compare=False)
+    network: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""`run(...)`: the user's own shell commands, over everything below, without network.
+"""`run(...)`: the user's own shell commands, over everything below, without network unless that is
+asked for; `engine.steps` is about those that have it.
 
 They run in the project's directory, as `envd up` has it. It is there and empty, or with
 `mount_host` the project itself, and no part of the layer unless something is written into it.
@@ -6,11 +7,12 @@ They run in the project's directory, as `envd up` has it. It is there and empty,
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine import confined, sandbox
-from engine.build import debs, script
+from engine import sandbox
+from engine.build import debs, leftovers, script
 from engine.build.context import BuildContext
 from engine.build.snapshots import snapshot
 from engine.command import CancelledError
@@ -44,6 +46,7 @@ def derivation(
         {
             "commands": commands, "environment": [list(pair) for pair in environment],
             "directory": directory, **({"content": content} if content else {}),
+            **({"network": True} if step.network else {}),
         },
         where=str(step.position) if step.position.line else "",
     )
@@ -61,26 +64,30 @@ class BuilderOfRuns:
         where in the spec and which command."""
         parameters = context.parameters
         commands, place = parameters["commands"], str(parameters["directory"])
+        network = parameters.get("network") is True
+        environment = dict(parameters["environment"])
+        if network:  # how this machine gets there is no part of what the step gives
+            environment = {**_proxies(), **environment}
         binds = script.write(context.scratch, commands)
         if content := parameters.get("content"):
             binds = (*binds, sandbox.Bind(self._copied(content, context), place))
         try:
             upper = sandbox.run(
                 script.ARGV, layers=context.layers, scratch=context.scratch, binds=binds,
-                cwd=place, environment=dict(parameters["environment"]), log=context.log,
+                cwd=place, environment=environment, network=network, log=context.log,
                 name=context.name,
             )
         except CancelledError:
             raise
         except BuildError as error:
             raise _explained(error, context) from error
-        if script.failure(context.scratch, commands).network:
+        if not network and script.failure(context.scratch, commands).network:
             context.say(
                 f"{context.origin}: it looked for the network, which `run` does not have, and went "
                 "on without; if it matters, fetch files with io.http, or write run(..., network=True)"
             )
         debs.clean(upper, context.log, by_user=True)
-        _drop_caches(upper)
+        leftovers.clean(upper)
         return upper
 
     def _copied(self, content: str, context: BuildContext) -> Path:
@@ -97,6 +104,8 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
     text = f"{context.origin}: {error}" if context.origin else str(error)
     if known.command:
         text += f" at `{known.command}`"
+    if context.parameters.get("network"):
+        return BuildError(text, error.log)
     if known.network or script.speaks_of_network(error.log):
         text += (
             "; it looked for the network, which `run` does not have: fetch files with io.http, or "
@@ -105,7 +114,10 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
     return BuildError(text, error.log)
 
 
-def _drop_caches(upper: Path) -> None:
-    for pattern in ("root/.cache", "home/*/.cache"):
-        for path in confined.find(upper, pattern):
-            confined.remove(upper, path)
+# Each of them also in capitals. Programs in the step see them, and nothing else does.
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+
+
+def _proxies() -> dict[str, str]:
+    names = (*_PROXIES, *(name.upper() for name in _PROXIES))
+    return {name: value for name in names if (value := os.environ.get(name))}

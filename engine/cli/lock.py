@@ -12,17 +12,31 @@ from engine.cli.options import progress_option, project_options
 @click.option("--update", is_flag=True, help="Resolve everything anew, not only what changed.")
 @click.option("--dev", is_flag=True, help="Pin what `envd up` adds, too.")
 @click.option("--check", is_flag=True, help="Only tell whether the lock fits; exit 2 if not.")
+@click.option(
+    "--update-step", "update_steps", multiple=True, metavar="NAME|all",
+    help="Build a run(..., network=True) anew, and pin what it gives. Also several times.",
+)
 @progress_option
 def lock(
-    file: str | None, path: str | None, update: bool, dev: bool, check: bool, progress: str
+    file: str | None, path: str | None, update: bool, dev: bool, check: bool,
+    update_steps: tuple[str, ...], progress: str,
 ) -> None:
-    """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes."""
+    """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes.
+
+    What a run(..., network=True) gives is pinned when it is built; --update-step builds it anew.
+    """
     from engine import lock as locks
     from engine import pipeline
     from engine.progress import open_sink
     from engine.project import find
 
     project = find(file, path)
+    if update_steps:
+        if update or check:
+            raise click.UsageError("--update-step does not go with --update or --check")
+        count = pipeline.update_steps(project, update_steps, dev=dev, progress=progress)
+        click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned anew")
+        return
     environment = pipeline.evaluate(
         project, dev=dev, update=update and not check, progress=progress
     )

@@ -92,7 +92,9 @@ def _shell(state: State, given: Given) -> None:
 def _run(state: State, given: Given) -> None:
     commands = tuple(str(c) for c in given["commands"])
     if commands:
-        state.steps.append(Run(commands, given["mount_host"], given.position))
+        state.steps.append(
+            Run(commands, given["mount_host"], given.position, given["network"])
+        )
 
 
 def _git(state: State, given: Given) -> None:
@@ -313,10 +315,13 @@ APIS = (
         "The login shell."),
     Api("run",
         (_COMMANDS, Parameter("mount_host", "bool", False,
-                              about="mount the project, read-only, and run in it")),
+                              about="mount the project, read-only, and run in it"),
+         Parameter("network", "bool", False,
+                   about="let them reach the network; the lock pins what they give")),
         _run, "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
               "/home/envd/PROJECT, without network.",
-        differs="There is no network; fetch with io.http. It runs as root, in development "
+        differs="There is no network: fetch with io.http, or say network=True, which is new; the lock "
+                "pins what such a step gives. It runs as root, in development "
                 "environments too, and in the order written, not after all else; the directory "
                 "/home/envd/PROJECT stays only when something is put into it. In an image without "
                 "bash it is sh's. Takes one string too."),

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import lock as locks
 from engine.errors import UsageError
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import (
+    Lock,
+    LockedBase,
+    LockedFile,
+    LockedPackage,
+    LockedStep,
+    dumps,
+    loads,
+)
 
 
 def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
@@ -68,3 +77,19 @@ def test_write_is_atomic_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["envd.lock"]
     assert locks.read(path) == sample()
     assert locks.read(tmp_path / "none") is None
+
+
+def test_steps_are_a_lock_of_another_version() -> None:
+    """An envd that knows of none must refuse it; locks without steps are what they were."""
+    step = LockedStep("run-12345678", "dev", "ab" * 32, "cd" * 32, "sha256:" + "ef" * 32, 10240)
+    plain = Lock(base=LockedBase("debootstrap", "debian12"))
+    lock = replace(plain, steps=(step, replace(step, variant="")))
+    text = dumps(lock)
+    assert "\nversion = 2\n" in text and "\nversion = 1\n" in dumps(plain)
+    assert loads(text).steps == (replace(step, variant=""), step)
+    assert dumps(loads(text)) == text
+    for old, new in (("run-12345678", "../x"), ("ab" * 32, "ab"), ("10240", "-1"), ('"dev"', '"x"')):
+        with pytest.raises(UsageError, match="steps"):
+            loads(text.replace(old, new))
+    with pytest.raises(UsageError, match="newer envd"):
+        loads(text.replace("version = 2", "version = 3"))
