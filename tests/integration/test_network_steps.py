@@ -19,7 +19,8 @@ SPEC = """
 def build():
     base(os="debian12", language="python3")
     run(["python3 -c 'import urllib.request as u; u.urlretrieve(\\"{url}/f\\", \\"/srv/f\\")'",
-         "date +%N >/root/.wget-hsts", "echo {salt} >/srv/salt", "[ $ftp_proxy = {proxy} ]"], network=True)
+         "date +%N >/root/.wget-hsts", "echo {salt} >/srv/salt", "[ $ftp_proxy = {proxy} ]"],
+        network=True)
     run(["cat /srv/f >/srv/g", "[ -z ${{ftp_proxy-}} ]"])
 """
 PROXY = "http://127.0.0.1:9"
