@@ -88,13 +88,8 @@ class Rules:
         out = False
         fits = [False] * len(self.patterns)
         for number, pattern in enumerate(self.patterns):
-            fit = bool(above) and above[number]
-            if not fit:
-                if pattern.back != out:  # it would change nothing; BuildKit does not try it, either
-                    continue
-                fit = pattern.matches(path)
-            fits[number] = fit
-            if fit:
+            if (above and above[number]) or pattern.matches(path):
+                fits[number] = True
                 out = not pattern.back
         return out, fits
 

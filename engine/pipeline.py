@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING
 from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
 from engine import steps as network_steps
+from engine.build import login, placed
 from engine.build.dev import turned_on, wanted
 from engine.build.image import as_pinned
 from engine.deliver import deliver
+from engine.derivation import Derivation
 from engine.docker import probe
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
 from engine.image import kept
 from engine.image import outputs as image_outputs
 from engine.image.assemble import assemble
-from engine.image.model import Image
+from engine.image.model import Image, ImageConfig
 from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
@@ -234,7 +236,7 @@ def _image(
         for layer, i in zip(plan.stack, ids, strict=True)
         if (found := store.get(i)) is not None
     ]
-    image = assemble(layers, plan.config)
+    image = assemble(layers, _activated(plan, dict(zip(plan.stack, ids, strict=True)), store))
     for name in [tag or f"{project.name}:dev", *also]:
         kept.keep(store, name, image)
     emit(
@@ -300,6 +302,17 @@ def update_steps(
                 store.close()
             count += len(targets)
     return count
+
+
+def _activated(plan: planning.Plan, ids: Mapping[Derivation, str], store: Store) -> ImageConfig:
+    """The image's configuration, with the variables that conda's activation gave when it was
+    built."""
+    for layer, object_id in ids.items():
+        raw = placed.raw_of(layer)
+        if raw.kind == login.KIND and raw.parameters["conda"]:
+            tree = store.tree(object_id)
+            return replace(plan.config, env=login.completed(plan.config.env, tree))
+    return plan.config
 
 
 def push(

@@ -24,6 +24,7 @@ from engine.build import (
     image,
     image_files,
     julia,
+    login,
     placed,
     rpackage,
     run,
@@ -82,6 +83,7 @@ class Plan:
             group.KIND: group.build,
             run.KIND: run.BuilderOfRuns(self.sources),
             shell.KIND: shell.build,
+            login.KIND: login.build,
             services.KIND: services.build,
             conda.KIND: conda.build,
             tool.KIND: tool.build,
@@ -106,7 +108,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
         layers = [base.derivation(lock.base)]
     if lock.apt:
         layers.append(apt.derivation(lock.apt, layers))
-    system = tuple(layers)
+    system = ground = tuple(layers)
     if environment.cuda is not None and lock.cuda:
         layers += cuda.derivations(lock.cuda, cuda_names.short(environment.cuda.version))
     python = toolchains.interpreter(environment, lock)
@@ -145,6 +147,9 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     if started is not None:
         layers.append(started)
     config = _config(environment, lock, workdir, supervised=started is not None)
+    if shells := _shells(environment, lock):
+        layers.append(login.derivation(_for_shells(config, environment), shells, ground, condas,
+                                       list(dict(environment.environ))))
     # Files from the web are there before the first step, in whichever order they are written.
     pinned = {p.extra["request"]: p for p in lock.files}
     for wanted in web.files(environment):
@@ -236,6 +241,23 @@ def _python(
     return group.grouped(single, sizes, limit)
 
 
+def _for_shells(config: ImageConfig, environment: Environment) -> list[tuple[str, str]]:
+    """The image's variables, less those that are for its entry point alone."""
+    asked = dict(environment.environ)
+    return [
+        (name, value) for name, value in config.env
+        if name in asked or not (name.startswith("ENVD_") or name == "JUPYTER_TOKEN")
+    ]
+
+
+def _shells(environment: Environment, lock: Lock) -> list[str]:
+    """The shells that the image has: an image of a registry may be without any."""
+    known = {"bash", "fish", "sh", "zsh"}
+    packaged = {p.name for p in lock.apt} & known
+    own = lock.base.facts.get("shells", "").split() if lock.base.kind == "image" else ["bash", "sh"]
+    return sorted(packaged.union(own))
+
+
 def _has_shell(environment: Environment, lock: Lock) -> bool:
     """Whether the shell that was asked for is there: an image may have none."""
     chosen, having = environment.shell, lock.base.facts.get("shells", "").split()
@@ -268,6 +290,7 @@ def _config(
     variables.update(julia.variables(lock.julia, environment.julia_pkg_server))
     path += tool_path
     if lock.conda:
+        variables.update(login.variables())
         path.append("/opt/conda/bin")
     variables["PATH"] = ":".join([*path, variables.get("PATH") or _PATH])
     variables.update(environment.environ)

@@ -135,6 +135,7 @@ def _command(
     ]
     for place in temporary:
         inner += ["--perms", _TEMPORARY[place], "--tmpfs", place]
+    inner += ["--perms", "1777", "--dir", "/run/lock"]  # what a system has there, and /var/lock is
     for bind, target in targets:
         flag = "--bind" if bind.writable else "--ro-bind"
         inner += [flag, str(bind.source.absolute()), target]

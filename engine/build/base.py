@@ -7,6 +7,7 @@ As debootstrap and mmdebstrap do it: the essential packages are unpacked by hand
 from __future__ import annotations
 
 import base64
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from engine.derivation import Derivation
 from engine.lock import LockedBase
 
 KIND = "base"
-VERSION = 2
+VERSION = 3
 _KEYS = "etc/apt/keyrings"
 
 _MERGED = ("bin", "lib", "lib64", "sbin")
@@ -118,3 +119,8 @@ def _finish(root: Path, sources: Sequence[str], keys: Mapping[str, bytes]) -> No
         # What the packages have left there is theirs: a link would lead to a file of the host.
         confined.make_directory(root, name.rpartition("/")[0])
         confined.write(root, name, content)
+    # /var/lock leads there; where systemd runs, it makes it.
+    confined.make_directory(root, "run/lock")
+    with confined.directory(root, "run/lock") as lock:
+        if lock is not None:
+            os.fchmod(lock, 0o1777)

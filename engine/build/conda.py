@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
 
 from engine import confined
 from engine.build.context import BuildContext
@@ -17,8 +17,9 @@ from engine.fetch import shown
 from engine.lock import LockedPackage
 
 KIND = "conda"
-VERSION = 1
+VERSION = 2
 PREFIX = "/opt/conda"
+_ASIDE = "__clobbers__/"  # where rattler puts a file whose place another package's has taken
 # What a record says of where and when it was installed: it differs by machine.
 _LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec",
           "requested_specs")
@@ -56,6 +57,7 @@ def build(context: BuildContext) -> Path:
         raise
     except Exception as error:  # rattler's exceptions have no common base
         raise BuildError(f"conda: {error}") from error
+    _settle(prefix, context.say)
     urls = {name: url for name, url, _ in context.parameters["urls"]}
     _normalise(prefix, urls)
     for directory in (upper, upper / "opt", prefix):
@@ -90,6 +92,40 @@ async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
         alternative_target_prefix=PREFIX, platform=Subdir("linux-64"), execute_link_scripts=False,
         show_progress=False,
     )
+
+
+def _settle(prefix: Path, say: Callable[[str], None]) -> None:
+    """Say where packages bring the same path, and keep of it what is in place alone: rattler puts
+    the others' aside. Raises BuildError where one has a file and another a directory."""
+    records = {p: json.loads(p.read_text("utf-8")) for p in (prefix / "conda-meta").glob("*.json")}
+    owners: dict[str, list[str]] = {}
+    aside: dict[str, list[str]] = {}
+    for _, record in sorted(records.items()):
+        for row in record.get("paths_data", {}).get("paths", []):
+            losing = row["_path"].startswith(_ASIDE)
+            where = aside if losing else owners
+            where.setdefault(row.get("original_path") or row["_path"], []).append(record["name"])
+    brought = {path: sorted({*owners.get(path, []), *aside.get(path, [])})
+               for path in {**owners, **aside}}
+    for path in sorted(brought):
+        for parent in map(str, PurePosixPath(path).parents):
+            if parent in brought:
+                raise BuildError(
+                    f"conda: '{parent}' is a file in {' and '.join(brought[parent])}, and a "
+                    f"directory in {' and '.join(brought[path])}; leave one of them out"
+                )
+    for path in sorted(aside):
+        chosen = owners.get(path, ["none"])[-1]
+        say(f"conda: {' and '.join(brought[path])} have '{path}'; that of {chosen} is taken")
+    for place, record in records.items():
+        data = record.get("paths_data", {})
+        if any(row["_path"].startswith(_ASIDE) for row in data.get("paths", [])):
+            data["paths"] = [r for r in data["paths"] if not r["_path"].startswith(_ASIDE)]
+            record["files"] = [f for f in record.get("files", []) if not f.startswith(_ASIDE)]
+            place.write_text(json.dumps(record), "utf-8")
+    shutil.rmtree(prefix / _ASIDE, ignore_errors=True)
+    if "CACHEDIR.TAG" not in owners:  # rattler's, which marks what backups leave out
+        (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
 
 
 def _normalise(prefix: Path, urls: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs, leftovers, script
+from engine.build import debs, leftovers, login, script
 from engine.build.context import BuildContext
 from engine.build.snapshots import snapshot
 from engine.command import CancelledError
@@ -65,7 +65,7 @@ class BuilderOfRuns:
         parameters = context.parameters
         commands, place = parameters["commands"], str(parameters["directory"])
         network = parameters.get("network") is True
-        environment = dict(parameters["environment"])
+        environment = _environment(context)
         if network:  # how this machine gets there is no part of what the step gives
             environment = {**_proxies(), **environment}
         binds = script.write(context.scratch, commands)
@@ -121,3 +121,12 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 def _proxies() -> dict[str, str]:
     names = (*_PROXIES, *(name.upper() for name in _PROXIES))
     return {name: value for name in names if (value := os.environ.get(name))}
+
+
+def _environment(context: BuildContext) -> dict[str, str]:
+    """The image's variables, with those that conda's activation gave."""
+    found = {str(k): str(v) for k, v in context.parameters["environment"]}
+    for name, tree in zip(context.layer_names, context.layers, strict=True):
+        if name == login.NAME:
+            found.update(login.given(tree))
+    return found

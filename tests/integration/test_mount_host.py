@@ -33,7 +33,7 @@ def test_commands_see_the_project_and_follow_its_changes(
     assert (root / "srv/where").read_text() == "/home/envd/my-project\n"
     assert (root / "srv/listed").read_text().split() == ["build.envd", "data"]
     assert (root / "srv/one").read_text() == one.read_text() == (root / "srv/after").read_text()
-    assert (root / "srv/about").read_text() == "0 644 0\n"
+    assert (root / "srv/about").read_text() == "0 644 1704067200\n"
     assert not (root / "home/envd").exists()
     assert sorted(p.name for p in envd.project.iterdir()) == [
         ".git", "build.envd", "data", "envd.lock", "pipe",
