@@ -75,7 +75,7 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
         before = _size(partial)
         try:
             # Some servers break off, again and again, when they are asked for a part.
-            size = _attempt(wanted, partial, emit, whole=stuck >= 2)
+            size = _attempt(wanted, partial, emit, whole=stuck >= 2, first=attempt == 1)
             break
         except _GoneError:
             if not wanted.fallback:
@@ -118,7 +118,7 @@ def shown(url: str) -> str:
     return urlunsplit(parts._replace(scheme=scheme, netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool) -> int:
+def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bool) -> int:
     """Bring `partial` to its end, verified and synced; returns its size. With `whole` the source
     is asked for all of it again; what is there is kept until it answers."""
     with partial.open("a+b") as file:
@@ -142,6 +142,8 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool) -> int:
             file.truncate(0)
             if resumed:
                 raise TransientError("what an earlier attempt left does not fit")
+            if first and not wanted.size:  # as many indexes give none, it may be a broken-off body
+                raise TransientError(f"{offset} bytes came that are not what the lock pins")
             raise FetchError(
                 f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins: its "
                 f"sha256 is {found} ({offset} bytes), expected {wanted.sha256}; if the source "

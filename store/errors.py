@@ -38,6 +38,10 @@ class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""
 
 
+class BrokenOffError(RegistryError):
+    """The connection to a registry broke while a blob was read: worth another attempt."""
+
+
 class DeniedError(RegistryError):
     """A registry refuses access to a repository."""
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from store import retry
 from store.blobs import check
 from store.connections import interruptible
-from store.errors import DeniedError, RegistryError
+from store.errors import BrokenOffError, DeniedError, RegistryError
 from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -426,7 +426,7 @@ class Registry:
             while piece := answer.raw.read1(1 << 18, decode_content=False):
                 yield piece
         except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error) from error
+            raise BrokenOffError(str(self._unreachable(error))) from error
 
 
 def _problems(answer: Any) -> str:

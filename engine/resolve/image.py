@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine import fetch
+from engine import command, fetch
 from engine.derivation import Fetch
 from engine.errors import FetchError, ResolveError
 from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Position
-from store import Store, pull
-from store.errors import RegistryError
+from store import Store, pull, retry
+from store.errors import BrokenOffError, RegistryError
 
 Log = Callable[[str], None]
 
@@ -157,8 +157,17 @@ def _package(
 
 def _blob(name: pull.ImageName, digest: str) -> bytes:
     """A small blob, verified."""
-    with pull.blob(name, digest) as (_, chunks):
-        body = b"".join(chunks)
+    for attempt in range(1, retry.ATTEMPTS + 1):
+        try:
+            with pull.blob(name, digest) as (_, chunks):
+                body = b"".join(chunks)
+            break
+        except BrokenOffError as error:
+            seconds = retry.wait(attempt, retry.TransientError(str(error)))
+            if seconds is None:
+                raise
+            retry.announce(str(name), attempt, seconds, error)
+            command.pause(seconds, str(name))
     if f"sha256:{hashlib.sha256(body).hexdigest()}" != digest:
         raise ResolveError(f"the registry's config is not the {digest} that its manifest names")
     return body

@@ -485,8 +485,9 @@ def _registry(world: World, verb: str, cases: list[Fault]) -> Iterator[Trial]:
     def one(number: int, fault: Fault) -> Trial:
         store, project = world.store("registry", of=world.directory / "pushed"), world.copy()
         with running(behind=world.registry) as bad:
-            name = f"{bad.address}/{verb}{number}/x:1"
-            there = f"{world.registry}/{verb}{number}/x:1"
+            # a repository that has nothing yet
+            name = f"{bad.address}/{project.parent.name}/x:1"
+            there = f"{world.registry}/{project.parent.name}/x:1"
             if verb == "pull":
                 assert world.run("push", "-t", "s:1", there, store=store).code == 0
                 world.drop(store)

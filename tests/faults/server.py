@@ -105,8 +105,8 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         half = len(body) // 2
-        if fault in ("close", "short", "dies-on-range", "wrong-range"):
-            self.wfile.write(body[:half] if not part else body)
+        if fault in ("close", "short"):
+            self.wfile.write(body[:half])
             return
         if fault == "stall":
             self.wfile.write(body[:half])
