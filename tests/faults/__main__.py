@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     finally:
         subprocess.run(["rm", "-rf", str(directory)], check=False)
         shutil.rmtree(directory, ignore_errors=True)
-    text = table(done, options.seed, time.monotonic() - begin)
+    text = table(done, options.seed, time.monotonic() - begin).replace(str(directory), "DIR")
     print(text)
     if options.output:
         options.output.write_text(text + "\n")
