@@ -17,6 +17,7 @@ import threading
 from pathlib import Path
 from typing import NoReturn
 
+EXIT_STATUS = 128 + signal.SIGINT  # of a command that one of these has ended, Ctrl-C or not
 PATIENCE = 10.0  # seconds that cleaning up may take
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -35,11 +36,6 @@ class Interrupted(KeyboardInterrupt):
 def received() -> int:
     """The signal that has ended this command, or 0."""
     return _received[0] if _received else 0
-
-
-def code(number: int) -> int:
-    """The exit status that shells expect of a command that a signal has ended."""
-    return 128 + number
 
 
 def words(number: int) -> str:
@@ -98,7 +94,7 @@ def _stop_everything() -> None:
 
 
 def _end(number: int) -> None:
-    leave(code(number))
+    leave(EXIT_STATUS)
 
 
 def leave(status: int) -> NoReturn:

@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sqlite3
+import stat
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -160,6 +161,20 @@ def _of_machine(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
+def _of_output(error: Exception) -> tuple[str, int] | None:
+    """The same where it is standard output that is full, and not the store's disk."""
+    if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename:
+        return None
+    try:
+        output = os.fstat(sys.stdout.fileno())
+        full = os.fstatvfs(sys.stdout.fileno()).f_bavail == 0
+    except (OSError, ValueError, AttributeError):
+        return None
+    if output.st_rdev == os.makedev(1, 7) or (stat.S_ISREG(output.st_mode) and full):
+        return f"error: cannot write the output: {os.strerror(errno.ENOSPC)}", 1
+    return None
+
+
 def _too_many_files() -> bool:
     """Whether no file can be opened any more: then imports fail with other words."""
     try:
@@ -199,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _interrupted(number)
         if os.environ.get("ENVD_DEBUG"):
             raise
-        known = _known_error(error)
+        known = _of_output(error) or _known_error(error)
         if known is None:
             text, code = f"error: internal error: {error!r}; run again with --debug", 1
         else:
@@ -213,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _interrupted(number: int) -> None:
     with suppress(OSError, ValueError):
         click.echo(signals.words(number), err=True)
-    sys.exit(signals.code(number))
+    sys.exit(signals.EXIT_STATUS)
 
 
 def _forget_output() -> None:

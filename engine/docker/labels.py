@@ -60,6 +60,7 @@ _FACTS: Mapping[str, Callable[[Any], bool]] = {
     "shm_size": lambda v: _whole(v, 1 << 24),
     "mounts": _list(_mount),
     "expose": _list(_port),
+    "init": lambda v: _whole(v, 1 << 20),
     "commands": lambda v: isinstance(v, dict) and all(isinstance(t, str) for t in v.values()),
     "apt": _list(_text),
     "python": _list(_text),

@@ -75,8 +75,10 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
             stumble, cause = retry.TransientError(retry.reason(error)), error
         seconds = retry.wait(attempt, stumble)
         if seconds is None:
+            # Without an answer of its own the server was not reached.
+            failed = "cannot fetch" if cause is None else "cannot reach"
             raise ResolveError(
-                f"{position}: cannot fetch {shown(url)}: {stumble} ({retry.tried(attempt, stumble)}); "
+                f"{position}: {failed} {shown(url)}: {stumble} ({retry.tried(attempt, stumble)}); "
                 "check the network"
             ) from cause
         retry.announce(shown(url), attempt, seconds, stumble)

@@ -86,8 +86,8 @@ def table(done: Sequence[Row], seed: int, seconds: float) -> str:
     lines = [
         "# What faults do", "",
         "Made by `make faults` (`tests/faults`): a trial is survived when the command ends well in "
-        "spite of the fault; an error is clear when it is one message, with exit status 1 or 2 (130, "
-        "143, 129 for a signal), no traceback and no internal error. After each trial the fault is "
+        "spite of the fault; an error is clear when it is one message, with exit status 1 or 2 (130 "
+        "for a signal), no traceback and no internal error. After each trial the fault is "
         "gone, the store must verify and the build must give the same image: else data is lost.", "",
         f"Seed {seed}; {sum(len(r.trials) for r in done)} trials in {seconds / 60:.0f} minutes.", "",
         "| fault | trials | survived | clear error | unclear | data lost | remarks |",

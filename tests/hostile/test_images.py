@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
+from engine.build import dev
 from engine.build.dev import LABEL
+from engine.docker import labels
 from engine.docker.wanted import Mount, Options, runtime_of, wanted
 from engine.errors import UsageError
+from grammar.loader import evaluate
 
 USER = (1000, 1000)
 
@@ -74,6 +77,30 @@ def test_a_malformed_label_is_one_error(text: str) -> None:
     with pytest.raises(UsageError, match=r"^evil:1: ") as caught:
         runtime_of({LABEL: text}, "evil:1")
     assert "\n" not in str(caught.value)
+
+
+def test_what_envd_writes_is_known() -> None:
+    """A fact that the label gets and this list does not would be dropped without a word."""
+    spec = """def build():
+    base(dev=True, language="python3")
+    install.cuda(version="12.9", cudnn="9")
+    install.apt_packages(["git"])
+    install.python_packages(["numpy"])
+    install.conda_packages(["zlib"])
+    config.jupyter(token="t", port=8889)
+    config.gpu(2)
+    config.shm_size(128)
+    config.owner(1000, 1000)
+    runtime.mount(host_path=data.envd("set"), envd_path="/data")
+    runtime.mount(host_path="~/notes", envd_path="/notes")
+    runtime.expose(envd_port=80, host_port=8080, service="web")
+    runtime.command(commands={"train": "python train.py"})
+    runtime.init(["true"])
+    shell("zsh")
+"""
+    written = json.loads(dev.label(evaluate(spec, "build.envd")))
+    assert len(written) == 14
+    assert labels.checked(written) == written
 
 
 def test_what_is_not_known_is_left_out() -> None:

@@ -183,7 +183,7 @@ def _kinds(store: Store, project: Path, sources: dict[str, Path]) -> dict[str, K
         store, "demo-1.0-py3-none-any.whl", _wheel("demo", {"demo/__init__.py": "def main(): ...\n"})
     ))
     python = Interpreter("3.11")
-    started = services.derivation(Environment(jupyter=Jupyter()))
+    started = services.derivation(Environment(jupyter=Jupyter()), "/")
     assert started is not None
     return {
         "files": Kind(lambda _: copied, "srv/files", "srv/files/tool.sh",
