@@ -37,6 +37,7 @@ from engine.image.model import ImageConfig
 from engine.lock import LockedFile, LockedPackage
 from engine.planning import Plan
 from engine.scheduler import realise
+from engine.selection import Selection
 from grammar.environment import Copy, Environment, GitConfig, Jupyter
 from store import Store
 from tests.integration import buildkit, tiny
@@ -62,7 +63,7 @@ class Bench:
 
     store: Store
     kinds: Mapping[str, Kind]
-    sources: Mapping[str, Path]
+    sources: Mapping[str, Selection]
     host: str
 
     def base(self, name: str, entries: Sequence[Entry]) -> Derivation:
@@ -157,13 +158,13 @@ def _keep(store: Store, name: str, content: bytes) -> LockedFile:
     return LockedFile(name, "http://127.0.0.1:9/none", hashlib.sha256(content).hexdigest(), len(content))
 
 
-def _kinds(store: Store, project: Path, sources: dict[str, Path]) -> dict[str, Kind]:
+def _kinds(store: Store, project: Path, sources: dict[str, Selection]) -> dict[str, Kind]:
     project.mkdir()
     (project / "tool.sh").write_text("#!/bin/sh\n")
     (project / "tool.sh").chmod(0o755)
     copy = Copy("tool.sh", "/srv/files/tool.sh")
     copied = files.derivation(copy, project)
-    sources[copied.parameters["content"]] = project / "tool.sh"
+    sources[copied.parameters["content"]] = Selection(str(project), "tool.sh")
 
     layer = _keep(store, "layer", _tar({"srv/thing": (0o640, 7, 8)}))
     taken = Copy("/srv/thing", "/srv/image/thing", "image")
@@ -212,7 +213,7 @@ def _kinds(store: Store, project: Path, sources: dict[str, Path]) -> dict[str, K
 def bench(tmp_path_factory: pytest.TempPathFactory, docker_engine: str) -> Iterator[Bench]:
     directory = tmp_path_factory.mktemp("matrix")
     store = Store.open(directory / "store")
-    sources: dict[str, Path] = {}
+    sources: dict[str, Selection] = {}
     kinds = _kinds(store, directory / "project", sources)
     assert len(kinds) == 8
     yield Bench(store, kinds, sources, docker_engine)
