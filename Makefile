@@ -1,6 +1,6 @@
 # Two commands matter: `make demo` and `make test`. Both install all they need.
-# A file's tests stay together: they share servers. All share one store, as many builds at once may.
-PARALLEL = -n 3 --dist loadfile
+# tests/conftest.py shares them out. All share one store, as many builds at once may.
+PARALLEL = -n 3 --dist loadgroup
 
 .PHONY: demo test test-large lint unit integration bench docs setup clean tables fuzz faults
 

@@ -43,6 +43,10 @@ class _GoneError(FetchError):
     """The source has no such file, or no longer."""
 
 
+class _ShortError(TransientError):
+    """Fewer bytes came than the lock says: a connection that broke off, or another file."""
+
+
 class _RangeError(TransientError):
     """What an earlier attempt left is of no use."""
 
@@ -90,6 +94,13 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
             if seconds is None:
                 again = "run this again: it continues where it stopped" if _size(partial) else \
                     "run this again"
+                if isinstance(error, _ShortError):
+                    raise FetchError(
+                        f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins, or is "
+                        f"cut off on its way: {error} ({retry.tried(attempt, error)}), expected "
+                        f"sha256 {wanted.sha256}; check the network and {again}; if the source changed "
+                        "it on purpose, run `envd lock` anew"
+                    ) from error
                 raise FetchError(
                     f"{wanted.name}: cannot fetch {shown(wanted.url)}: {error} "
                     f"({retry.tried(attempt, error)}); check the network and {again}"
@@ -138,7 +149,7 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
         found = hasher.hexdigest()
         if found != wanted.sha256:
             if wanted.size and offset < wanted.size:
-                raise TransientError(f"the body ended after {offset} of {wanted.size} bytes")
+                raise _ShortError(f"the body ended after {offset} of {wanted.size} bytes")
             file.truncate(0)
             if resumed:
                 raise TransientError("what an earlier attempt left does not fit")

@@ -75,7 +75,8 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
     if dead:
         store.db.write(
             [("DELETE FROM object WHERE id=?", (identity,)) for identity in dead]
-            + [("DELETE FROM memo", ())]
+            # which repository of a registry has a blob ("blob:…") is as true as before
+            + [("DELETE FROM memo WHERE key NOT LIKE 'blob:%'", ())]
         )
     for path, _ in dead_blobs:
         with suppress(FileNotFoundError):

@@ -32,7 +32,9 @@ def test_two_hundred_packages_are_named() -> None:
     assert len(names) == len(set(names)) >= 200
 
 
-@pytest.mark.parametrize("group", sorted(GROUPS))
+@pytest.mark.parametrize(
+    "group", [pytest.param(g, marks=pytest.mark.xdist_group(f"twice-{g}")) for g in sorted(GROUPS)]
+)
 def test_built_twice(shared_store: Path, tmp_path: Path, group: str) -> None:
     envd = Envd(shared_store, tmp_path / group)
     envd.spec(spec(GROUPS[group]))

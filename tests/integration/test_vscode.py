@@ -15,9 +15,10 @@ def build():
 
 
 def test_the_newest_version_is_locked_and_one_change_builds_one_object(
-    shared_store: Path, tmp_path: Path, extensions: str
+    tmp_path: Path, extensions: str
 ) -> None:
-    envd = Envd(shared_store, tmp_path / "p", {"ENVD_VSCODE_GALLERY": extensions})
+    # A store of its own: in the shared one other tests may have built the list of these two.
+    envd = Envd(tmp_path / "store", tmp_path / "p", {"ENVD_VSCODE_GALLERY": extensions})
     envd.spec(SPEC.format(names='["acme.helper"]'))
     envd.run("build", "--no-load")
     envd.spec(SPEC.format(names='["acme.helper", "ms-python.python"]'))

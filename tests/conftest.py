@@ -1,0 +1,20 @@
+"""How the whole run is shared out among workers (`make test`: pytest-xdist, --dist loadgroup)."""
+
+from __future__ import annotations
+
+import pytest
+
+# Files that take longest come first, so that no worker is left with one at the end.
+FIRST = (
+    "test_packages_twice.py", "test_upstream_specs.py", "test_up.py", "test_tools.py", "test_seed.py",
+    "test_build.py", "test_conda.py", "test_builders.py", "test_store_faults.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay together, for they share servers; those that say otherwise by a mark
+    xdist_group may run beside the rest of their file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
