@@ -32,6 +32,7 @@ from engine.scheduler import realise
 from engine.selection import Selection
 from grammar.environment import Environment, Owner
 from store import Store
+from store.errors import ReadOnlyError
 from store.store import in_use
 
 if TYPE_CHECKING:
@@ -346,7 +347,10 @@ def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: 
     Raises UsageError when there is none, RegistryError.
     """
     target, tags = publish.reference(reference), publish.tags(also)
-    store = Store.open(store_path(), reading=True)
+    try:
+        store = Store.open(store_path())  # where its blobs are now is remembered
+    except ReadOnlyError:
+        store = Store.open(store_path(), reading=True)
     try:
         with open_sink(progress) as emit, store.in_use():
             image = _kept(store, name)

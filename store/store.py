@@ -9,6 +9,7 @@ command uses it for the first time.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import zlib
@@ -70,9 +71,9 @@ class Store:
             raise StoreError(
                 f"{error.filename}: is not a directory; choose another store with ENVD_STORE"
             ) from error
-        except PermissionError as error:
-            raise ReadOnlyError(not_writable(path)) from error
         except OSError as error:
+            if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+                raise ReadOnlyError(not_writable(path)) from error
             raise StoreError(
                 explained(error, path) or f"{error.filename or path}: {error.strerror}; choose "
                 "another store with ENVD_STORE"
