@@ -319,3 +319,42 @@ def test_a_yanked_release_is_said(specs: Specs) -> None:
     said = envd.run("lock").stderr
     assert "build.envd:5:35: requests==2.32.0 was yanked by its authors: Yanked due to" in said
     assert 'version = "2.32.0"' in (envd.project / "envd.lock").read_text()
+
+
+# -- run and io.copy (docs: "run commands", "copy files"; e2e/v1: run, serving) -----------------
+
+
+@pytest.mark.parametrize(
+    ("steps", "look", "says"),
+    [
+        ('run(commands=["source /etc/os-release", "echo $ID > /srv/id"])', "cat /srv/id", "debian"),
+        ('run(["words=(one two)", "echo ${words[1]} > /srv/two"])', "cat /srv/two", "two"),
+        ('run(["mkdir -p work; cd work; pwd > /srv/at"])', "cat /srv/at", "/home/envd/PROJECT/work"),
+        ('io.copy("main.py", "/")', "cat /main.py", "print('main')"),
+        ('io.copy("main.py", "/root")', "cat /root/main.py", "print('main')"),
+        ('io.copy("main.py", "/usr/local/bin")', "cat /usr/local/bin/main.py", "print('main')"),
+        ('io.copy("src", "/opt")', "cat /opt/src/a.txt", "a"),
+        ('io.copy("src", "/")', "cat /src/a.txt", "a"),
+        ('io.copy("src", "/opt/new")', "cat /opt/new/a.txt", "a"),
+        ('io.copy("src", "models")', "cat /models/a.txt", "a"),
+        ('io.copy("main.py", "/srv/app.py")\n    run(["cp /srv/app.py /srv/seen"])', "cat /srv/seen",
+         "print('main')"),
+    ],
+)
+def test_steps_as_upstream(specs: Specs, steps: str, look: str, says: str) -> None:
+    image = specs.image(
+        f"def build():\n    base()\n    {steps}\n", {"main.py": "print('main')\n", "src/a.txt": "a\n"}
+    )
+    assert image.sh(look) == says.replace("PROJECT", image.envd.project.name)
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("false | cat", "build.envd:3:5"),
+        ("echo $UNSET_VARIABLE", "unbound variable"),
+        ("getent hosts nothing.example || bash -c 'exec 3<>/dev/tcp/192.0.2.1/80'", "io.http"),
+    ],
+)
+def test_a_step_that_fails_ends_the_build(specs: Specs, command: str, says: str) -> None:
+    assert says in specs.fails(f"def build():\n    base()\n    run([{command!r}])\n")
