@@ -44,7 +44,8 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
                 _tell(client, found, name, ends[-1], emit)
         waited = [p for p in waited if p.service not in told and not _accepts(p)]
         passed = time.monotonic() - begin
-        if not (deaths.keys() - {"sshd"}) or (not waited and passed >= _WHILE):
+        # Before the services are there, none is known: that says nothing of those to come.
+        if not waited and (deaths.keys() == {"sshd"} or passed >= _WHILE):
             return
         if passed >= _PATIENCE:
             break
