@@ -91,14 +91,6 @@ def remove(root: Path, path: str) -> bool:
         return True
 
 
-def remove_empty(root: Path, path: str) -> None:
-    """Take away the directory at `path` below `root` when nothing is in it."""
-    with _parent(root, path) as (parent, name):
-        if parent is not None:
-            with suppress(OSError):
-                os.rmdir(name, dir_fd=parent)
-
-
 def find(root: Path, pattern: str) -> list[str]:
     """The paths below `root` that match `pattern`, sorted: `*`, `?` and `[…]` in each component, which
     no link is followed for. Names are as os.fsdecode gives them."""

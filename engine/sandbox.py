@@ -22,6 +22,7 @@ from pathlib import Path, PurePosixPath
 
 from engine import command, userns
 from engine.errors import BuildError, UsageError
+from store.layers import is_opaque, is_whiteout
 from store.model import SOURCE_DATE_EPOCH
 
 # What dpkg, ldconfig, adduser and their like need, and no more.
@@ -237,20 +238,6 @@ def _resolver_files(binds: Sequence[Bind]) -> list[Bind]:
 # -- paths in the merged view -----------------------------------------------------------------
 
 
-def _is_whiteout(info: os.stat_result) -> bool:
-    return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
-
-
-def _is_opaque(directory: Path) -> bool:
-    for attribute in ("trusted.overlay.opaque", "user.overlay.opaque"):
-        try:
-            if os.getxattr(directory, attribute, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
-
-
 def lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
     """Where the file at `path`, free of symlinks, lies in `stack` (top first); None: nowhere."""
     live = list(stack)
@@ -264,14 +251,14 @@ def lookup(path: PurePosixPath, stack: Sequence[Path]) -> Path | None:
                 info = candidate.lstat()
             except OSError:
                 continue
-            if _is_whiteout(info):
+            if is_whiteout(info):
                 break
             if found is None:
                 found = candidate
             if not stat.S_ISDIR(info.st_mode):
                 break
             next_live.append(root)
-            if _is_opaque(candidate):
+            if is_opaque(os.fspath(candidate)):
                 break
         if found is None:
             return None

@@ -73,15 +73,15 @@ def _raise(number: int, _: object) -> None:
 
 def _watch(reader: int) -> None:
     """Hears every signal's number as one byte."""
-    while (number := os.read(reader, 1)[0]) not in _SIGNALS:
+    while os.read(reader, 1)[0] not in _SIGNALS:
         continue
-    alarm = threading.Timer(PATIENCE, _end, (number,))
+    alarm = threading.Timer(PATIENCE, leave, (EXIT_STATUS,))
     alarm.daemon = True
     alarm.start()
     _stop_everything()
     while os.read(reader, 1)[0] not in _SIGNALS:
         continue
-    _end(number)
+    leave(EXIT_STATUS)
 
 
 def _stop_everything() -> None:
@@ -91,10 +91,6 @@ def _stop_everything() -> None:
     if (connections := sys.modules.get("store.connections")) is not None:  # else there are none
         with contextlib.suppress(Exception):
             connections.stop()
-
-
-def _end(number: int) -> None:
-    leave(EXIT_STATUS)
 
 
 def leave(status: int) -> NoReturn:
