@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 
 from engine.build.dev import SSH_PORT
 from engine.docker.wanted import LOOPBACK, Wanted
@@ -30,6 +32,42 @@ class Port:
     def address(self) -> str:
         """The address that a client on this machine connects to."""
         return LOOPBACK if self.listen in ("", "0.0.0.0") else self.listen
+
+
+class Claims:
+    """Ports that this process means to have listened on: no other envd chooses them meanwhile.
+
+    Between choosing a port and listening there, seconds pass. An abstract socket (unix(7)) named
+    after the port is its claim: like ports, those names are one set for each network namespace,
+    and they go with the process.
+    """
+
+    def __init__(self) -> None:
+        self._held = ExitStack()
+        self._mine: set[int] = set()
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._held.close()
+
+    def claim(self, port: int) -> bool:
+        """Whether the port is ours from now on; False when it is claimed already."""
+        if port in self._mine:
+            return False
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0envd-port-{port}")
+        except OSError:
+            claim.close()
+            return False
+        self._held.enter_context(claim)
+        self._mine.add(port)
+        return True
 
 
 def is_free(listen: str, port: int) -> bool:
@@ -55,33 +93,30 @@ def free(listen: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def choose(wanted: Wanted, *, bridged: bool) -> tuple[Port, ...]:
-    """Ports for sshd, Jupyter and what is exposed. Raises DockerError when one is taken."""
-    taken: set[int] = set()
+def choose(wanted: Wanted, claims: Claims, *, bridged: bool) -> tuple[Port, ...]:
+    """Ports for sshd, Jupyter and what is exposed, all of them claimed. Raises DockerError when
+    one is taken."""
 
     def another(listen: str) -> int:
-        while (port := free(listen)) in taken:
+        while not claims.claim(port := free(listen)):
             pass
-        taken.add(port)
         return port
 
     found = []
     for exposed in wanted.exposed:
         fixed = exposed.host_port if bridged else exposed.port
-        if fixed and not is_free(exposed.listen, fixed):
+        if fixed and not (is_free(exposed.listen, fixed) and claims.claim(fixed)):
             where = "host_port" if bridged else "envd_port"
             raise DockerError(
                 f"port {fixed} of {exposed.listen} ({exposed.service}) is taken; stop what listens "
                 f"there, or change {where} in runtime.expose"
             )
         port = fixed or another(exposed.listen)
-        taken.add(port)
         found.append(Port(exposed.service, exposed.port, exposed.listen, port))
     if wanted.jupyter:
         # the port that it has in the container, so that one knows it; else any
-        keep = wanted.jupyter not in taken and is_free(LOOPBACK, wanted.jupyter)
+        keep = is_free(LOOPBACK, wanted.jupyter) and claims.claim(wanted.jupyter)
         port = wanted.jupyter if keep else another(LOOPBACK)
-        taken.add(port)
         found.insert(0, Port("jupyter", wanted.jupyter if bridged else port, LOOPBACK, port))
     ssh = another(wanted.host)
     return (Port("ssh", SSH_PORT if bridged else ssh, wanted.host, ssh), *found)

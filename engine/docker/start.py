@@ -114,13 +114,15 @@ def start(
             )
         emit(Event("message", want.name, text=f"replaced for different {_and(different)}"))
         environments.remove(client, found)
-    try:
-        made = _create(client, want, image, keys, timeout, bridged=bridged, emit=emit)
-    except BaseException:
-        if found is not None:
-            ssh_config.remove(want.name)
-        raise
-    return _watched(client, made, emit)
+    with ports.Claims() as claims:
+        try:
+            chosen = ports.choose(want, claims, bridged=bridged)
+            made = _create(client, want, image, chosen, keys, timeout, bridged=bridged, emit=emit)
+        except BaseException:
+            if found is not None:
+                ssh_config.remove(want.name)
+            raise
+        return _watched(client, made, emit)
 
 
 def _watched(client: docker.APIClient, started: Started, emit: Sink) -> Started:
@@ -160,11 +162,10 @@ def _again(
 
 
 def _create(
-    client: docker.APIClient, want: Wanted, image: str, keys: Keys, timeout: float, *,
-    bridged: bool, emit: Sink,
+    client: docker.APIClient, want: Wanted, image: str, chosen: tuple[ports.Port, ...], keys: Keys,
+    timeout: float, *, bridged: bool, emit: Sink,
 ) -> Started:
     make_sources(want.mounts)
-    chosen = ports.choose(want, bridged=bridged)
     if not bridged:
         for exposed in want.exposed:
             if exposed.host_port in (0, exposed.port):

@@ -35,6 +35,7 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
     when the engine cannot be asked."""
     begin = time.monotonic()
     waited = [p for p in found.ports if p.service == "jupyter"]
+    token = found.labels.get(environments.TOKEN, "")
     told: set[str] = set()
     while True:
         deaths = _deaths(client, found)
@@ -42,7 +43,7 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
             if len(ends) >= _DEATHS and name not in told:
                 told.add(name)
                 _tell(client, found, name, ends[-1], emit)
-        waited = [p for p in waited if p.service not in told and not _accepts(p)]
+        waited = [p for p in waited if p.service not in told and not _is_ours(p, token)]
         passed = time.monotonic() - begin
         # Before the services are there, none is known: that says nothing of those to come.
         if not waited and (deaths.keys() == {"sshd"} or passed >= _WHILE):
@@ -75,16 +76,16 @@ def _tell(client: docker.APIClient, found: Found, name: str, end: str, emit: Sin
                f"and is started again and again; the log's end:\n{log}"))
 
 
-def _accepts(port: ports.Port) -> bool:
-    """Whether a web server answers, whatever it says: Docker's proxy listens before it does."""
+def _is_ours(port: ports.Port, token: str) -> bool:
+    """Whether this environment's Jupyter answers, which knows its token: Docker's proxy listens
+    before it does, and another program may have taken the port meanwhile."""
     import http.client
 
     connection = http.client.HTTPConnection(port.address, port.host, timeout=2)
     try:
-        connection.request("HEAD", "/")
-        connection.getresponse()
+        connection.request("GET", "/api/status", headers={"Authorization": f"token {token}"})
+        return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
     finally:
         connection.close()
-    return True

@@ -135,29 +135,48 @@ def test_other_images_are_refused() -> None:
 # -- ports -------------------------------------------------------------------------------------
 
 
+def chosen(wanted: Wanted, *, bridged: bool) -> tuple[ports.Port, ...]:
+    with ports.Claims() as claims:
+        return ports.choose(wanted, claims, bridged=bridged)
+
+
 def test_ports_are_published_or_shared() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
         made = want({"jupyter": [port, ""], "expose": [[7001, None, "web", ""]]})
-        ssh, jupyter, web = ports.choose(made, bridged=True)
+        ssh, jupyter, web = chosen(made, bridged=True)
         assert (ssh.service, ssh.container) == ("ssh", 2222)
         # Jupyter's port is taken: another one of the host's leads to it
         assert jupyter.container == port and jupyter.host not in (port, ssh.host)
         assert (web.container, web.listen, web.address) == (7001, "127.0.0.1", "127.0.0.1")
-        ssh, jupyter, web = ports.choose(made, bridged=False)
+        ssh, jupyter, web = chosen(made, bridged=False)
         assert all(p.container == p.host for p in (ssh, jupyter, web))
         fixed = want({"expose": [[7001, port, "web", ""]]})
         assert fixed.exposed == (Exposed("web", 7001, port, "127.0.0.1"),)
         with pytest.raises(DockerError, match=f"port {port} of 127.0.0.1"):
-            ports.choose(fixed, bridged=True)
-    assert ports.choose(fixed, bridged=True)[1].host == port
+            chosen(fixed, bridged=True)
+    assert chosen(fixed, bridged=True)[1].host == port
 
 
 def test_an_address_of_another_machine() -> None:
     with pytest.raises(DockerError, match=r"192\.0\.2\.1"):
-        ports.choose(want(host="192.0.2.1"), bridged=True)
+        chosen(want(host="192.0.2.1"), bridged=True)
+
+
+def test_what_another_envd_is_about_to_listen_on_is_not_chosen() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = want({"jupyter": [port, ""]})
+    with ports.Claims() as others:
+        assert ports.choose(made, others, bridged=False)[1].host == port
+        assert chosen(made, bridged=False)[1].host != port
+        fixed = want({"expose": [[7001, port, "web", ""]]})
+        with pytest.raises(DockerError, match=f"port {port} of 127.0.0.1"):
+            chosen(fixed, bridged=True)
+    assert chosen(made, bridged=False)[1].host == port
 
 
 # -- keys and the ssh config -------------------------------------------------------------------
