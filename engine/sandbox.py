@@ -44,6 +44,16 @@ ENVIRONMENT: Mapping[str, str] = {
     "PYTHONHASHSEED": "0",
 }
 
+# The kernel's own settings and tables, which are the host's: without a user namespace of its own, a
+# step as root could write the first (core_pattern is a program that the host runs) and read the rest.
+# What container runtimes keep read-only and masked (OCI runtime-spec, config-linux.md).
+_READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/fs", "/proc/bus", "/proc/irq")
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/iomem", "/proc/kallsyms", "/proc/kcore",
+    "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+    "/proc/slabinfo", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
+)
+
 _TEMPORARY = {"/tmp": "1777", "/run": "0755"}  # and their modes
 # Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 is our
 # process id, $2 are the mount options ("" for no layers); all paths are relative, for the kernel
@@ -132,7 +142,7 @@ def _command(
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
         *(() if network else ("--unshare-net",)),
         "--hostname", "envd", "--die-with-parent", "--new-session",
-        "--proc", "/proc", "--dev", "/dev",
+        "--proc", "/proc", *_kernel_is_hidden(), "--dev", "/dev",
     ]
     for place in temporary:
         inner += ["--perms", _TEMPORARY[place], "--tmpfs", place]
@@ -156,6 +166,19 @@ def _command(
         "sh", "-c", _MOUNT_SCRIPT, "sh", str(os.getpid()),
         _overlay_options(scratch, layers) if layers else "", *inner,
     ]
+
+
+def _kernel_is_hidden() -> list[str]:
+    """The arguments that keep the host's kernel from being set and looked at through /proc."""
+    found = []
+    for path in filter(os.path.exists, _READ_ONLY):
+        found += ["--ro-bind", path, path]
+    for path in filter(os.path.exists, _MASKED):
+        if Path(path).is_dir():
+            found += ["--tmpfs", path, "--remount-ro", path]
+        else:
+            found += ["--ro-bind", "/dev/null", path]
+    return found
 
 
 def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
