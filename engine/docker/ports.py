@@ -44,7 +44,7 @@ class Claims:
 
     def __init__(self) -> None:
         self._held = ExitStack()
-        self._mine: set[int] = set()
+        self.mine: set[int] = set()
 
     def __enter__(self) -> Claims:
         return self
@@ -57,8 +57,6 @@ class Claims:
 
     def claim(self, port: int) -> bool:
         """Whether the port is ours from now on; False when it is claimed already."""
-        if port in self._mine:
-            return False
         claim = socket.socket(socket.AF_UNIX)
         try:
             claim.bind(f"\0envd-port-{port}")
@@ -66,7 +64,7 @@ class Claims:
             claim.close()
             return False
         self._held.enter_context(claim)
-        self._mine.add(port)
+        self.mine.add(port)
         return True
 
 
@@ -105,7 +103,10 @@ def choose(wanted: Wanted, claims: Claims, *, bridged: bool) -> tuple[Port, ...]
     found = []
     for exposed in wanted.exposed:
         fixed = exposed.host_port if bridged else exposed.port
-        if fixed and not (is_free(exposed.listen, fixed) and claims.claim(fixed)):
+        # ours already when the spec has one port at several addresses
+        if fixed and not (
+            is_free(exposed.listen, fixed) and (fixed in claims.mine or claims.claim(fixed))
+        ):
             where = "host_port" if bridged else "envd_port"
             raise DockerError(
                 f"port {fixed} of {exposed.listen} ({exposed.service}) is taken; stop what listens "

@@ -179,6 +179,14 @@ def test_what_another_envd_is_about_to_listen_on_is_not_chosen() -> None:
     assert chosen(made, bridged=False)[1].host == port
 
 
+def test_one_port_at_two_addresses() -> None:
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        port = probe.getsockname()[1]
+    rows = [[7001, port, "web", "127.0.0.1"], [7001, port, "web", "127.0.0.2"]]
+    assert [p.host for p in chosen(want({"expose": rows}), bridged=True)[1:]] == [port, port]
+
+
 # -- keys and the ssh config -------------------------------------------------------------------
 
 
