@@ -40,9 +40,9 @@ def about() -> dict[str, Any]:
 def _size(directory: Path) -> int | None:
     """Bytes of the store's files, and of its unpacked trees by what the database says of them:
     walking them takes minutes in a large store. None when there is none, or it cannot be read."""
-    if not (directory / "db.sqlite").exists():
-        return None
     try:
+        if not (directory / "db.sqlite").exists():
+            return None
         blobs = sum(entry.stat().st_size for entry in os.scandir(directory / "blobs/sha256"))
         store = Store.open(directory, reading=True)
     except (StoreError, OSError):

@@ -16,6 +16,7 @@ from engine.locate import full_tag
 from engine.project import store_path
 from grammar.errors import suggest
 from store import Store
+from store.store import is_store
 
 _UNTAGGED = "<none>:<none>"
 
@@ -67,7 +68,7 @@ class opened_store:  # noqa: N801 (used as a statement)
 
     def __enter__(self) -> Store | None:
         path = store_path()
-        there = (path / "db.sqlite").exists()
+        there = is_store(path)
         self._store = Store.open(path, reading=self._reading) if there else None
         return self._store
 

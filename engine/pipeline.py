@@ -142,7 +142,7 @@ def ensure_lock(
     _check_writable(project.lock)
     cache = store_path() / "cache"
     with in_use(store_path()):
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, exist_ok=True)
         new = replace(
             locking.resolve(environment, old=old, cache=cache, emit=emit), steps=pinned
         )

@@ -61,7 +61,7 @@ class BlobWriter:
         os.fsync(self.file.fileno())
         path = blob_path(self._root, self.digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.temporary.chmod(0o644)
+        self.temporary.chmod(0o600)
         self.temporary.replace(path)
         sync_directory(path.parent)
         return path

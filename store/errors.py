@@ -59,6 +59,11 @@ def not_writable(path: Path, why: str = "") -> str:
     return f"{path}: cannot write the store{why or _why(path)}; choose another with ENVD_STORE"
 
 
+def not_readable(path: Path) -> str:
+    """What is said of a store at `path` that this process may not even look into."""
+    return f"{path}: cannot read the store{_why(path)}; choose another with ENVD_STORE"
+
+
 def _why(path: Path) -> str:
     try:
         if os.statvfs(path).f_flag & os.ST_RDONLY:
@@ -70,10 +75,11 @@ def _why(path: Path) -> str:
         return ""
     if owner == os.geteuid():
         return ": its permissions do not allow it"
-    return f": it belongs to another user ({_user(owner)})"
+    return f": it belongs to another user ({user_name(owner)})"
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """What a user is called, for a message."""
     import pwd
 
     try:

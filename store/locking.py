@@ -46,7 +46,7 @@ def locked(
 def _acquired(
     path: Path, shared: bool, doing: str, check: Callable[[], None] | None
 ) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     begin, pause, told = time.monotonic(), _POLL[0], False
     while True:
@@ -71,7 +71,7 @@ def _acquired(
 
 def _opened(path: Path, shared: bool) -> int:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         # In a store that may only be read, whoever reads it keeps others from collecting garbage.
         if not shared or error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -91,7 +91,7 @@ def _is_still(path: Path, descriptor: int) -> bool:
 @contextmanager
 def attempt(path: Path) -> Iterator[bool]:
     """Hold the lock at `path` if nobody does; whether it was got. The file goes away with it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

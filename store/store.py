@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from store import blobs, database, layers, locking, notices, stamps
+from store import blobs, database, layers, locking, notices, private, stamps
 from store.compression import Compressor, chosen_media_type, decompressed
 from store.database import Database, Statement
 from store.errors import (
@@ -28,6 +28,7 @@ from store.errors import (
     StoreError,
     UnstorableError,
     explained,
+    not_readable,
     not_writable,
 )
 from store.hashing import object_hasher
@@ -57,16 +58,10 @@ class Store:
         database was lost keeps its files, under a root that says so. Raises StoreError.
         """
         file = path / database.NAME
-        if reading and file.exists() and (file.stat().st_size or not os.access(file, os.W_OK)):
+        if reading and is_store(path) and (file.stat().st_size or not os.access(file, os.W_OK)):
             return cls(path, Database(file, reading=True))
         try:
-            fresh = not file.exists()
-            path.mkdir(parents=True, exist_ok=True)
-            if fresh:
-                # Layers are unpacked with their own owners, which others may have to traverse.
-                path.chmod(0o755)
-            for name in ("blobs/sha256", "trees", "tmp", "locks"):
-                (path / name).mkdir(parents=True, exist_ok=True)
+            private.prepare(path)
         except (FileExistsError, NotADirectoryError) as error:
             raise StoreError(
                 f"{error.filename}: is not a directory; choose another store with ENVD_STORE"
@@ -115,7 +110,7 @@ class Store:
     def adopt_blob(self, path: Path, digest: str) -> Path:
         """Move a file of this file system, already verified to be `digest`, into place."""
         target = blobs.blob_path(self.path, digest)
-        path.chmod(0o644)
+        path.chmod(0o600)
         path.replace(target)
         blobs.sync_directory(target.parent)
         self._sound.add(digest)
@@ -453,6 +448,14 @@ class Store:
         )
 
 
+def is_store(path: Path) -> bool:
+    """Whether there is a store at `path`. Raises ReadOnlyError when it is another user's."""
+    try:
+        return (path / database.NAME).exists()
+    except PermissionError as error:
+        raise ReadOnlyError(not_readable(path)) from error
+
+
 def _object(row: tuple[Any, ...], references: tuple[str, ...]) -> Object:
     identity, name, diff_id, digest, size, tar_size, media_type = row
     return Object(identity, name, diff_id, digest, size, tar_size, media_type, references)
@@ -476,6 +479,11 @@ def in_use(path: Path) -> Iterator[None]:
 @contextmanager
 def _held(path: Path, lock: AbstractContextManager[None]) -> Iterator[None]:
     try:
+        try:
+            private.prepare(path)
+        except ReadOnlyError:  # whoever reads it keeps others from collecting garbage all the same
+            if not (path / "locks" / "gc").exists():
+                raise
         lock.__enter__()
     except (FileExistsError, NotADirectoryError) as error:
         raise StoreError(

@@ -84,8 +84,8 @@ def set_opaque(path: Path | bytes) -> None:
 def unpack(chunks: Iterable[bytes], root: Path) -> None:
     """Unpack an uncompressed tar stream into the empty directory `root`.
 
-    Whiteouts become character devices 0:0, opaque markers xattrs. Raises CorruptError for a
-    path that leaves the directory and for a damaged tar.
+    Whiteouts become character devices 0:0, opaque markers xattrs; device nodes are left out.
+    Raises CorruptError for a path that leaves the directory and for a damaged tar.
     """
     directories: list[tuple[bytes, tarfile.TarInfo]] = []
     checked: set[bytes] = set()
@@ -150,11 +150,11 @@ def _unpack_member(
     elif member.isfifo():
         os.mkfifo(path)
     elif member.ischr() or member.isblk():
-        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-        try:
-            os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
-        except PermissionError:  # in a user namespace; a sandbox and a container bring their own
-            return
+        # Stays in the layer alone: on disk it would be the host's own device (a world-writable node
+        # of its disk). Build steps have a /dev of their own, and so do containers. What lower
+        # layers have there is hidden all the same. (0:0 is overlayfs's mark for just that.)
+        _hide(path)
+        return
     else:
         raise CorruptError(f"layer holds an entry of unknown type: '{printable(name)}'")
     dress(path, member)

@@ -499,6 +499,8 @@ def test_a_store_of_another_user_is_read() -> None:
         item = made(store, "layer")
         store.add_root("image:x", [item.id])
         store.close()
+        # Its owner has opened it (stores are closed: tests/hostile/test_store.py).
+        subprocess.run(["chmod", "-R", "go+rX", store.path], check=True)
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:  # nobody
