@@ -12,11 +12,12 @@ from __future__ import annotations
 import errno
 import fnmatch
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from store.removal import remove_directory
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -84,8 +85,7 @@ def remove(root: Path, path: str) -> bool:
         except FileNotFoundError:
             return False
         if stat.S_ISDIR(mode):
-            # By descriptors too, on Linux: see shutil.rmtree.avoids_symlink_attacks.
-            shutil.rmtree(name, dir_fd=parent)
+            remove_directory(name, parent)
         else:
             os.unlink(name, dir_fd=parent)
         return True

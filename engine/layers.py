@@ -7,15 +7,17 @@ Reading needs no root, so it serves at lock time too. Whiteouts: OCI image-spec,
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from engine.errors import BuildError
+from store import archives
 from store.compression import decompressed
 from store.errors import CorruptError
-from store.layers import AUFS, OPAQUE, WHITEOUT
-from store.trees import member_name, open_tar
+from store.layers import OPAQUE, as_bytes, as_text
+from store.trees import hidden_by, is_bookkeeping, member_name, members, open_tar
 
 _MAX_LINKS = 40  # symlinks followed in one path, as the kernel's ELOOP limit
 _SMALL = 32 << 20  # bytes of a file that is read whole
@@ -101,12 +103,14 @@ def view(blobs: Sequence[Path], keep: Callable[[str], bool] = lambda name: False
     `keep` says of a name (without a leading "/") whether its content is to be kept. Raises
     BuildError for a layer that is no tar.
     """
+    from zstandard import ZstdError
+
     merged = View()
     for number, blob in enumerate(blobs):
         try:
             with open_tar(decompressed(blob)) as archive:
                 _apply(archive, number, merged, keep)
-        except (tarfile.TarError, CorruptError, OSError, EOFError) as error:
+        except (tarfile.TarError, CorruptError, OSError, EOFError, zlib.error, ZstdError) as error:
             raise BuildError(f"layer {blob.name[:19]} cannot be read: {error}") from error
     return merged
 
@@ -115,19 +119,17 @@ def _apply(
     archive: tarfile.TarFile, number: int, merged: View, keep: Callable[[str], bool]
 ) -> None:
     mine: dict[str, Node] = {}  # what this layer itself brings
-    for member in archive:
+    for member in members(archive):
         parts = PurePosixPath(member_name(member)).parts
-        if not parts or ".." in parts:
+        if not parts or ".." in parts or is_bookkeeping(as_bytes("/".join(parts))):
             continue
         parent = _directory(merged.root, parts[:-1], number)
         assert parent.children is not None
         name, path = parts[-1], "/".join(parts)
         if name == OPAQUE:
             _clear(parent, number)
-        elif name.startswith(AUFS):
-            continue
-        elif name.startswith(WHITEOUT):
-            _remove(parent, name.removeprefix(WHITEOUT), number)
+        elif (hidden := hidden_by(as_bytes(path))) is not None:
+            _remove(parent, as_text(hidden), number)
         elif member.islnk():
             source = mine.get(_linked(member.linkname))
             if source is not None:
@@ -141,8 +143,7 @@ def _apply(
         else:
             node = Node(number, member)
             if member.isreg() and member.size <= _SMALL and keep(path):
-                file = archive.extractfile(member)
-                node.content = file.read() if file is not None else None
+                node.content = b"".join(archives.content(archive, member))
             parent.children[name] = mine[path] = node
 
 
@@ -164,9 +165,16 @@ def _directory(root: Node, parts: Sequence[str], number: int) -> Node:
 
 def _clear(directory: Node, number: int) -> None:
     """Take away what lower layers put there."""
-    assert directory.children is not None
-    for name in list(directory.children):
-        _remove(directory, name, number)
+    todo, found = [directory], []
+    while todo:  # no recursion: a path may have more parts than Python's stack
+        node = todo.pop()
+        found.append(node)
+        todo += [child for child in (node.children or {}).values() if child.is_directory]
+    for node in reversed(found):  # children first
+        assert node.children is not None
+        for name, child in list(node.children.items()):
+            if child.layer != number and not child.children:
+                del node.children[name]
 
 
 def _remove(parent: Node, name: str, number: int) -> None:
@@ -186,7 +194,8 @@ def _remove(parent: Node, name: str, number: int) -> None:
 def contents(
     blobs: Sequence[Path], wanted: Sequence[Node]
 ) -> Iterator[tuple[Node, tarfile.TarFile]]:
-    """Each of the regular files `wanted` once, with the archive to `extractfile` it from at once."""
+    """Each of the regular files `wanted` once, with the archive to copy it from at once
+    (`store.archives.copy`). Raises tarfile.TarError."""
     for number, blob in enumerate(blobs):
         names = {
             node.member.name: node
@@ -196,7 +205,7 @@ def contents(
         if not names:
             continue
         with open_tar(decompressed(blob)) as archive:
-            for member in archive:
+            for member in members(archive):
                 # Of two entries of one name, the last is the file.
                 node = names.get(member.name)
                 if node is not None and node.member is not None and \

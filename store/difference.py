@@ -7,8 +7,9 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from store import archives
 from store.errors import CorruptError
-from store.trees import member_name, open_tar
+from store.trees import member_name, members, open_tar
 
 ADDED = "added"
 REMOVED = "removed"
@@ -75,7 +76,7 @@ def _files(chunks: Iterable[bytes]) -> Iterator[tuple[str, _File]]:
     stream = iter(chunks)
     try:
         with open_tar(stream) as archive:
-            for member in archive:
+            for member in members(archive):
                 if name := member_name(member):
                     yield name, _file(archive, member)
         for _ in stream:  # to the end: whoever gives the chunks may be hashing them
@@ -86,8 +87,8 @@ def _files(chunks: Iterable[bytes]) -> Iterator[tuple[str, _File]]:
 
 def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> _File:
     digest, size = hashlib.sha256(), 0
-    if member.isreg() and (content := archive.extractfile(member)) is not None:
-        while data := content.read(1 << 20):
+    if member.isreg():
+        for data in archives.content(archive, member):
             digest.update(data)
             size += len(data)
     link = member.linkname

@@ -13,6 +13,7 @@ strings that `tarfile` wants. A name that is not UTF-8 goes into a PAX record as
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tarfile
@@ -81,7 +82,16 @@ def _walk(root: bytes) -> Iterator[_Entry]:
 
 
 def _children(directory: bytes, prefix: bytes) -> list[_Entry]:
-    with os.scandir(directory) as listing:
+    try:
+        listing = os.scandir(directory)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise UnstorableError(
+            f"'{printable(prefix[:60])}…' ({prefix.count(b'/')} directories deep): its path is too long "
+            "to be in an image; remove it"
+        ) from error
+    with listing:
         return [
             _Entry(child.path, prefix + child.name, child.stat(follow_symlinks=False))
             for child in sorted(listing, key=lambda e: e.name)

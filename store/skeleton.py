@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import stat
+import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING
 
 from store import trees
 from store.compression import decompressed
-from store.errors import StoreError
-from store.layers import AUFS, OPAQUE, WHITEOUT, as_bytes, is_opaque, is_whiteout
+from store.errors import CorruptError, StoreError
+from store.layers import OPAQUE, as_bytes, is_opaque, is_whiteout
 
 if TYPE_CHECKING:
     from store.store import Store
@@ -88,7 +89,8 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
     """The skeleton of a layer: its root directory. What is worth remembering is put into `fresh`,
     for `Store.set_memos`: one transaction for many layers.
 
-    Raises StoreError for an unknown object.
+    Raises StoreError for an unknown object, CorruptError for a layer that is not a tar, or whose
+    paths cannot be.
     """
     key = _MEMO + object_id
     if (text := fresh.get(key) or store.memo(key)) is not None:
@@ -98,9 +100,14 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
     else:
         found = store.get(object_id)
         blob = None if found is None else store.blob(found.digest)
-        if blob is None:
+        if found is None or blob is None:
             raise StoreError(f"object {object_id[:16]} is not in the store")
-        lines = list(_members(decompressed(blob)))
+        from zstandard import ZstdError
+
+        try:
+            lines = list(_members(decompressed(blob)))
+        except (tarfile.TarError, CorruptError, EOFError, zlib.error, ZstdError) as error:
+            raise CorruptError(f"{found.name} ({found.digest}): {error}") from error
     data = b"\0".join(lines)
     fresh[key] = base64.b64encode(zlib.compress(data, 1)).decode("ascii")
     return parse(data)
@@ -142,18 +149,15 @@ def _walk(root: bytes) -> Iterator[bytes]:
 def _members(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The lines of a layer's tar."""
     with trees.open_tar(chunks) as archive:
-        for member in archive:
+        for member in trees.members(archive):
             name = trees.member_name(member)
             path = as_bytes(name)
-            if not path or b".." in path.split(b"/"):
+            if not path or b".." in path.split(b"/") or trees.is_bookkeeping(path):
                 continue
             parent, _, last = path.rpartition(b"/")
             if last == OPAQUE.encode():
                 yield _line(b"O", parent)
-            elif last.startswith(AUFS.encode()):
-                continue
-            elif last.startswith(WHITEOUT.encode()):
-                hidden = last.removeprefix(WHITEOUT.encode())
+            elif (hidden := trees.hidden_by(path)) is not None:
                 yield _line(GONE, parent + b"/" + hidden if parent else hidden)
             elif member.isdir():
                 yield _line(DIRECTORY, path, (member.mode & 0o7777, member.uid, member.gid))

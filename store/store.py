@@ -346,7 +346,12 @@ class Store:
                 yield chunk
 
         stream = checked()
-        unpack(stream, fresh)
+        try:
+            unpack(stream, fresh)
+        except CorruptError as error:
+            if item.digest in str(error) or item.name in str(error):
+                raise
+            raise CorruptError(f"{item.name} ({item.digest}): {error}") from error
         for _ in stream:  # what lies behind the end-of-archive marker is hashed too
             pass
         if identity.hexdigest() != item.id:

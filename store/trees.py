@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from store import archives
 from store.errors import CorruptError
 from store.layers import AUFS, ENCODING, ERRORS, OPAQUE, WHITEOUT, as_bytes, printable
 
 _AUFS, _OPAQUE, _WHITEOUT = AUFS.encode(), OPAQUE.encode(), WHITEOUT.encode()
+# What the machine does to any entry; every other error is the entry's own.
+_MACHINE = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE,
+    errno.ENOMEM, errno.EINTR,
+})
 
 
 class _Chunks(io.RawIOBase):
@@ -40,9 +48,36 @@ class _Chunks(io.RawIOBase):
 
 
 def open_tar(chunks: Iterable[bytes]) -> tarfile.TarFile:
-    """An uncompressed tar, to be read once from its front. Names are as `layers.as_text` says."""
-    return tarfile.open(
-        fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20, encoding=ENCODING, errors=ERRORS
+    """An uncompressed tar, to be read once from its front: see `members`. Names are as
+    `layers.as_text` says. Raises tarfile.TarError."""
+    with archives.faults_as_read_errors():  # it reads the first header at once
+        return tarfile.open(
+            fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20, encoding=ENCODING, errors=ERRORS,
+            tarinfo=archives.Member,
+        )
+
+
+def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """What a layer's tar holds, each entry once. Raises tarfile.TarError for what cannot be."""
+    return archives.members(archive, keep=False)
+
+
+def hidden_by(path: bytes) -> bytes | None:
+    """The name that a whiteout at `path` hides in its directory; None for another file's path. Raises
+    CorruptError for a whiteout of no name, which would be the directory itself or the one above."""
+    last = path.rpartition(b"/")[2]
+    if not last.startswith(_WHITEOUT):
+        return None
+    hidden = last.removeprefix(_WHITEOUT)
+    if hidden in (b"", b".", b".."):
+        raise CorruptError(f"layer holds an unsafe path: '{printable(path)}'")
+    return hidden
+
+
+def is_bookkeeping(name: bytes) -> bool:
+    """Whether an entry is aufs's own, which old engines left in layers: it says nothing."""
+    return _AUFS in name and any(
+        part.startswith(_AUFS) and part != _OPAQUE for part in name.split(b"/")
     )
 
 
@@ -57,6 +92,8 @@ def _inside(root: bytes, name: bytes, checked: set[bytes]) -> bytes:
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if b".." in parts or name.startswith(b"/") or b"\0" in name:
         raise CorruptError(f"layer holds an unsafe path: '{printable(name)}'")
+    if _WHITEOUT in name and any(part.startswith(_WHITEOUT) for part in parts[:-1]):
+        raise CorruptError(f"layer holds a path below a whiteout: '{printable(name)}'")
     parent = b"/".join(parts[:-1])
     if parent and parent not in checked:
         here = root
@@ -92,12 +129,28 @@ def unpack(chunks: Iterable[bytes], root: Path) -> None:
     place = os.fsencode(root)
     try:
         with open_tar(chunks) as archive:
-            for member in archive:
-                _unpack_member(archive, member, place, directories, checked)
+            for member in members(archive):
+                with _naming(member):
+                    _unpack_member(archive, member, place, directories, checked)
     except tarfile.TarError as error:
         raise CorruptError(f"damaged layer: {error}") from error
     for path, member in reversed(directories):
-        dress(path, member)
+        with _naming(member):
+            dress(path, member)
+
+
+@contextmanager
+def _naming(member: tarfile.TarInfo) -> Iterator[None]:
+    """What an entry does not let be made is an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise
+        raise CorruptError(
+            f"layer holds an entry that cannot be unpacked: '{archives.shown(member.name)}': "
+            f"{error.strerror}"
+        ) from error
 
 
 def _unpack_member(
@@ -108,19 +161,14 @@ def _unpack_member(
     checked: set[bytes],
 ) -> None:
     name = as_bytes(member_name(member))
-    if not name:
+    if not name or is_bookkeeping(name):
         return
     path = _inside(root, name, checked)
     parent, _, last = path.rpartition(b"/")
     if last == _OPAQUE:
         set_opaque(parent)
         return
-    if last.startswith(_AUFS):  # aufs's own bookkeeping, which old engines left in layers
-        return
-    if last.startswith(_WHITEOUT):
-        hidden = last.removeprefix(_WHITEOUT)
-        if hidden in (b"", b".", b".."):
-            raise CorruptError(f"layer holds an unsafe path: '{printable(name)}'")
+    if (hidden := hidden_by(name)) is not None:
         _hide(parent + b"/" + hidden)
         return
     if member.isdir():
@@ -134,13 +182,10 @@ def _unpack_member(
         directories.append((path, member))
         return
     if os.path.lexists(path):
-        os.unlink(path)
+        os.unlink(path)  # refuses a directory: what was checked and what will be dressed stays so
     if member.isreg():
-        source = archive.extractfile(member)
-        assert source is not None
         with open(path, "wb") as file:
-            while data := source.read(1 << 20):
-                file.write(data)
+            archives.copy(archive, member, file.write)
     elif member.issym():
         os.symlink(as_bytes(member.linkname), path)
     elif member.islnk():
@@ -183,7 +228,9 @@ def dress(path: Path | bytes, member: tarfile.TarInfo) -> None:
         os.chmod(path, member.mode)
     for key, value in member.pax_headers.items():
         name = key.removeprefix("SCHILY.xattr.")
-        # As `layers.write_tar` keeps them: others belong to the machine (security.selinux, …).
-        if name != key and (name == "security.capability" or name.startswith("user.")):
+        # As `layers.write_tar` keeps them: others belong to the machine (security.selinux, …), and
+        # overlayfs's are its own marks, which only some machines would obey.
+        if name != key and (name == "security.capability" or name.startswith("user.")) and \
+                not name.startswith("user.overlay."):
             os.setxattr(path, as_bytes(name), as_bytes(value), follow_symlinks=False)
     os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)

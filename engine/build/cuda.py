@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from engine import zip_files
 from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
@@ -56,7 +57,7 @@ def build(context: BuildContext) -> Path:
     (name, path), = context.files
     count = 0
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_files.opened(path) as archive:
             for member in archive.infolist():
                 target = place(member.filename)
                 if target is None or member.is_dir():

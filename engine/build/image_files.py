@@ -8,7 +8,7 @@ Dockerfile's COPY does.
 from __future__ import annotations
 
 import os
-import shutil
+import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,6 +21,8 @@ from engine.errors import BuildError
 from engine.layers import Node, contents, view
 from engine.lock import LockedPackage
 from grammar.environment import Copy
+from store import archives
+from store.errors import CorruptError
 from store.trees import dress
 
 KIND = "image-files"
@@ -58,12 +60,17 @@ class _Copying:
 
     def take(self, node: Node, target: Path) -> None:
         """Make everything but contents; those come when the layers are read again."""
-        if node.children is not None:
+        todo = [(node, target)]
+        while todo:  # no recursion: a path may have more parts than Python's stack
+            node, target = todo.pop()
+            if node.children is None:
+                self._take_file(node, target)
+                continue
             target.mkdir(exist_ok=True)
             self.directories.append((target, node))
-            for name, child in sorted(node.children.items()):
-                self.take(child, target / name)
-            return
+            todo += [(child, target / name) for name, child in sorted(node.children.items())][::-1]
+
+    def _take_file(self, node: Node, target: Path) -> None:
         assert node.member is not None
         if node.member.isreg():
             self.nodes[id(node)] = node
@@ -95,19 +102,25 @@ def build(context: BuildContext) -> Path:
         make_parents(upper, place)
     copying = _Copying()
     copying.take(node, place)
-    for found, archive in contents(blobs, list(copying.nodes.values())):
-        assert found.member is not None
-        first, *others = copying.files[id(found)]
-        file = archive.extractfile(found.member)
-        assert file is not None
-        with first.open("wb") as output:
-            shutil.copyfileobj(file, output, 1 << 20)
-        dress(first, found.member)
-        for other in others:
-            os.link(first, other)
+    try:
+        _fill(blobs, copying)
+    except (tarfile.TarError, CorruptError) as error:
+        raise BuildError(f"{context.name}: {error}") from error
     for directory, made in reversed(copying.directories):
         if made.member is not None:
             dress(directory, made.member)
         elif directory != upper:
             directory.chmod(0o755)
     return upper
+
+
+def _fill(blobs: Sequence[Path], copying: _Copying) -> None:
+    """Read the layers again, for the files' contents."""
+    for found, archive in contents(blobs, list(copying.nodes.values())):
+        assert found.member is not None
+        first, *others = copying.files[id(found)]
+        with first.open("wb") as output:
+            archives.copy(archive, found.member, output.write)
+        dress(first, found.member)
+        for other in others:
+            os.link(first, other)

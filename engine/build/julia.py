@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tarfile
 import tomllib
 from collections import Counter
@@ -19,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
+from engine import confined
 from engine.build import group, places, tars
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
@@ -111,9 +113,14 @@ def build(context: BuildContext) -> Path:
     link = upper / "usr/local/bin/julia"
     places.make(link.parent, upper)
     link.symlink_to(f"{at}/bin/julia")
-    if not (upper / at.lstrip("/") / "bin/julia").is_file():
+    if not _has_file(upper, f"{at}/bin/julia"):
         raise BuildError(f"{context.name}: its archive holds no bin/julia")
     return upper
+
+
+def _has_file(upper: Path, path: str) -> bool:
+    found = confined.lstat(upper, path)
+    return found is not None and stat.S_ISREG(found.st_mode)
 
 
 def build_tree(context: BuildContext) -> Path:

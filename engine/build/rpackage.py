@@ -90,8 +90,8 @@ def build(context: BuildContext) -> Path:
     source.mkdir()
     (name, path), = context.files
     _unpack(path, name, source)
-    about = source / package / "DESCRIPTION"
-    if not about.is_file():
+    about = confined.read(source, f"{package}/DESCRIPTION")
+    if about is None:
         raise BuildError(f"{name}: it holds no R package {package}")
     try:
         upper = sandbox.run(
@@ -110,7 +110,7 @@ def build(context: BuildContext) -> Path:
                 "install.apt_packages", error.log,
             ) from error
         raise
-    if not (upper / LIBRARY / package / "DESCRIPTION").is_file():
+    if confined.read(upper, f"{LIBRARY}/{package}/DESCRIPTION", 0) is None:
         raise BuildError(f"{context.name}: R installed nothing")
     _keep_only(upper, PurePosixPath(LIBRARY, package))
     return upper
@@ -129,8 +129,8 @@ def _unpack(path: Path, name: str, target: Path) -> None:
         raise BuildError(f"{name}: not an R source package: {error}") from error
 
 
-def _system_requirements(about: Path) -> str:
-    text = about.read_text("utf-8", "replace")
+def _system_requirements(about: bytes) -> str:
+    text = about.decode("utf-8", "replace")
     match = re.search(r"^SystemRequirements:[ \t]*(.*(?:\n[ \t].*)*)", text, re.MULTILINE)
     return " ".join(match[1].split()) if match else ""
 

@@ -1,19 +1,28 @@
 """What builders that unpack tar archives by hand share.
 
 Written out, not tarfile's `extractall`: its filters (PEP 706) are not in every Python 3.11, and
-owners, odd modes and devices of an archive have no place in a layer.
+owners, odd modes and devices of an archive have no place in a layer. Nothing of it is found by
+following what an earlier member has made: see `engine.confined`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import shutil
+import re
+import stat
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from engine import confined
 from engine.build import places
 from engine.errors import BuildError
+from store import archives
+
+# What the machine does to any member; every other error is the member's own.
+_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 def unpack(
@@ -30,35 +39,79 @@ def unpack(
     """
     count = 0
     made: set[Path] = set()
-    with tarfile.open(path) as archive:
-        for member in archive:
+    climbing: dict[Path, str] = {}  # links of which only the whole tree says where they lead
+    with archives.opened(path) as archive:
+        for member in archives.members(archive):
             target = place(member.name)
             if target is None:
                 continue
-            _parents(target, upper, made)
-            if member.isdir():
-                places.make(target, upper)
-                continue
-            count += 1
-            if target.is_symlink() or target.is_file():
-                target.unlink()  # the last of a name is the one that counts, as for tar(1)
-            if member.issym():
-                _check_link(member, target, into)
-                target.symlink_to(member.linkname)
-            elif member.islnk():
-                source = place(member.linkname)
-                if source is None or not source.is_file() or source.is_symlink():
-                    raise BuildError(f"'{member.name}' is a hard link to nothing that is there")
-                target.hardlink_to(source)
-            elif (content := archive.extractfile(member)) is not None:
-                with content, target.open("xb") as file:
-                    shutil.copyfileobj(content, file, 1 << 20)
-                target.chmod(0o755 if executable or member.mode & 0o111 else 0o644)
-                if times:
-                    os.utime(target, (member.mtime, member.mtime))
-            else:
-                raise BuildError(f"'{member.name}' is neither a file, a directory nor a link")
+            with _naming(member):
+                _parents(target, upper, made)
+                count += _member(archive, member, target, place, into, upper, executable, times)
+            if member.issym() and _climbs_after_a_name(member.linkname):
+                climbing[target] = member.linkname
+    for target, link in climbing.items():
+        _check_climbing(target, link, upper)
     return count
+
+
+@contextmanager
+def _naming(member: tarfile.TarInfo) -> Iterator[None]:
+    """What a member does not let be made is an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise
+        raise BuildError(f"'{archives.shown(member.name)}': {error.strerror or error}") from error
+
+
+def _member(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path,
+    place: Callable[[str], Path | None], into: Path, upper: Path, executable: bool, times: bool,
+) -> int:
+    """Make one member; 1 when it is not a directory."""
+    name = archives.shown(member.name)
+    there = _lstat(target)  # the directories above it are no links: see `_parents`
+    if member.isdir():
+        if there is None:
+            places.make(target, upper)
+        elif not stat.S_ISDIR(there.st_mode) and not stat.S_ISLNK(there.st_mode):
+            raise BuildError(f"'{name}' is both a file and a directory")
+        return 0
+    if there is not None:
+        if stat.S_ISDIR(there.st_mode):
+            raise BuildError(f"'{name}' is both a directory and a file")
+        target.unlink()  # the last of a name is the one that counts, as for tar(1)
+    if member.issym():
+        _check_link(member, target, into)
+        target.symlink_to(member.linkname)
+    elif member.islnk():
+        source = place(member.linkname)
+        found = None if source is None else confined.lstat(upper, _below(source, upper))
+        if source is None or found is None or not stat.S_ISREG(found.st_mode):
+            raise BuildError(f"'{name}' is a hard link to nothing that is there")
+        target.hardlink_to(source)
+    elif member.isreg():
+        with target.open("xb") as file:
+            archives.copy(archive, member, file.write)
+        target.chmod(0o755 if executable or member.mode & 0o111 else 0o644)
+        if times:
+            os.utime(target, (member.mtime, member.mtime))
+    else:
+        raise BuildError(f"'{name}' is neither a file, a directory nor a link")
+    return 1
+
+
+def _lstat(path: Path) -> os.stat_result | None:
+    try:
+        return path.lstat()
+    except FileNotFoundError:
+        return None
+
+
+def _below(path: Path, upper: Path) -> str:
+    return path.relative_to(upper).as_posix()
 
 
 def _parents(target: Path, upper: Path, made: set[Path]) -> None:
@@ -78,4 +131,30 @@ def _parents(target: Path, upper: Path, made: set[Path]) -> None:
 def _check_link(member: tarfile.TarInfo, target: Path, into: Path) -> None:
     reached = Path(os.path.normpath(target.parent / member.linkname))
     if member.linkname.startswith("/") or not reached.is_relative_to(into):
-        raise BuildError(f"'{member.name}' links to '{member.linkname}', outside of the archive")
+        raise BuildError(
+            f"'{archives.shown(member.name)}' links to '{archives.shown(member.linkname)}', outside of "
+            "the archive"
+        )
+
+
+def _climbs_after_a_name(link: str) -> bool:
+    return re.search(r"(?<![^/])(?!\.\.?(/|$))[^/]+/(.*/)?\.\.(/|$)", link) is not None
+
+
+def _check_climbing(target: Path, link: str, upper: Path) -> None:
+    """`_check_link` for a link with ".." after a name, when all is there: if that name is a link, ".."
+    is another directory than the text says."""
+    here = target.parent
+    for part in link.rpartition("..")[0].split("/"):
+        if part == "..":
+            here = here.parent
+            if not here.is_relative_to(upper):
+                raise BuildError(f"'{archives.shown(link)}' leads outside of the archive")
+        elif part not in ("", "."):
+            here = here / part
+            found = confined.lstat(upper, _below(here, upper))
+            if found is not None and stat.S_ISLNK(found.st_mode):
+                raise BuildError(
+                    f"'{archives.shown(target.name)}' links to '{archives.shown(link)}', which climbs "
+                    "through another link"
+                )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from engine import confined, zip_files
 from engine.build import places, tars, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
@@ -91,7 +91,7 @@ def build(context: BuildContext) -> Path:
         if not count:
             raise BuildError(f"{name}: it holds nothing of {context.name}")
     if moved := str(context.parameters["moved"]):
-        _move(upper / moved.lstrip("/"), moved)
+        _move(upper, moved.strip("/"), moved)
     for place, target in sorted(context.parameters["links"].items()):
         link = upper / place.lstrip("/")
         places.make(link.parent, upper)
@@ -120,7 +120,7 @@ def _place(name: str, into: Path, how: dict[str, Any]) -> Path | None:
 
 def _unzip(path: Path, into: Path, upper: Path, how: dict[str, Any]) -> int:
     count = 0
-    with zipfile.ZipFile(path) as archive:
+    with zip_files.opened(path) as archive:
         for member in archive.infolist():
             target = _place(member.filename, into, how)
             if target is not None and not member.is_dir():
@@ -139,18 +139,22 @@ _TOOLCHAIN = tuple(
 )
 
 
-def _move(directory: Path, prefix: str) -> None:
+def _move(upper: Path, directory: str, prefix: str) -> None:
     """Say in a Python's build settings where it lies, as uv does for the Pythons it installs."""
-    for path in _settings(directory):
-        text = _BUILT.sub(prefix, path.read_text("utf-8"))
-        if path.suffix == ".py":
-            for pattern, plain in _TOOLCHAIN:
-                text = pattern.sub(plain, text)
-        path.write_text(text, "utf-8")
-
-
-def _settings(directory: Path) -> Iterator[Path]:
     for pattern in ("lib/python3*/_sysconfigdata_*.py", "lib/pkgconfig/*.pc"):
-        for path in sorted(directory.glob(pattern)):
-            if path.is_file() and not path.is_symlink():
-                yield path
+        for path in confined.find(upper, f"{directory}/{pattern}"):
+            content = confined.read(upper, path)
+            if content is None:  # a link, such as python3.pc
+                continue
+            try:
+                text = content.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise BuildError(f"{path}: it is not UTF-8: {error}") from error
+            text = _BUILT.sub(prefix, text)
+            if path.endswith(".py"):
+                for compiler, plain in _TOOLCHAIN:
+                    text = compiler.sub(plain, text)
+            mode = confined.lstat(upper, path)
+            confined.write(
+                upper, path, text.encode("utf-8"), 0o644 if mode is None else mode.st_mode & 0o7777
+            )

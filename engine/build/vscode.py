@@ -11,11 +11,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from engine import zip_files
 from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
+from store import archives
 
 KIND = "vscode"
 INDEX = "vscode-index"
@@ -51,7 +53,7 @@ def build(context: BuildContext) -> Path:
     places.make(target, upper)
     (name, path), = context.files
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zip_files.opened(path) as archive:
             _check(archive, context)
             for member in archive.infolist():
                 parts = PurePosixPath(member.filename).parts
@@ -60,18 +62,25 @@ def build(context: BuildContext) -> Path:
                 if ".." in parts:
                     raise BuildError(f"{name}: it holds a path that leads outside")
                 zips.extract(archive, member, target.joinpath(*parts[1:]), upper)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except zipfile.BadZipFile as error:
         raise BuildError(f"{name}: not a valid .vsix: {error}") from error
+    except BuildError as error:
+        raise BuildError(f"{name}: {error}" if name not in str(error) else str(error)) from error
     return upper
 
 
 def _check(archive: zipfile.ZipFile, context: BuildContext) -> None:
-    about = json.loads(archive.read("extension/package.json").decode("utf-8-sig"))
-    found = f"{about['publisher']}.{about['name']}"
+    try:
+        about = json.loads(zip_files.read(archive, "extension/package.json").decode("utf-8-sig"))
+        found = f"{about['publisher']}.{about['name']}"
+        version = str(about["version"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise zipfile.BadZipFile(f"its extension/package.json is malformed: {error!r}") from error
     if found.lower() != str(context.parameters["name"]).lower() or \
-            about["version"] != context.parameters["version"]:
+            version != context.parameters["version"]:
         raise BuildError(
-            f"{context.name}: the .vsix holds {found} {about['version']}; run `envd lock --update`"
+            f"{context.name}: the .vsix holds {archives.shown(f'{found} {version}')}; run `envd lock "
+            "--update`"
         )
 
 

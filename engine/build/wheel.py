@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import zip_files
 from engine.build import interpreter
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
@@ -72,14 +73,23 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
         python.scheme(name.partition("-")[0]), interpreter=python.executable,
         script_kind="posix", destdir=str(root), overwrite_existing=True,
     )
+    faults: tuple[type[Exception], ...] = (InstallerError, zipfile.BadZipFile, OSError, *_malformed())
     try:
         with Source.open(named) as source:
             install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
-    except (InstallerError, zipfile.BadZipFile, ValueError, KeyError, OSError) as error:
+    except faults as error:
         reason = str(error).replace(f"{root}/", "/").replace(str(named), name)
         raise BuildError(f"{name}: cannot unpack the wheel: {reason}") from error
     finally:
         named.unlink()
+
+
+def _malformed() -> tuple[type[Exception], ...]:
+    """What `installer` and what it reads with raise for a wheel that makes no sense."""
+    import configparser
+    import csv
+
+    return (*zip_files.FAULTS, AssertionError, configparser.Error, csv.Error)
 
 
 def _commands(source: WheelSource) -> set[str]:

@@ -15,6 +15,7 @@ from engine.lock import LockedPackage
 from engine.resolve import npm
 from engine.resolve.pin import pin
 from grammar.environment import Toolchain
+from store import archives
 
 PACKAGE = "@openai/codex"
 _PROGRAM = re.compile(
@@ -42,8 +43,8 @@ def resolve(toolchain: Toolchain, cache: Path) -> list[LockedPackage]:
     finally:
         store.close()
     try:
-        with tarfile.open(path) as archive:
-            names = (m for entry in archive if (m := _PROGRAM.fullmatch(entry.name)))
+        with archives.opened(path) as archive:
+            names = (m for entry in archives.members(archive) if (m := _PROGRAM.fullmatch(entry.name)))
             program = next(names, None)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ResolveError(f"{at}: {file.url} is not an npm package: {error}") from error

@@ -12,6 +12,8 @@ import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from store import archives
+
 _Tree = dict[str, Any]  # a name -> (mode, hash), or a tree
 
 
@@ -19,22 +21,36 @@ def tree_hash(path: Path) -> str:
     """The SHA-1 (40 hex digits) of the tree that a tar holds. Raises tarfile's errors, and
     ValueError for members that are neither files, directories nor links."""
     root: _Tree = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
+    with archives.opened(path) as archive:
+        for member in archives.members(archive):
             parts = [p for p in PurePosixPath(member.name).parts if p not in (".", "/")]
             if member.isdir() or not parts:
                 continue
             tree = root
             for part in parts[:-1]:
                 tree = tree.setdefault(part, {})
+                if not isinstance(tree, dict):
+                    raise ValueError(f"'{member.name}' is below a file")
             if member.issym():
-                tree[parts[-1]] = "120000", _blob(member.linkname.encode())
-            elif (file := archive.extractfile(member)) is not None:  # hard links are followed
+                tree[parts[-1]] = "120000", _blob(member.linkname.encode("utf-8", "surrogateescape"))
+            elif member.isreg() or member.islnk():  # hard links are followed
                 mode = "100755" if member.mode & 0o100 else "100644"
-                tree[parts[-1]] = mode, _blob(file.read())
+                tree[parts[-1]] = mode, _file(archive, member)
             else:
                 raise ValueError(f"'{member.name}' is no file")
-    return _hash(root).hex()
+    try:
+        return _hash(root).hex()
+    except RecursionError as error:
+        raise ValueError("its directories are too deep") from error
+
+
+def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    """The hash of a file's blob. Its size comes first: a hard link's is that of what it leads to."""
+    if member.islnk():
+        return _blob(b"".join(archives.content(archive, member)))
+    hasher = hashlib.sha1(b"blob %d\0" % member.size, usedforsecurity=False)
+    archives.copy(archive, member, hasher.update)
+    return hasher.digest()
 
 
 def _blob(data: bytes) -> bytes:

@@ -27,7 +27,7 @@ from engine.resolve.juliaversions import Version
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.upstream import Upstream, begins, choose
 from grammar.environment import NOWHERE, Environment, Position
-from store import Store
+from store import Store, archives
 
 RELEASES = Upstream(
     "Julia's releases", "ENVD_JULIA_DOWNLOADS", "https://julialang-s3.julialang.org"
@@ -113,18 +113,19 @@ def standard_library(
     path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
     found = {}
     try:
-        with tarfile.open(path) as archive:
-            for member in archive:
+        with archives.opened(path) as archive:
+            for member in archives.members(archive):
                 parts = member.name.removeprefix("./").split("/")
                 # julia-X.Y.Z/share/julia/stdlib/vX.Y/NAME/Project.toml
                 if parts[1:4] != ["share", "julia", "stdlib"] or parts[-1] != "Project.toml" or \
                         len(parts) != 7:
                     continue
-                content = archive.extractfile(member)
-                project = tomllib.loads(content.read().decode("utf-8")) if content else {}
+                if not member.isreg():
+                    continue
+                project = tomllib.loads(archives.read(archive, member).decode("utf-8"))
                 if "uuid" in project:
                     found[str(project["uuid"])] = str(project.get("name", parts[5]))
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise ResolveError(f"{file.name}: cannot read it: {error}") from error
     memo.parent.mkdir(parents=True, exist_ok=True)
     memo.write_text(json.dumps(found), "utf-8")
@@ -221,12 +222,11 @@ def _extra(candidate: Candidate, project: Mapping[str, Any]) -> dict[str, str]:
 def _members(path: Path) -> dict[str, bytes]:
     """The files at the top of a tar whose names end in .toml."""
     found = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
+    with archives.opened(path) as archive:
+        for member in archives.members(archive):
             name = member.name.removeprefix("./")
-            if "/" not in name and name.endswith(".toml") and \
-                    (file := archive.extractfile(member)) is not None:
-                found[name] = file.read()
+            if "/" not in name and name.endswith(".toml") and member.isreg():
+                found[name] = archives.read(archive, member)
     return found
 
 

@@ -22,6 +22,7 @@ from engine.resolve.http import get
 from engine.resolve.juliaversions import Ranges, Version
 from grammar.environment import Position
 from grammar.errors import suggest
+from store import archives
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,11 @@ def _fetched(
 
 def _packages(path: Path) -> Iterable[Package]:
     files: dict[str, dict[str, bytes]] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
+    with archives.opened(path) as archive:
+        for member in archives.members(archive):
             directory, _, name = member.name.removeprefix("./").rpartition("/")
-            if name.endswith(".toml") and (file := archive.extractfile(member)) is not None:
-                files.setdefault(directory, {})[name] = file.read()
+            if name.endswith(".toml") and member.isreg():
+                files.setdefault(directory, {})[name] = archives.read(archive, member)
     try:
         index = tomllib.loads(files[""]["Registry.toml"].decode("utf-8"))
         rows = index["packages"].items()

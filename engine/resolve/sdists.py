@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tarfile
 import tomllib
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from engine import zip_files
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
+from store import archives
 
 # Resolves requirements into packages: what `engine.resolve.pypi` gives its caller's index for.
 Resolve = Callable[[Sequence[str]], list[LockedPackage]]
@@ -51,31 +55,34 @@ def _build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
     try:
         path = fetch(Fetch(file.name, url, file.sha256, file.size), store)
         text = next(_members(path, file.name, "pyproject.toml"), None)
+    except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
+        raise ResolveError(f"{file.name}: not a source distribution: {error}") from error
     finally:
         store.close()
     if text is None:
         return ["setuptools", "wheel"]
     try:
         system = tomllib.loads(text).get("build-system", {})
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ResolveError(f"{file.name}: its pyproject.toml is no TOML: {error}") from error
-    return list(system.get("requires", ["setuptools", "wheel"]))
+    requires = system.get("requires", ["setuptools", "wheel"]) if isinstance(system, dict) else None
+    if not isinstance(requires, list) or not all(isinstance(text, str) for text in requires):
+        raise ResolveError(
+            f"{file.name}: its pyproject.toml is malformed: build-system.requires is not a list of texts"
+        )
+    return requires
 
 
 def _members(path: Path, name: str, wanted: str) -> Iterator[str]:
-    """Files called `wanted` directly below an sdist's one directory."""
-    import tarfile
-    import zipfile
-
+    """Files called `wanted` directly below an sdist's one directory. Raises tarfile.TarError,
+    zipfile.BadZipFile, UnicodeDecodeError."""
     if name.endswith(".zip"):
-        with zipfile.ZipFile(path) as archive:
+        with zip_files.opened(path) as archive:
             for member in archive.namelist():
                 if member.count("/") == 1 and member.endswith(f"/{wanted}"):
-                    yield archive.read(member).decode("utf-8")
+                    yield zip_files.read(archive, member).decode("utf-8")
         return
-    with tarfile.open(path) as tar:
-        for entry in tar:
-            if entry.name.count("/") == 1 and entry.name.endswith(f"/{wanted}"):
-                file = tar.extractfile(entry)
-                if file is not None:
-                    yield file.read().decode("utf-8")
+    with archives.opened(path) as tar:
+        for entry in archives.members(tar):
+            if entry.name.count("/") == 1 and entry.name.endswith(f"/{wanted}") and entry.isreg():
+                yield archives.read(tar, entry).decode("utf-8")

@@ -1,0 +1,50 @@
+"""Zip archives that somebody else has made: whatever is wrong with one is one kind of error."""
+
+from __future__ import annotations
+
+import lzma
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from store import archives
+
+# What zipfile and the decompressors raise for bytes that make no sense, for what is encrypted, and
+# for a way of compression that is not known.
+FAULTS = (
+    zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError, LookupError, TypeError,
+    NotImplementedError, RuntimeError, struct.error,
+)
+
+
+@contextmanager
+def faults_as_bad_zips() -> Iterator[None]:
+    """Raise `zipfile.BadZipFile` for whatever zipfile makes of bytes that make no sense."""
+    try:
+        yield
+    except FAULTS as error:
+        raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file. Raises zipfile.BadZipFile, OSError."""
+    with faults_as_bad_zips():
+        archive = zipfile.ZipFile(path)
+    with archive:
+        yield archive
+
+
+def read(archive: zipfile.ZipFile, name: str, limit: int = 16 << 20) -> bytes:
+    """The content of a small member. Raises zipfile.BadZipFile, also when it is not there, or has more
+    than `limit` bytes."""
+    with faults_as_bad_zips():
+        member = archive.getinfo(name)
+        with archive.open(member) as file:
+            data = file.read(limit + 1)
+    if len(data) > limit:
+        raise zipfile.BadZipFile(f"'{archives.shown(name)}' has more than {limit} bytes")
+    return data
