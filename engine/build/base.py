@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine import command, confined, sandbox
+from engine import confined, jail, sandbox
 from engine.build import debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
@@ -39,6 +39,17 @@ dpkg --configure --pending
 rm -f /usr/sbin/policy-rc.d
 """
 
+# A link that one package made may be on another's way (--keep-directory-symlink: /lib -> usr/lib). It
+# leads nowhere else than here: `engine.jail` shows tar nothing but this root that can be written.
+_ROOT = "/base"
+_UNPACK = f"""
+for deb; do
+    dpkg-deb --fsys-tarfile "$deb" >/tmp/files &&
+        tar --keep-directory-symlink -xpf /tmp/files -C {_ROOT} ||
+        {{ echo "$deb: cannot be unpacked"; exit 1; }}
+done
+"""
+
 
 def derivation(base: LockedBase) -> Derivation:
     """The derivation of a bootstrapped base."""
@@ -63,8 +74,7 @@ def build(context: BuildContext) -> Path:
     place = context.scratch / "debs"
     names = debs.bring(context.files, place)
     essential = list(context.parameters["essential"])
-    for name in essential:
-        _extract(place / name, root, context)
+    _extract(essential, place, root, context)
     bind = sandbox.Bind(place, debs.DEBS)
 
     def dpkg(packages: Sequence[str]) -> None:
@@ -98,11 +108,12 @@ def _skeleton(root: Path) -> None:
         path.chmod(0o644)
 
 
-def _extract(deb: Path, root: Path, context: BuildContext) -> None:
-    command.run(
-        ["sh", "-ec", 'dpkg-deb --fsys-tarfile "$1" | tar --keep-directory-symlink -xpf - -C "$2"',
-         "sh", str(deb), str(root)],
-        log=context.log, name=context.name,
+def _extract(names: Sequence[str], place: Path, root: Path, context: BuildContext) -> None:
+    """Unpack the .debs `names` of the directory `place` into `root`."""
+    jail.run(
+        ["sh", "-c", _UNPACK, "sh", *names],
+        binds=(jail.Bind(place, debs.DEBS), jail.Bind(root, _ROOT, writable=True)),
+        scratch=context.scratch / "unpack", cwd=debs.DEBS, log=context.log, name=context.name,
     )
 
 
