@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +14,19 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 
-from tests.faults import rows
+from tests.faults.rows import ROWS, Do
 from tests.faults.server import running
-from tests.faults.world import Row, Trial, World, python_index
-from tests.integration import servers
+from tests.faults.world import Row, Trial, World
+from tests.integration import distribution, servers
 
 AT_ONCE = 5  # rows: most of them wait
+MODULES = (  # each enters its rows, in this order
+    "killed", "machine", "users", "damage", "crowd", "network", "archives", "registries", "engines",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,25 +40,33 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     # In the background of a script it would be ignored, by all that we start too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and this one under nohup
+    for name in MODULES:
+        import_module(f"tests.faults.{name}")
     chosen = {
-        name: do for name, do in rows.ROWS.items()
+        name: do for name, do in ROWS.items()
         if not options.only or any(part in name for part in options.only)
     }
     directory = Path(tempfile.mkdtemp(prefix="envd-faults-", dir=os.environ.get("ENVD_FAULTS_DIR")))
+    directory.chmod(0o755)  # another user's commands begin there, too
     begin = time.monotonic()
+    key = distribution.make_key()
     try:
-        with servers.docker_engine() as docker, servers.registry() as registry:
-            python_index(directory / "index")
-            with running(directory=directory / "index") as bad:
-                world = World(directory, options.seed, bad, docker, registry.address)
-                _tell("preparing a store")
-                world.prepare()
-                rows.make_pushed(world)
-                with ThreadPoolExecutor(AT_ONCE) as pool:
-                    done = list(pool.map(lambda item: _do(world, *item), chosen.items()))
+        with ExitStack() as stack:
+            docker = stack.enter_context(servers.docker_engine())
+            registry = stack.enter_context(servers.registry())
+            bad, debs = (
+                stack.enter_context(running(directory=directory / name)) for name in ("index", "debs")
+            )
+            world = World(directory, options.seed, bad, debs, docker, registry.address, key)
+            _tell("preparing a store")
+            world.prepare()
+            _tell(f"prepared after {time.monotonic() - begin:.0f} s")
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                done = list(pool.map(lambda item: _do(world, *item), chosen.items()))
     finally:
+        distribution.remove_key(key)
         subprocess.run(["rm", "-rf", str(directory)], check=False)
-        shutil.rmtree(directory, ignore_errors=True)
     text = table(done, options.seed, time.monotonic() - begin).replace(str(directory), "DIR")
     print(text)
     if options.output:
@@ -66,10 +78,10 @@ def _tell(text: str) -> None:
     print(f"faults: {text}", file=sys.stderr, flush=True)
 
 
-def _do(world: World, name: str, do: rows.Do) -> Row:
+def _do(world: World, name: str, do: Do) -> Row:
     row, begin = Row(name), time.monotonic()
     try:
-        for trial in do(world):
+        for trial in do(world.of_row(name)):
             row.trials.append(trial)
     except Exception as error:  # a fault of this script's is no survival
         row.trials.append(Trial("unclear", remark=f"the trial itself failed: {error!r}"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import http.client
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from tests.integration import servers
 
 HELD = 3600.0  # seconds that a black hole holds a connection, or until the server is closed
 _HOP = {"connection", "transfer-encoding", "keep-alive", "host", "content-length"}
@@ -25,6 +28,8 @@ class Fault:
     path: str = ""  # part of the path
     method: str = ""
     times: int = 1 << 30
+    body: bytes = b""  # of kind "body"
+    call: Callable[[], object] = bool  # called first
     seen: int = 0
 
     def hits(self, method: str, path: str) -> bool:
@@ -58,13 +63,21 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         method, path = self.command, self.path
         self.bad.asked.append((method, path))
-        fault = next((f.kind for f in self.bad.faults if f.hits(method, path)), "")
-        with suppress(ConnectionError, TimeoutError):
-            self._answer(fault)
+        fault = next((f for f in self.bad.faults if f.hits(method, path)), Fault(""))
+        fault.call()
+        with suppress(ConnectionError, TimeoutError, http.client.HTTPException):
+            self._answer(fault.kind, fault.body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = handle_one  # noqa: N815
 
-    def _answer(self, fault: str) -> None:
+    def _answer(self, fault: str, given: bytes) -> None:
+        if fault in ("loop", "kept-nothing"):
+            self._drain()
+            self.send_response(302 if fault == "loop" else 201)
+            self.send_header("Location", self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if fault == "hole":
             self.bad.closed.wait(HELD)
             return
@@ -87,8 +100,8 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 200, b"<html>log in to the hotel's network</html>"
         if fault == "empty":
             body = b""
-        if fault == "nothing-kept":
-            status, body = 201, b""
+        if fault == "body":
+            status, body = 200, given
         part = self.headers.get("Range")
         if fault == "dies-on-range" and part:
             return
@@ -174,3 +187,48 @@ def running(directory: Path | None = None, behind: str = "") -> Iterator[Bad]:
         server.shutdown()
         time.sleep(0.05)
         server.server_close()
+
+
+class Registry:
+    """A registry that can be killed and started again, with the data that it had."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = f"127.0.0.1:{servers.free_port()}"
+        self._settings = directory / "registry.yml"
+        self._settings.write_text(
+            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n"
+            f"    rootdirectory: {directory}/registry\nhttp:\n  addr: {self.address}\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it; it answers some moments later."""
+        serve = servers.program("docker-registry", "docker-registry")
+        self._process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", serve, "serve", str(self._settings)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+
+    def wait(self) -> None:
+        """Until it answers."""
+        host, _, port = self.address.partition(":")
+        end = time.monotonic() + servers.PATIENCE
+        while time.monotonic() < end:
+            connection = http.client.HTTPConnection(host, int(port), timeout=5)
+            with suppress(OSError):
+                connection.request("GET", "/v2/")
+                connection.getresponse()
+                return
+            time.sleep(0.05)
+        raise AssertionError("the registry does not start")
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def back(self, seconds: float) -> None:
+        """SIGKILL now, and start it again after `seconds`."""
+        self.kill()
+        threading.Timer(seconds, self.start).start()

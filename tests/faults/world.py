@@ -1,8 +1,10 @@
 """What trials share: a project, its lock, a prepared store that each trial gets a copy of, and how
-the end of a command is judged."""
+the end of a command is judged. Nothing outside of this machine is asked once it is prepared."""
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 import random
 import re
@@ -11,21 +13,28 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+import urllib.request
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.faults.server import Bad
-from tests.integration import index
+from tests.integration import archive, distribution, index
 
 ENVD = Path(sys.executable).parent / "envd"
 HUNG = 420.0  # seconds after which a command counts as hanging
+SUITE = "bookworm"
+_KEY = "archive.asc"  # what a project calls the archive's key
 
-BASE = '    base(os="debian12", language="python3")\n'
-SPEC = f"""{BASE}    config.pip_index(url="http://{{index}}/simple")
+_BASE = '    base(os="debian12", language="python3")\n'
+_ARCHIVE = '    config.apt_source(source="deb http://{archive} {suite} main", key="{key}")\n'
+_REST = """    config.pip_index(url="http://{index}/simple")
     install.python_packages(["six"])
-    run(["echo {{word}} > /etc/word", "cat /etc/debian_version > /etc/copied"])
 """
+_STEPS = '    run(["echo {word} > /etc/word", "cat /etc/debian_version > /etc/copied"])\n'
 
 
 @dataclass(frozen=True)
@@ -39,9 +48,10 @@ class Done:
 
     @property
     def said(self) -> str:
-        """Its last line, shortened."""
+        """Its error in one line, shortened; else its last line."""
         lines = [line for line in self.err.splitlines() if line.strip()]
-        return lines[-1][:160] if lines else ""
+        errors = [line for line in lines if re.match(_ERROR, line)]
+        return (errors or lines or [""])[-1][:160]
 
     @property
     def clear(self) -> bool:
@@ -51,9 +61,22 @@ class Done:
         if self.code in (-1, -2, -15):  # by a signal before it had begun
             return not self.err
         if self.code == 130:
-            return len(re.findall(r"^envd: \w", self.err, re.M)) == 1
-        errors = re.findall(r"^(?:error: |[^\n:> ]+:\d+:\d+: error: )", self.err, re.M)
-        return self.code in (1, 2) and len(errors) == 1
+            return len(re.findall(r"^envd: \w", self.err, re.MULTILINE)) == 1
+        return self.code in (1, 2) and len(re.findall(_ERROR, self.err, re.MULTILINE)) == 1
+
+    @property
+    def ended(self) -> str:
+        """The kind of its end, in the table's words."""
+        return "survived" if self.code == 0 else "clear" if self.clear else "unclear"
+
+    def trial(self, what: str = "", *, lost: bool = False) -> Trial:
+        """It as a trial that needs no more of a check."""
+        said = self.said if self.ended == "clear" else f"code {self.code}: {self.err[-300:]!r}"
+        remark = f"{what}: {said} ({self.seconds:.0f} s)" if self.code or lost else ""
+        return Trial(self.ended, lost, remark)
+
+
+_ERROR = r"^(?:error: |[^\n:> ]+:\d+:\d+: error: )"
 
 
 @dataclass
@@ -78,52 +101,89 @@ class Row:
 
 
 class World:
-    """Everything lies in `directory`; `seed` makes what is random the same again."""
+    """Everything lies in `directory`. `bad` serves the Python index, `debs` the apt archive."""
 
-    def __init__(self, directory: Path, seed: int, bad: Bad, docker: str, registry: str) -> None:
-        self.directory, self.bad, self.docker, self.registry = directory, bad, docker, registry
+    def __init__(
+        self, directory: Path, seed: int, bad: Bad, debs: Bad, docker: str, registry: str,
+        key: distribution.Key,
+    ) -> None:
+        self.directory, self.seed, self.bad, self.debs = directory, seed, bad, debs
+        self.docker, self.registry, self.key = docker, registry, key
         self.random = random.Random(seed)
         self.prepared = directory / "prepared"
         self.project = directory / "p"
         self.image = ""
-        self._number = 0
+        self._numbers = itertools.count(1)
+
+    def of_row(self, name: str) -> World:
+        """The same with the row's own chance: rows run side by side, in any order."""
+        mine = copy.copy(self)
+        mine.random = random.Random(f"{self.seed} {name}")
+        return mine
 
     def prepare(self) -> None:
-        """The base and pip in a store, the lock of the project, and the image that it should give."""
-        self.write(self.project, BASE)
-        first = self.run("build", "--no-load", store=self.prepared, project=self.project)
-        assert first.code == 0, first.err[-3000:]
+        """An archive and an index, the base and pip in a store, the lock of the project, and the
+        image that it should give."""
+        python_index(self.directory / "index")
+        (self.directory / _KEY).write_bytes(self.key.gpg("--export", "--armor"))
+        debs = self.directory / "debs"
+        first = self.directory / "first"
+        first.mkdir()
+        (first / "build.envd").write_text(f"def build():\n{_BASE}")
+        elsewhere = self.directory / "first-store"
+        self._fine(self.run("lock", "--dev", store=elsewhere, project=first))
+        fill_archive(debs, tomllib.loads((first / "envd.lock").read_text()), self.key)
+        self.drop(elsewhere)
+        self.write(self.project, self.spec(_BASE + _ARCHIVE))
+        self._fine(self.run("build", "--no-load", store=self.prepared, project=self.project))
         self.write(self.project)
-        locked = self.run("lock", store=self.prepared, project=self.project)
-        assert locked.code == 0, locked.err[-3000:]
+        self._fine(self.run("lock", store=self.prepared, project=self.project))
         store = self.store("reference")
-        done = self.run("build", "--no-load", "--locked", store=store, project=self.project)
+        self.image = self._fine(
+            self.run("build", "--no-load", "--locked", store=store, project=self.project)
+        ).out.strip()
+        store.rename(self.directory / "reference")
+        pushed = self.store("pushed", of=self.directory / "reference")
+        self._fine(self.run("build", "--no-load", "--locked", "-t", "s:1", store=pushed))
+        pushed.rename(self.directory / "pushed")
+        self._fine(self.run("store", "verify", store=self.directory / "empty"))
+
+    def _fine(self, done: Done) -> Done:
         assert done.code == 0, done.err[-3000:]
-        self.image = done.out.strip()
+        return done
+
+    def spec(
+        self, text: str = "", *, steps: str = "", word: str = "hello", more: str = ""
+    ) -> str:
+        """The project's spec with other steps, or another word in them."""
+        text = text or _BASE + _ARCHIVE + _REST + more + (steps or _STEPS)
+        return text.format(
+            archive=self.debs.address, suite=SUITE, key=_KEY, index=self.bad.address, word=word
+        )
 
     def write(self, project: Path, body: str = "", word: str = "hello") -> None:
-        """Write the spec."""
+        """Write the spec, with the key that it names."""
         project.mkdir(parents=True, exist_ok=True)
-        text = body or SPEC.format(index=self.bad.address, word=word)
-        (project / "build.envd").write_text(f"def build():\n{text}")
+        (project / "build.envd").write_text(f"def build():\n{body or self.spec(word=word)}")
+        shutil.copy(self.directory / _KEY, project)
 
-    def copy(self, word: str = "hello") -> Path:
+    def copy(self, word: str = "hello", body: str = "") -> Path:
         """A project of a trial's own, with the lock."""
-        self._number += 1
-        project = self.directory / f"p{self._number}" / "p"
-        self.write(project, word=word)
+        project = self.directory / f"p{next(self._numbers)}" / "p"
+        self.write(project, body, word=word)
         shutil.copy(self.project / "envd.lock", project)
         return project
 
-    def store(self, name: str, *, of: Path | None = None) -> Path:
-        """A copy of the prepared store: files are linked, never to be written in place."""
-        self._number += 1
-        store = self.directory / f"store-{self._number}-{name}"
+    def store(self, name: str, *, of: Path | None = None, at: Path | None = None) -> Path:
+        """A copy of the prepared store (or of the one `of`), below `at` if that is given: files are
+        linked, never to be written in place."""
+        store = (at or self.directory) / f"store-{next(self._numbers)}-{name}"
         subprocess.run(["cp", "-al", str(of or self.prepared), str(store)], check=True)
         for path in store.glob("db.sqlite*"):
-            data = path.read_bytes()
+            mode, data = path.stat().st_mode, path.read_bytes()
             path.unlink()
             path.write_bytes(data)
+            path.chmod(mode & 0o777)
         return store
 
     def drop(self, store: Path) -> None:
@@ -171,7 +231,7 @@ class World:
         """What a trial gave: the command's own end, then whether the store is clean and the build
         gives the same image once the fault is gone (it is by now)."""
         wanted = image or self.image
-        ended = "survived" if done.code == 0 or killed else "clear" if done.clear else "unclear"
+        ended = "survived" if killed else done.ended
         remarks = [remark] if remark else []
         if ended == "clear":
             remarks.append(f"{done.said} ({done.seconds:.0f} s)")
@@ -186,18 +246,51 @@ class World:
         if checked.code != 0:
             lost = True
             remarks.append(f"verify: {checked.out[-200:]!r}")
-        # Half a download is kept on purpose, and so is a damaged tree, until the next gc.
-        kept = ("partial-", "changed-")
-        left = [p.name for p in (store / "tmp").iterdir() if not p.name.startswith(kept)]
-        if left:
+        if left := work_left(store):
             remarks.append(f"left in tmp/: {left[:3]}")
             if not killed:
                 ended = "unclear"
         return Trial(ended, lost, "; ".join(remarks))
 
 
+def work_left(store: Path) -> list[str]:
+    """What lies in a store's tmp/ and should not. Half a download is kept on purpose, and so is a
+    damaged tree, until the next gc."""
+    kept = ("partial-", "changed-")
+    return [p.name for p in (store / "tmp").iterdir() if not p.name.startswith(kept)]
+
+
 def python_index(directory: Path) -> None:
     """An index of the two packages that the project's lock has."""
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     index.download(directory, ["six==1.16.0", "pip"])
     index.lay_out(directory)
+
+
+def fill_archive(directory: Path, lock: Mapping[str, Any], key: distribution.Key) -> None:
+    """A signed archive of the .debs that a lock pins, and three more: "faulty"; "sleepy", whose
+    installation takes some seconds; "torn", which is cut off in its middle."""
+    pool = directory / "pool"
+    pool.mkdir(parents=True, exist_ok=True)
+    rows = [row for section in ("base", "apt", "dev") for row in _packages(lock.get(section))]
+
+    def fetch(row: Mapping[str, Any]) -> None:
+        name = str(row["url"]).rpartition("/")[2]
+        with urllib.request.urlopen(str(row["url"]), timeout=60) as answer:
+            (pool / name).write_bytes(answer.read())
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(fetch, rows))
+    noise = random.Random(1).randbytes(200_000)
+    for name, scripts in (("faulty", {}), ("sleepy", {"postinst": "sleep 3"}), ("torn", {})):
+        files = {f"opt/{name}": noise}
+        archive.make_deb(pool, name, "1.0", files, scripts=scripts)
+        shutil.rmtree(pool / f".{name}")
+    torn = pool / "torn_1.0_amd64.deb"
+    os.truncate(torn, torn.stat().st_size // 2)
+    distribution.write_indexes(directory, [SUITE], key)
+
+
+def _packages(section: Any) -> list[Mapping[str, Any]]:
+    rows = section.get("package", []) if isinstance(section, dict) else section or []
+    return [row for row in rows if str(row.get("url", "")).endswith(".deb")]

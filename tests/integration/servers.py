@@ -84,13 +84,14 @@ def program(name: str, package: str) -> str:
 
 
 @contextlib.contextmanager
-def docker_engine() -> Iterator[str]:
-    """A Docker engine; gives its DOCKER_HOST.
+def docker_engine(data: Path | None = None) -> Iterator[str]:
+    """A Docker engine; gives its DOCKER_HOST. `data` is where it keeps what it has [its own
+    directory, which goes with it].
 
     ENVD_TEST_DOCKER_HOST names one that runs already. An ordinary user cannot start one, so
     for him it is the one that DOCKER_HOST (or the default socket) names.
     """
-    if given := os.environ.get("ENVD_TEST_DOCKER_HOST"):
+    if data is None and (given := os.environ.get("ENVD_TEST_DOCKER_HOST")):
         yield given
         return
     if os.getuid() != 0:
@@ -109,7 +110,7 @@ def docker_engine() -> Iterator[str]:
     host = f"unix://{directory}/sock"
     command = [
         dockerd, "--iptables=false", "--bridge=none", "--ip-forward=false",
-        "--data-root", f"{directory}/data", "--exec-root", f"{directory}/exec",
+        "--data-root", str(data or directory / "data"), "--exec-root", f"{directory}/exec",
         "--pidfile", f"{directory}/pid", "--host", host,
     ]  # fmt: skip
     environment = {} if _root_is_mount_point() else {"DOCKER_RAMDISK": "true"}
