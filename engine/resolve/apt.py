@@ -259,6 +259,10 @@ def _update(apt: Apt) -> None:
             "neither gpgv nor sqv is there, which check that an archive is its owner's; install gpgv"
         )
     for attempt in range(1, _UPDATES + 1):
+        # No hash tells whether what is left of a release file fits to the rest of a newer one: apt
+        # would continue it, and then find the archive not signed, each time again.
+        for left in (apt.directory / "lists/partial").glob("*Release*"):
+            left.unlink(missing_ok=True)
         done = apt.run("apt-get", "update", "-q")
         problems = [
             line for line in done.stderr.splitlines()

@@ -68,6 +68,10 @@ class Signer:
                 ["apt-ftparchive", kind, "."], cwd=directory, check=True, capture_output=True
             )
             (directory / name).write_bytes(done.stdout)
+        self.clearsign(directory)
+
+    def clearsign(self, directory: Path) -> None:
+        """Sign the Release that is there."""
         self._gpg("--yes", "--clearsign", "-o", str(directory / "InRelease"), str(directory / "Release"))
 
     def _gpg(self, *arguments: str) -> bytes:
