@@ -28,7 +28,8 @@ from store.threads import workers
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
 _TOKEN_LIVES = 50.0  # seconds: one may end after 60 that does not say when it does
-_DIGESTING = 300.0  # seconds that a registry may take to answer when it has all of a blob
+# Seconds that a registry may take to answer when it has all of a blob, at so many bytes a second.
+_DIGESTING, _DIGESTED = 300.0, 10e6
 # Docker's own registry answers at another host than its name, and logins are kept under a third.
 _DOCKER_HUB = "docker.io"
 _ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
@@ -174,8 +175,7 @@ class Registry:
         send = session.request
 
         def request(method: str, url: str, **options: Any) -> Any:
-            silence = _DIGESTING if options.get("data") is not None else retry.SILENCE
-            options.setdefault("timeout", (retry.CONNECT, silence))
+            options.setdefault("timeout", (retry.CONNECT, _silence(options.get("data"))))
             return send(method, url, **options)
 
         session.request = request
@@ -352,6 +352,25 @@ class Registry:
         )
         self._expect(answer, "uploading the manifest", 201)
 
+    def _check_kept(self, tag: str) -> None:
+        """Ask for a manifest that was just uploaded: some answer 201 and keep nothing (a full disk,
+        a proxy in the registry's place). Raises RegistryError."""
+        for attempt in range(1, retry.ATTEMPTS + 1):
+            answer = self._request(
+                "HEAD", f"{self._base}/manifests/{tag}", headers={"Accept": MANIFEST_TYPE}
+            )
+            if self._expect(answer, f"manifest {tag}", 200, 404).status_code == 200:
+                return
+            reason = retry.TransientError(f"it has taken {self.reference.name}:{tag}, and has it not")
+            seconds = retry.wait(attempt, reason)
+            if seconds is None:
+                raise RegistryError(
+                    f"{self._host}: {reason} ({retry.tried(attempt, reason)}); is its disk full, or "
+                    "does another server answer in its place?"
+                )
+            retry.announce(self._host, attempt, seconds, reason)
+            time.sleep(seconds)
+
     def push_image(
         self,
         blobs: Sequence[tuple[str, int, Path | bytes]],
@@ -384,6 +403,8 @@ class Registry:
             done = list(pool.map(push, unique.values()))
         for tag in dict.fromkeys((self.reference.tag, *also)):
             self.push_manifest(manifest, tag)
+        for tag in dict.fromkeys((self.reference.tag, *also)):
+            self._check_kept(tag)
         return PushReport(
             *(_count([size for what, size in done if what == kind])
               for kind in ("sent", "skipped", "mounted"))
@@ -427,6 +448,14 @@ class Registry:
                 yield piece
         except urllib3.exceptions.HTTPError as error:
             raise BrokenOffError(str(self._unreachable(error))) from error
+
+
+def _silence(body: Any) -> float:
+    """Seconds that a registry may take to answer a request with this body, or None."""
+    if body is None:
+        return retry.SILENCE
+    size = len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size
+    return min(_DIGESTING, retry.SILENCE + size / _DIGESTED)
 
 
 def _problems(answer: Any) -> str:
