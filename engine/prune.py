@@ -13,6 +13,7 @@ from engine.docker import probe
 from engine.image import kept
 from engine.project import store_path
 from store.gc import collect
+from store.relief import with_room
 from store.store import alone
 
 _LOCK = "lock:"
@@ -38,25 +39,36 @@ def prune(*, everything: bool, dry_run: bool) -> list[Pruned]:
         Pruned(item.kind, item.name)
         for item in images.prune(everything=everything, dry_run=dry_run)
     ]
-    with images.opened_store(reading=dry_run) as store:
-        if store is None:
-            return gone
-        # As they will be: a dry run must not forget what it asks about.
-        removed = {row.name for row in gone if row.kind == "untagged"}
-        stale = list(_stale(everything, removed))
-        gone += [Pruned("root", name) for name in stale]
-        if not dry_run:
-            for name in stale:
-                store.remove_root(name)
-        report = collect(store, dry_run=dry_run, without=stale)
-        if report.objects:
-            gone.append(Pruned("objects", f"{report.objects} layers"))
-        if report.blobs:
-            gone.append(Pruned("files", f"{report.blobs} files", report.bytes))
+    # As they will be: a dry run must not forget what it asks about.
+    removed = {row.name for row in gone if row.kind == "untagged"}
+    if dry_run:
+        gone += _of_store(everything, removed, dry_run=True)
+    else:
+        gone += with_room(
+            store_path(), lambda: _of_store(everything, removed, dry_run=False)
+        )
     cache = store_path() / "cache"
     if everything and cache.is_dir():
         with alone(store_path()) if not dry_run else nullcontext():
             gone += _caches(cache, dry_run)
+    return gone
+
+
+def _of_store(everything: bool, removed: set[str], *, dry_run: bool) -> list[Pruned]:
+    """Roots, layers and files; `removed` are the images that Docker has no more."""
+    with images.opened_store(reading=dry_run) as store:
+        if store is None:
+            return []
+        stale = list(_stale(everything, removed))
+        gone = [Pruned("root", name) for name in stale]
+        if not dry_run:
+            for name in stale:
+                store.remove_root(name)
+        report = collect(store, dry_run=dry_run, without=stale)
+    if report.objects:
+        gone.append(Pruned("objects", f"{report.objects} layers"))
+    if report.blobs:
+        gone.append(Pruned("files", f"{report.blobs} files", report.bytes))
     return gone
 
 

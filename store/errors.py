@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NEARLY_NOTHING = 1 << 20  # bytes: with less than this free, a disk is full
+# With room for less than this, a disk is full: bytes, files.
+_NEARLY_NOTHING, _FEW = 1 << 20, 8
 
 
 class StoreError(Exception):
@@ -48,8 +49,9 @@ class DeniedError(RegistryError):
 
 def full(path: Path) -> str:
     """What is said when the disk of the store at `path` is full."""
+    what = "space" if _bytes_free(path) < _NEARLY_NOTHING or not disk_full(path) else "inodes"
     return (
-        f"{path}: no space left on the store's disk; run `envd prune`, or choose another store with "
+        f"{path}: no {what} left on the store's disk; run `envd prune`, or choose another store with "
         "ENVD_STORE"
     )
 
@@ -99,15 +101,25 @@ def explained(error: OSError, path: Path) -> str | None:
     return None
 
 
+def _bytes_free(path: Path) -> int:
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return 0
+    return found.f_bavail * found.f_frsize
+
+
 def inside(name: str, path: Path) -> bool:
     """Whether a file's name lies below `path`."""
     return (os.path.abspath(name) + "/").startswith(f"{os.path.abspath(path)}/")  # noqa: PTH100
 
 
-def disk_full(path: Path) -> bool:
-    """Whether next to nothing can be written to the file system of `path` any more."""
+def disk_full(path: Path, bytes_: int = _NEARLY_NOTHING, files: int = _FEW) -> bool:
+    """Whether less than so much room [next to none] is left on the file system of `path`, or for
+    fewer files (some file systems do not count them)."""
     try:
         found = os.statvfs(path)
     except OSError:
         return False
-    return found.f_bavail * found.f_frsize < _NEARLY_NOTHING
+    few = bool(found.f_files) and found.f_favail < files
+    return few or found.f_bavail * found.f_frsize < bytes_

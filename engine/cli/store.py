@@ -129,12 +129,19 @@ def gc(dry_run: bool, form: str) -> None:
     import json
     from dataclasses import asdict
 
-    from store.gc import collect
+    from engine.project import store_path
+    from store.gc import Report, collect
+    from store.relief import with_room
 
-    if not dry_run:
+    def collected() -> Report:
+        with _opened(reading=dry_run) as opened:
+            return collect(opened, dry_run=dry_run)
+
+    if dry_run:
+        report = collected()
+    else:
         as_builder()
-    with _opened(reading=dry_run) as opened:
-        report = collect(opened, dry_run=dry_run)
+        report = with_room(store_path(), collected)
     if form == "json":
         click.echo(json.dumps(asdict(report), indent=2))
         return
