@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import time
@@ -15,11 +16,12 @@ import pytest
 
 from engine import fetch
 from engine.derivation import Fetch
-from engine.errors import FetchError
+from engine.errors import FetchError, ResolveError
 from engine.events import Event
+from engine.resolve import apt
 from store import Store
 from tests.faults.server import Bad, Fault, running
-from tests.integration import servers
+from tests.integration import archive, servers
 from tests.integration.envd import ENVD, Envd
 from tests.integration.tiny import tiny_image
 
@@ -139,6 +141,50 @@ def test_a_push_survives_a_stumble(
             posts = [path for method, path in front.asked if method == "POST"]
             puts = [path for method, path in front.asked if method == "PUT" and "uploads" in path]
             assert len(posts) == len(puts) == 3
+
+
+def test_a_registry_that_keeps_nothing_is_found_out(
+    tmp_path: Path, registry_server: servers.RegistryServer
+) -> None:
+    envd = Envd(tmp_path / "store", tmp_path)
+    store = Store.open(envd.store)
+    tiny_image(store, "nothing:1")
+    store.close()
+    name = f"nothing/{tmp_path.name[-8:]}"
+    with running(behind=registry_server.address) as front:
+        front.faults[:] = [Fault("kept-nothing", "manifests", "PUT")]
+        done = envd.run("push", "-t", "nothing:1", f"{front.address}/{name}", check=False)
+        assert done.code == 1
+        assert f"it has taken {name}:latest, and has it not (tried 5 times)" in done.stderr
+        front.faults.clear()
+        assert envd.run("push", "-t", "nothing:1", f"{front.address}/{name}").code == 0
+
+
+def test_what_a_refused_release_left_is_not_continued(tmp_path: Path) -> None:
+    place = tmp_path / "archive"
+    place.mkdir()
+    archive.make_deb(place, "small", "1.0", {"opt/small": b"small\n"})
+    signer = archive.make_signer(tmp_path / "gpg")
+    signer.sign(place)
+    release = (place / "Release").read_text()
+    future = re.sub(r"(?m)^Date: .*$", "Date: Sun, 01 Mar 2099 12:00:00 UTC", release)
+    (place / "Release").write_text(future)
+    signer.clearsign(place)
+    body = (place / "InRelease").read_bytes()
+    (place / "Release").write_text(f"{release}Comment: longer than the one before\n")
+    signer.clearsign(place)
+    with running(directory=place) as bad:
+        bad.faults[:] = [Fault("body", "InRelease", body=body)]
+
+        def names() -> list[str]:
+            source = f"deb http://{bad.address} ./"
+            with apt.open_apt([source], str(signer.public), tmp_path / "cache", str) as opened:
+                return opened.names
+
+        with pytest.raises(ResolveError, match="is not valid yet"):
+            names()
+        bad.faults.clear()
+        assert names() == ["small"]
 
 
 def test_a_store_on_overlayfs_is_found_before_anything_is_built(tmp_path: Path) -> None:

@@ -210,6 +210,26 @@ def test_a_full_disk_is_told_with_the_store_and_what_to_do(envd: Envd, tmp_path:
         assert there.run("store", "verify").stdout == "store is clean"
 
 
+def test_gc_and_prune_make_room_on_a_full_disk(envd: Envd, tmp_path: Path) -> None:
+    first = image(envd)
+    place = tmp_path / "disk"
+    with mounted(place, "-t", "tmpfs", "-o", "size=200m", "tmpfs"):
+        there = Envd(place / "store", envd.project, envd.environment)
+        assert there.run("build", "--no-load").stdout == first
+        for command in ("store gc", "prune"):
+            assert (there.store / "trees").exists()
+            with (place / "filler").open("wb", buffering=0) as file, suppress(OSError):
+                while file.write(b"x" * 4096):
+                    pass
+            refused(there, "build", "--no-load", "--force", says="no space left .*`envd prune`")
+            done = there.run(*command.split())
+            assert "its disk is full" in done.stderr and "unpacked again" in done.stderr
+            # There is room now for what has to be unpacked: nothing was lost.
+            (place / "filler").unlink()
+            assert there.run("build", "--no-load", "--force").stdout == first
+            assert there.run("store", "verify").stdout == "store is clean"
+
+
 def started(envd: Envd, *arguments: str, until: str) -> subprocess.Popen[str]:
     """Start the command, and come back when it has said `until` on standard error."""
     process = subprocess.Popen(
