@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import change, cold, noop, overhead
+from benchmarks import change, cold, noop, overhead, sandbox
 
-ALL = {"noop": noop.main, "change": change.main, "overhead": overhead.main, "cold": cold.main}
+ALL = {
+    "noop": noop.main, "change": change.main, "overhead": overhead.main, "sandbox": sandbox.main,
+    "cold": cold.main,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ALL:

@@ -193,8 +193,10 @@ def run(
     environment: Mapping[str, str] = HOST_ENVIRONMENT,
     cwd: Path | None = None,
     umask: int = 0o022,
+    owner: int | None = None,
 ) -> None:
-    """Run `argv` to its end. `name` is what an error calls it (default: the command itself).
+    """Run `argv` to its end. `name` is what an error calls it (default: the command itself). `owner`:
+    the uid and gid that the command will have, which may then open /dev/stdout.
 
     Raises BuildError when it cannot be started or ends other than with 0, CancelledError when the
     group was cancelled.
@@ -214,6 +216,8 @@ def run(
         group.add(process)
     try:
         assert process.stdout is not None
+        if owner is not None:
+            os.fchown(process.stdout.fileno(), owner, owner)
         for raw in process.stdout:
             # Progress bars rewrite their line: only its last state is worth a log line.
             line = raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]

@@ -6,12 +6,16 @@ new pid, ipc, uts, cgroup and (unless asked otherwise) net namespaces, all withi
 whose end is the end of every process. The overlay's upper directory is the result.
 Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
 
-The same in a user namespace (see `engine.userns`): only the overlay's marks are then kept in
-user.overlay.* instead of trusted.overlay.* xattrs.
+Its uid 0 is no root: where we are root, the step is in a user namespace (`engine.idmapped`); an
+ordinary user's envd is in one itself (`engine.userns`), and the overlay's marks are then kept in
+user.overlay.* instead of trusted.overlay.* xattrs. Its system calls are filtered (`engine.seccomp`),
+and it has a session keyring of its own.
 """
 
 from __future__ import annotations
 
+import contextvars
+import errno
 import os
 import shutil
 import stat
@@ -20,8 +24,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from engine import command, userns
+from engine import command, idmapped, seccomp, syscalls, userns
 from engine.errors import BuildError, UsageError
+from store import notices
 from store.layers import is_opaque, is_whiteout
 from store.model import SOURCE_DATE_EPOCH
 
@@ -55,16 +60,32 @@ _MASKED = (
 )
 
 _TEMPORARY = {"/tmp": "1777", "/run": "0755"}  # and their modes
-# Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $1 is our
-# process id, $2 are the mount options ("" for no layers); all paths are relative, for the kernel
-# takes one page (4096 bytes) of them. Who is killed before unshare has asked for its signal is
-# gone by now (a zombie has no exe), and so are we then.
-_MOUNT_SCRIPT = """\
+# $1 is our process id, $2 our descriptor of the system call filter ("" for none), which bubblewrap
+# reads at its descriptor 9. Who is killed before unshare has asked for its signal is gone by now (a
+# zombie has no exe), and so are we then.
+_BEGIN = """\
 [ -e "/proc/$1/exe" ] || exit 143
-[ -z "$2" ] || mount -t overlay overlay -o "$2" merged || exit
-shift 2
+[ -z "$2" ] || exec 9<"/proc/$1/fd/$2" || exit
+"""
+# Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $3 are the mount
+# options ("" for no layers); all paths are relative, for the kernel takes one page (4096 bytes) of them.
+_MOUNT_SCRIPT = f"""\
+{_BEGIN}[ -z "$3" ] || mount -t overlay overlay -o "$3" merged || exit
+shift 3
 exec "$@"
 """
+# $3 and $4 are our descriptors of the mount and of the user namespace. The shell stays, as the first
+# of its pid namespace: the kernel would forget that it is to be killed with us when its uid changed.
+_ENTER_SCRIPT = f"""\
+{_BEGIN}pid=$1 mounts=$3 users=$4
+shift 4
+nsenter "--mount=/proc/$pid/fd/$mounts" "--user=/proc/$pid/fd/$users" "$@"
+exit $?
+"""
+# Features that leave host-dependent marks in the upper directory are off.
+_OPTIONS = "redirect_dir=nofollow,metacopy=off,index=off,xino=off"
+_UNFILTERED = "this kernel has no seccomp: build steps may make any system call"
+_said: set[str] = set()  # what this process has said
 _MAX_LINKS = 40  # symlinks followed in one path, as the kernel's ELOOP limit
 
 
@@ -113,30 +134,103 @@ def run(
     points.append(place)
     made = _would_be_made(points, stack)
     copied = _would_be_copied(made, stack)
+    mapped = _is_mapped(scratch)
+    if mapped:
+        root, sources = idmapped.root(layers), [idmapped.place(n) for n in range(len(binds))]
+    else:
+        root = str(scratch.absolute() / ("merged" if layers else "upper"))
+        sources = [str(bind.source.absolute()) for bind in binds]
+    shown = [
+        ("--bind" if bind.writable else "--ro-bind", source, target)
+        for (bind, target), source in zip(targets, sources, strict=True)
+    ]
+    inner = _bubblewrap(argv, root, shown, environment, network, place, temporary)
     try:
-        command.run(
-            _command(argv, scratch, targets, layers, environment, network, place, temporary),
-            log=log,
-            name=name,
-            cwd=scratch,
-            environment={**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
-        )
+        if mapped:
+            _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name)
+        else:
+            _run_plainly(inner, scratch, layers, log, name)
     finally:
         _clean(scratch, upper, made, copied)
     return upper
 
 
-def _command(
+def _is_mapped(directory: Path) -> bool:
+    """Whether steps with their files in `directory` get a user namespace from us. Says so, once, when
+    they should and cannot."""
+    reason = idmapped.reason_unavailable(directory)
+    if reason is not None and reason not in _said:
+        _said.add(reason)
+        notices.say("sandbox", f"build steps run with root's own uid here: {reason}")
+    return idmapped.is_used(directory)
+
+
+def _run_mapped(
+    inner: Sequence[str], scratch: Path, layers: Sequence[Path], sources: Sequence[Path],
+    log: Callable[[str], None], name: str,
+) -> None:
+    """Run bubblewrap in a user namespace of root's."""
+    owner = idmapped.namespace()
+    try:
+        mounts = idmapped.mounts(scratch, layers, sources, _OPTIONS)
+    except OSError as error:
+        raise BuildError(f"{name}: cannot mount {error.filename}: {error.strerror}") from error
+    try:
+        _start(_ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, owner=owner.base)
+    finally:
+        os.close(mounts)
+
+
+def _run_plainly(
+    inner: Sequence[str], scratch: Path, layers: Sequence[Path], log: Callable[[str], None], name: str
+) -> None:
+    """Run bubblewrap as who we are."""
+    options = _overlay_options(scratch, layers) if layers else ""
+    _start(_MOUNT_SCRIPT, [options], inner, log, name, "--mount", "--propagation", "private",
+           cwd=scratch)
+
+
+def _start(
+    script: str, arguments: Sequence[str], inner: Sequence[str], log: Callable[[str], None], name: str,
+    *namespaces: str, cwd: Path | None = None, owner: int | None = None,
+) -> None:
+    """Run `script` with a session keyring and a system call filter for what it starts."""
+    if (descriptor := seccomp.program()) is None and _UNFILTERED not in _said:
+        _said.add(_UNFILTERED)
+        notices.say("sandbox", _UNFILTERED)
+    filtered = [] if descriptor is None else ["--seccomp", "9"]
+    # Processes of a pid namespace end with its first one, whatever moment that is killed in:
+    # bubblewrap alone would leave its child when it is killed before it has asked for that.
+    argv = [
+        "unshare", *namespaces, "--pid", "--fork", "--kill-child=KILL", "sh", "-c", script, "sh",
+        str(os.getpid()), "" if descriptor is None else str(descriptor), *arguments,
+        inner[0], *filtered, *inner[1:],
+    ]
+    environment = {**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"}
+    group = contextvars.copy_context()
+
+    def start() -> None:
+        try:
+            syscalls.join_new_session_keyring()
+        except OSError as error:
+            if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keys, or a filter that forbids
+                raise BuildError(f"{name}: no session keyring of its own: {error.strerror}") from error
+        group.run(
+            command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner
+        )
+
+    idmapped.in_thread(start)
+
+
+def _bubblewrap(
     argv: Sequence[str],
-    scratch: Path,
-    targets: Sequence[tuple[Bind, str]],
-    layers: Sequence[Path],
+    root: str,
+    binds: Sequence[tuple[str, str, str]],
     environment: Mapping[str, str],
     network: bool,
     cwd: str,
     temporary: Sequence[str],
 ) -> list[str]:
-    root = str(scratch.absolute() / ("merged" if layers else "upper"))
     inner = [
         "bwrap", "--bind", root, "/",
         "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
@@ -147,9 +241,8 @@ def _command(
     for place in temporary:
         inner += ["--perms", _TEMPORARY[place], "--tmpfs", place]
     inner += ["--perms", "1777", "--dir", "/run/lock"]  # what a system has there, and /var/lock is
-    for bind, target in targets:
-        flag = "--bind" if bind.writable else "--ro-bind"
-        inner += [flag, str(bind.source.absolute()), target]
+    for words in binds:
+        inner += words
     if cwd != "/":
         inner += ["--perms", "0755", "--dir", cwd]
     inner += ["--cap-drop", "ALL"]
@@ -158,14 +251,7 @@ def _command(
     inner += ["--clearenv"]
     for key, value in {**ENVIRONMENT, **environment}.items():
         inner += ["--setenv", key, value]
-    inner += ["--chdir", cwd, "--", *argv]
-    # Processes of a pid namespace end with its first one, whatever moment that is killed in:
-    # bubblewrap alone would leave its child when it is killed before it has asked for that.
-    return [
-        "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL",
-        "sh", "-c", _MOUNT_SCRIPT, "sh", str(os.getpid()),
-        _overlay_options(scratch, layers) if layers else "", *inner,
-    ]
+    return [*inner, "--chdir", cwd, "--", *argv]
 
 
 def _kernel_is_hidden() -> list[str]:
@@ -192,10 +278,8 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
         link.unlink(missing_ok=True)
         link.symlink_to(layer.absolute())
         names.append(f"l/{number}")
-    # Features that leave host-dependent marks in the upper directory are off.
     options = [
-        f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work",
-        "redirect_dir=nofollow", "metacopy=off", "index=off", "xino=off",
+        f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work", _OPTIONS,
     ]
     if userns.in_user_namespace():
         options.append("userxattr")
@@ -207,7 +291,10 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
 
 def check(store: Path) -> None:
     """Raise UsageError when the file system of the store cannot carry an overlay: before anything
-    is built, not at the first step after a base that took minutes."""
+    is built, not at the first step after a base that took minutes. Says it when root's steps cannot
+    have other uids."""
+    if idmapped.is_used(store / "tmp"):
+        return
     with tempfile.TemporaryDirectory(dir=store / "tmp", prefix=f"overlay-{os.getpid()}-") as name:
         scratch = Path(name)
         (scratch / "lower").mkdir()
@@ -220,6 +307,7 @@ def check(store: Path) -> None:
             cwd=scratch,
         )
     if done.returncode == 0:
+        _is_mapped(store / "tmp")
         return
     words = done.stderr.strip().splitlines()[:1]
     if any("unshare" in line or "permission denied" in line.lower() for line in words):
