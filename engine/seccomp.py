@@ -16,6 +16,7 @@ import errno
 import fcntl
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -124,6 +125,11 @@ def _program() -> int | None:
     with _found():
         try:
             import pyseccomp
+        except ImportError as error:
+            raise UsageError(
+                "build steps need the Python package pyseccomp, which envd depends on and which is not "
+                f"here; run `{sys.executable} -m pip install pyseccomp`"
+            ) from error
         except (OSError, RuntimeError) as error:
             raise UsageError(
                 "build steps need libseccomp; run `apt-get install libseccomp2` as root"
