@@ -72,7 +72,8 @@ def is_used(directory: Path) -> bool:
 
 
 def _probe(directory: Path) -> str | None:
-    """Try all of it once: no version number says what a distribution's kernel has or forbids."""
+    """Try all of it once: no version number says what a distribution's kernel has or forbids. Raises
+    OSError for what has nothing to do with that."""
     try:
         owner = namespace()
         _see_proc(owner)
@@ -86,6 +87,8 @@ def _probe(directory: Path) -> str | None:
     except OSError as error:
         if error.errno == errno.ENOSYS:
             return "this kernel has no idmapped mounts (Linux 5.19 has)"
+        if error.errno not in (errno.EINVAL, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP):
+            raise  # a full disk, say
         return (
             f"the kernel cannot show the files of {directory} as another user's "
             f"({error.filename}: {error.strerror}); ext4, xfs and btrfs can, from Linux 5.19 on"

@@ -292,7 +292,8 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
 def check(store: Path) -> None:
     """Raise UsageError when the file system of the store cannot carry an overlay: before anything
     is built, not at the first step after a base that took minutes. Says it when root's steps cannot
-    have other uids."""
+    have other uids. Raises it, too, when libseccomp is not there."""
+    seccomp.program()
     if idmapped.is_used(store / "tmp"):
         return
     with tempfile.TemporaryDirectory(dir=store / "tmp", prefix=f"overlay-{os.getpid()}-") as name:
