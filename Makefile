@@ -43,11 +43,12 @@ docs:
 tables:
 	PYTHONHASHSEED=0 .venv/bin/python -m grammar.tables
 
-# Coverage-guided fuzzing of the language; FUZZ takes any option of libFuzzer's.
+# Coverage-guided fuzzing of whatever reads foreign input, one after the other; FUZZ takes any option of
+# libFuzzer's.
 FUZZ = -max_total_time=20
 fuzz:
 	scripts/setup test
-	.venv/bin/python tests/fuzz/fuzz_starlark.py $(FUZZ)
+	for target in tests/fuzz/fuzz_*.py; do .venv/bin/python $$target $(FUZZ) || exit 1; done
 
 # What killed processes, full disks, damaged files and bad networks do: about 10 minutes, as root.
 # FAULTS takes --seed and --only.

@@ -243,7 +243,7 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
     """Parse a lock. Raises UsageError naming `name` when it is no lock that this envd reads."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(
             f"{name}: not valid TOML: {error}; delete it and run `envd lock`"
         ) from error
@@ -304,6 +304,10 @@ def read(path: Path) -> Lock | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path}: not UTF-8 text: {error}; delete it and run `envd lock`"
+        ) from error
     return loads(text, str(path))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import struct
 import zipfile
@@ -25,7 +26,9 @@ def faults_as_bad_zips() -> Iterator[None]:
     """Raise `zipfile.BadZipFile` for whatever zipfile makes of bytes that make no sense."""
     try:
         yield
-    except FAULTS as error:
+    except (OSError, *FAULTS) as error:
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):
+            raise  # the machine's: those of bzip2 have no number, and a place below zero is EINVAL
         raise zipfile.BadZipFile(str(error) or type(error).__name__) from error
 
 
@@ -35,6 +38,8 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
     with faults_as_bad_zips():
         archive = zipfile.ZipFile(path)
     with archive:
+        if not all(member.filename for member in archive.infolist()):
+            raise zipfile.BadZipFile("an entry has no name")
         yield archive
 
 

@@ -9,12 +9,13 @@ header's own size those of Go's archive/tar, with which engines read layers.
 
 from __future__ import annotations
 
+import errno
 import lzma
 import math
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ LONGEST_NAME = 255  # bytes of one component
 _LARGEST_HEADER = 1 << 20  # bytes of PAX records, or of a long name, before one entry
 _GLOBAL_RECORDS = 1000
 _SPARSE_PIECES = 1 << 16
+LARGEST_HOLES = 1 << 32  # bytes of one file that the archive does not hold
 _LATEST = 1 << 40  # seconds before or after 1970; what file systems hold is less
 _NOBODY = (1 << 32) - 1  # chown(2) takes it for "as it is"
 _HEADERS = (
@@ -75,7 +77,9 @@ def faults_as_read_errors() -> Iterator[None]:
     """Raise `tarfile.ReadError` for whatever tarfile makes of bytes that make no sense."""
     try:
         yield
-    except FAULTS as error:
+    except (OSError, *FAULTS) as error:
+        if getattr(error, "errno", None) not in (None, errno.EINVAL):
+            raise  # the machine's; those of gzip and bzip2 have no number
         reason = str(error) or type(error).__name__
         raise tarfile.ReadError(f"damaged: {reason}") from error
 
@@ -144,9 +148,23 @@ def _check(member: tarfile.TarInfo) -> None:
         0 <= member.devmajor < 1 << 12 and 0 <= member.devminor < 1 << 20
     ):
         refuse(f"it is the device {member.devmajor}:{member.devminor}, which cannot be")
-    if member.sparse is not None and len(member.sparse) > _SPARSE_PIECES:
-        refuse(f"it has {len(member.sparse)} holes")
+    if member.sparse is not None:
+        _check_holes(member, refuse)
     member.mode &= 0o7777
+
+
+def _check_holes(member: tarfile.TarInfo, refuse: Callable[[str], None]) -> None:
+    """tarfile looks for ever for a byte that is in no piece, and gives as many zeros as it is told."""
+    pieces: Sequence[tuple[int, int]] = member.sparse or ()  # type: ignore[assignment]
+    if len(pieces) > _SPARSE_PIECES:
+        refuse(f"it has {len(pieces)} holes")
+    end = data = 0
+    for offset, size in pieces:
+        if offset < end or size < 0 or offset + size > member.size:
+            refuse("its pieces do not follow upon one another")
+        end, data = offset + size, data + size
+    if member.size - data > LARGEST_HOLES:
+        refuse(f"it has {member.size - data} bytes of holes")
 
 
 def copy(

@@ -199,10 +199,7 @@ class Registry:
             scopes = [f"repository:{self.reference.name}:{actions}"]
             wanted.scope = scopes + [f"repository:{source}:pull"] * bool(source)
             asked = time.monotonic()
-            if hasattr(client.auth, "_basic_auth"):
-                token = client.auth.request_token(wanted)
-            else:
-                token = client.auth.request_anonymous_token(wanted)
+            token = ask_token(client.auth, wanted, self._host)
             known[actions, source] = (token, asked)
         return token
 
@@ -268,9 +265,13 @@ class Registry:
         except ValueError as error:  # oras says so of a login that is missing or refused
             import requests
 
+            if isinstance(error, json.JSONDecodeError):
+                raise _malformed(self._host) from error
             if isinstance(error, requests.RequestException):
                 raise
             raise self._denied() from error
+        except (AttributeError, TypeError, LookupError, RecursionError) as error:
+            raise _malformed(self._host) from error  # oras takes the form of a challenge for granted
         finally:
             if body is not None and hasattr(body, "close"):
                 body.close()
@@ -458,13 +459,34 @@ def _silence(body: Any) -> float:
     return min(_DIGESTING, retry.SILENCE + size / _DIGESTED)
 
 
-def _problems(answer: Any) -> str:
-    """What a registry says is wrong."""
+def ask_token(auth: Any, wanted: Any, host: str) -> str | None:
+    """What a registry's token server answers to `wanted` (oras's reading of the challenge); None when
+    it gives no token. Raises RegistryError for an answer that is none."""
     try:
-        return "; ".join(e.get("message", "") for e in answer.json()["errors"])
-    except (ValueError, KeyError, TypeError, AttributeError):
+        if hasattr(auth, "_basic_auth"):
+            token = auth.request_token(wanted)
+        else:
+            token = auth.request_anonymous_token(wanted)
+    except (AttributeError, TypeError, LookupError, RecursionError, json.JSONDecodeError) as error:
+        raise _malformed(host) from error
+    if token is not None and not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token)):
+        raise RegistryError(f"{host}: the token that it gives is malformed")
+    return token
+
+
+def _malformed(host: str) -> RegistryError:
+    return RegistryError(f"{host}: its challenge, or the token for it, is malformed")
+
+
+def _problems(answer: Any) -> str:
+    """What a registry says is wrong, in one line."""
+    try:
+        text = "; ".join(e.get("message", "") for e in answer.json()["errors"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         text = answer.text.strip()
-        return "" if text.startswith("<") else text[:200]
+        text = "" if text.startswith("<") else text
+    text = " ".join(text.split())[:400]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _docker_config() -> list[str] | None:

@@ -23,12 +23,16 @@ _MACHINE = frozenset({
 })
 
 
+_PATIENCE = 64  # reads behind the end
+
+
 class _Chunks(io.RawIOBase):
     """A readable stream over chunks of bytes."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks: Iterator[bytes] = iter(chunks)
         self._rest = b""
+        self._asked_in_vain = 0
 
     def readable(self) -> bool:
         return True
@@ -44,6 +48,11 @@ class _Chunks(io.RawIOBase):
             self._rest = self._rest[len(take) :]
             parts.append(take)
             got += len(take)
+        if not got and size:
+            # To skip what is not there, tarfile asks for it piece by piece: of an exabyte, for ever.
+            self._asked_in_vain += 1
+            if self._asked_in_vain > _PATIENCE:
+                raise EOFError("unexpected end of data")
         return b"".join(parts)
 
 

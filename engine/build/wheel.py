@@ -8,6 +8,7 @@ Format: the binary distribution format of PyPA's specifications (PEP 427).
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
+from store import archives
 
 if TYPE_CHECKING:
     from installer.sources import WheelSource
@@ -64,7 +66,12 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
         def get_contents(self) -> Iterator[Any]:
             declared = _commands(self)
             for element in super().get_contents():
-                if element[0][0] not in declared:
+                path = element[0][0]
+                # installer looks for the directory above these for ever.
+                if posixpath.commonpath([self.data_dir, path]) == self.data_dir and \
+                        not path.startswith(f"{self.data_dir}/"):
+                    raise ValueError(f"'{archives.shown(path)}' is not a path of a wheel")
+                if path not in declared:
                     yield element
 
     named = scratch / name  # its name says what it is
@@ -89,7 +96,9 @@ def _malformed() -> tuple[type[Exception], ...]:
     import configparser
     import csv
 
-    return (*zip_files.FAULTS, AssertionError, configparser.Error, csv.Error)
+    from installer.records import InvalidRecordEntry
+
+    return (*zip_files.FAULTS, InvalidRecordEntry, AssertionError, configparser.Error, csv.Error)
 
 
 def _commands(source: WheelSource) -> set[str]:

@@ -123,13 +123,19 @@ class Apt:
         for entry in self._lists.entries(name):
             fields, base = entry.fields, self._bases.get(entry.source.resolve())
             if fields.get("Version") == version and "Filename" in fields and base is not None:
-                filename = fields["Filename"]
-                file = LockedFile(
-                    name=filename.rpartition("/")[2],
-                    url=f"{base}/{filename.removeprefix('./')}",
-                    sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
-                )
-                return LockedPackage("deb", name, version, file, {"arch": fields["Architecture"]})
+                try:
+                    filename = fields["Filename"]
+                    file = LockedFile(
+                        name=filename.rpartition("/")[2],
+                        url=f"{base}/{filename.removeprefix('./')}",
+                        sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
+                    )
+                    extra = {"arch": fields["Architecture"]}
+                except (KeyError, ValueError) as error:
+                    raise ResolveError(
+                        f"{name}: its paragraph in the package list of {base} is malformed: {error!r}"
+                    ) from error
+                return LockedPackage("deb", name, version, file, extra)
         raise ResolveError(f"{name}: version {version} is in no package list")
 
     def unknown(self, request: Request) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -159,7 +160,7 @@ def open_index(
             # Some servers say that they compress a file that is compressed already.
             body = answer.body
             text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise ResolveError(f"{position}: {contrib}/PACKAGES.gz: {error}") from error
         return Index(text.decode("utf-8", "replace"), kept)
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:

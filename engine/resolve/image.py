@@ -25,11 +25,12 @@ from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Position
-from store import Store, pull, retry
+from store import Store, archives, pull, retry
 from store.errors import BrokenOffError, RegistryError
 
 Log = Callable[[str], None]
 
+_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
 _FORMAT = 1  # of the remembered contents; raised when more is read from images
 
 
@@ -95,7 +96,7 @@ def _document(body: bytes, name: pull.ImageName) -> Mapping[str, Any]:
         document = json.loads(body)
         if document["schemaVersion"] == 2:
             return dict(document)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ResolveError(
         f"{name.host} answers with a manifest that is neither OCI's nor Docker's schema 2; push "
@@ -106,13 +107,19 @@ def _document(body: bytes, name: pull.ImageName) -> Mapping[str, Any]:
 def _for_platform(entries: Sequence[Mapping[str, Any]], name: pull.ImageName) -> str:
     """The digest of the entry of an index that is for linux/amd64."""
     having = []
-    for entry in entries:
-        platform = entry.get("platform") or {}
-        shown = "/".join(filter(None, (platform.get("os"), platform.get("architecture"))))
-        if shown == "linux/amd64":
-            return str(entry["digest"])
-        if shown and "unknown" not in shown:  # those are attestations
-            having.append(shown)
+    try:
+        for entry in entries:
+            platform = entry.get("platform") or {}
+            shown = "/".join(filter(None, (platform.get("os"), platform.get("architecture"))))
+            if shown == "linux/amd64":
+                digest = str(entry["digest"])
+                if not _DIGEST.fullmatch(digest):
+                    raise ValueError(f"the digest '{digest}'")
+                return digest
+            if shown and "unknown" not in shown:  # those are attestations
+                having.append(archives.shown(shown))
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
+        raise ResolveError(f"its index is malformed ({error!r})") from error
     raise ResolveError(f"it is not there for linux/amd64, only for {', '.join(having) or 'none'}")
 
 
@@ -122,6 +129,7 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
         digest = str(config["digest"])
         text = _blob(name, digest)
         about = json.loads(text)
+        _check_config(about)
         if (about.get("os"), about.get("architecture")) != ("linux", "amd64"):
             raise ResolveError(f"it is for {about.get('os')}/{about.get('architecture')}, not "
                                "linux/amd64")
@@ -137,10 +145,38 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
             packages.append(
                 _package("layer", name, str(layer["digest"]), int(layer["size"]), extra)
             )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ResolveError(f"its manifest or config is malformed ({error!r})") from error
     # A digest that was asked for stays part of the name: the pin below is what it led to.
     return Pinned(str(name), f"sha256:{hashlib.sha256(body).hexdigest()}", tuple(packages), body)
+
+
+def _check_config(about: Any) -> None:
+    """Raise TypeError or ValueError when a config is not of the form that the image specification
+    gives it: it is read again later, by those who take that for granted."""
+    def is_a(value: Any, kind: type, what: str) -> Any:
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(f"{what} is not a {kind.__name__}")
+        return value
+
+    def text(value: Any, what: str) -> None:
+        if "\0" in (is_a(value, str, what) or "").encode("utf-8").decode("utf-8"):
+            raise ValueError(f"{what} holds a zero byte")
+
+    is_a(about, dict, "the config")
+    for row in is_a(about.get("history"), list, "history") or ():
+        text(is_a(row, dict, "history").get("created_by"), "created_by")
+    config = is_a(about.get("config"), dict, "config") or {}
+    for key in ("Env", "Entrypoint", "Cmd"):
+        for word in is_a(config.get(key), list, key) or ():
+            text(word if word is not None else 0, key)
+    for key in ("User", "WorkingDir", "StopSignal"):
+        text(config.get(key), key)
+    for key in ("Labels", "ExposedPorts", "Volumes"):
+        for name, value in (is_a(config.get(key), dict, key) or {}).items():
+            text(name, key)
+            if key == "Labels":
+                text(value, key)
 
 
 def _package(

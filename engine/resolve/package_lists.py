@@ -77,7 +77,7 @@ class PackageLists:
                 while at >= 0:
                     match = _START.search(data, max(data.rfind(b"\n\n", 0, at), 0), at)
                     if match is not None:
-                        found.add(match[1].decode())
+                        found.add(match[1].decode("utf-8", "replace"))
                     at = data.find(wanted, at + 1)
         return sorted(found)
 

@@ -51,10 +51,12 @@ def choose(
                 dependency_groups=groups,
             )
         )
-    except PylockValidationError as error:
-        raise ResolveError(f"not a valid pylock.toml: {error}") from error
     except PylockSelectError as error:
         raise ResolveError(f"it does not fit {target}: {error}") from error
+    except (
+        PylockValidationError, AttributeError, TypeError, ValueError, LookupError, RecursionError
+    ) as error:
+        raise ResolveError(f"not a valid pylock.toml: {error}") from error
     found = []
     for package, source in chosen:
         name = str(package.name)
@@ -78,7 +80,10 @@ def _prepared(document: Mapping[str, Any], allowed: Allowed) -> dict[str, Any]:
     """The document with what `allowed` forbids left out, and a wheel's higher build number before
     a lower one, as among equal tags it wins (PEP 427)."""
     packages = []
-    for row in document.get("packages", ()):
+    rows = document.get("packages", ())
+    if not isinstance(rows, list | tuple) or not all(isinstance(row, Mapping) for row in rows):
+        raise ResolveError("not a valid pylock.toml: packages is not a list of tables")
+    for row in rows:
         changed = dict(row)
         if hashes := allowed.get(str(row.get("name"))):
             _restrict(changed, hashes)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -16,9 +17,12 @@ from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.http import get
 from grammar.environment import Position, Request
+from store import archives
 
 DEFAULT_GALLERY = "https://open-vsx.org"
 TARGET = "linux-x64"
+_MOST = 500  # extensions of one spec, with what they need
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
 def gallery() -> str:
@@ -42,15 +46,32 @@ def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[Loc
             problems.append(_unknown(identity, version, position))
             continue
         found[identity.lower()] = _locked(data, identity, position)
-        for group in ("dependencies", "bundledExtensions"):
-            for other in data.get(group) or ():
-                name = f"{other['namespace']}.{other['extension']}"
-                # What the editor itself carries is in no gallery.
-                if other["namespace"].lower() != "vscode":
-                    todo.append((name, position))
+        todo += [(name, position) for name in _needed(data, identity, position)]
+        if len(found) > _MOST:
+            raise ResolveError(
+                f"{position}: the gallery {gallery()} names more than {_MOST} extensions that "
+                f"{requests[0].text} and others need; it cannot be right"
+            )
     if problems:
         raise ResolveError("\n".join(problems))
     return list(found.values())
+
+
+def _needed(data: Mapping[str, Any], identity: str, position: Position) -> Iterator[str]:
+    """The extensions that one depends on, or is made of. Raises ResolveError."""
+    for group in ("dependencies", "bundledExtensions"):
+        try:
+            for other in data.get(group) or ():
+                namespace, name = other["namespace"], other["extension"]
+                # What the editor itself carries is in no gallery.
+                if namespace.lower() != "vscode":
+                    if not _NAME.fullmatch(f"{namespace}.{name}"):
+                        raise ValueError(f"'{namespace}.{name}'")
+                    yield f"{namespace}.{name}"
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ResolveError(
+                f"{position}: {identity}: the gallery's {group} of it are malformed ({error!r})"
+            ) from error
 
 
 def _metadata(identity: str, version: str, position: Position) -> Mapping[str, Any] | None:
@@ -63,12 +84,24 @@ def _metadata(identity: str, version: str, position: Position) -> Mapping[str, A
             continue
         try:
             data = answer.json()
-            if data["namespace"] and data["name"] and data["version"] and data["files"]["download"]:
+            if all(isinstance(data[key], str) for key in ("namespace", "name", "version")) and \
+                    isinstance(data["files"], dict) and data["files"]["download"]:
+                _check_asked(data, identity, version, position)
                 return dict(data)
         except (ValueError, KeyError, TypeError):
             pass
         raise ResolveError(f"{position}: {url}: not an answer of an extension gallery")
     return None
+
+
+def _check_asked(data: Mapping[str, Any], identity: str, version: str, position: Position) -> None:
+    """Raise ResolveError when a gallery answers with another extension than the one asked for."""
+    found = f"{data['namespace']}.{data['name']}"
+    if found.lower() != identity.lower() or (version and data["version"] != version):
+        raise ResolveError(
+            f"{position}: asked for {identity}{f'@{version}' if version else ''}, the gallery "
+            f"{gallery()} answers with {archives.shown(found)} {archives.shown(data['version'])}"
+        )
 
 
 def _unknown(identity: str, version: str, position: Position) -> str:
@@ -100,6 +133,12 @@ def _search(query: str, position: Position) -> dict[str, str]:
 
 def _locked(data: Mapping[str, Any], identity: str, position: Position) -> LockedPackage:
     files = data["files"]
+    for key in ("download", "sha256"):
+        if not str(files.get(key, "http://")).startswith(("http://", "https://")):
+            raise ResolveError(
+                f"{position}: {identity}: the gallery {gallery()} names "
+                f"'{archives.shown(str(files[key]))}', which is not an http or https URL"
+            )
     url = str(files["download"])
     sha256, size = "", 0
     if "sha256" in files:

@@ -204,6 +204,12 @@ class _Reader:
         """A wheel named by its path: relative to the project, as for pip, or to the file."""
         if "://" in text or not re.search(r"(^\.|/|\.whl$)", text.partition("@")[0].strip()):
             return None
+        try:
+            return self._local_wheel(text, where, path)
+        except (OSError, ValueError):  # too long for a name, or with a zero byte
+            raise SpecError(f"no such wheel: {text[:200]!r}", where) from None
+
+    def _local_wheel(self, text: str, where: Position, path: Path) -> PythonInput:
         for base in (self.directory, path.parent):
             wheel = base / text
             if wheel.is_file():
