@@ -5,9 +5,9 @@
     .venv/bin/python tests/fuzz/fuzz_tar.py FILE  one input again, such as a crash
 
 What libFuzzer takes is an argument here too. An exception that is not one of the project's own, a file
-written outside, an input that takes more than a minute or 2 GB: each ends it with a status other than 0, and
-leaves the input as crash-… or timeout-… in the current directory. Inputs that found something, and
-small ones that reach far, are in tests/fuzz/corpus.
+written outside, an input that takes more than a minute or 2 GB: each ends it with a status other than
+0, and leaves the input as crash-… or timeout-… in the current directory. Inputs that found something,
+and small ones that reach far, are in tests/fuzz/corpus.
 """
 
 from __future__ import annotations
