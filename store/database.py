@@ -23,6 +23,7 @@ from store.errors import (
     StoreError,
     disk_full,
     full,
+    not_readable,
     not_writable,
 )
 
@@ -134,7 +135,7 @@ class Database:
             self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
             return
         except sqlite3.OperationalError as error:
-            if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            if not self._lacks_index(error):
                 raise
         self.close()
         log = self.path.with_name(f"{NAME}-wal")
@@ -148,7 +149,15 @@ class Database:
             shutil.copyfile(log, Path(self._copy.name) / log.name)
             self._file, self._options = Path(self._copy.name) / NAME, ""
         except OSError as error:
+            if isinstance(error, PermissionError):
+                raise ReadOnlyError(not_readable(self.path.parent)) from error
             raise ReadOnlyError(f"{self.path}: cannot read the store: {error.strerror}") from error
+
+    def _lacks_index(self, error: sqlite3.Error) -> bool:
+        code = _code(error)
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            return disk_full(self.path.parent)
+        return code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
     def _migrate(self) -> None:
         connection = self.connection

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -449,6 +450,43 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path) -> None:
         store.close()
         with pytest.raises(StoreError, match=f"{place}/store2: no space left"):
             Store.open(place / "store2")
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_store_on_a_full_disk_is_read(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
+    try:
+        child = os.fork()
+        if child == 0:  # killed before its log was brought into the file
+            Store.open(place / "store").set_memo("k", "v")
+            os._exit(0)
+        os.waitpid(child, 0)
+        (place / "store/db.sqlite-shm").unlink()
+        with (place / "filler").open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(b"x" * 4096):
+                pass
+        reading = Store.open(place / "store", reading=True)  # sqlite's index of the log has no room
+        assert reading.memo("k") == "v"
+        reading.close()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    options = "size=40m,nr_inodes=40"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
+    try:
+        Store.open(place / "store").close()
+        with suppress(OSError):
+            for number in range(100):
+                (place / f"{number}").touch()
+        with pytest.raises(StoreError, match="no inodes left on the store's disk; run `envd prune`"):
+            Store.open(place / "store").set_memo("k", "v")
     finally:
         subprocess.run(["umount", "-l", place], check=True)
 
