@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from engine import command, idmapped, seccomp, syscalls, userns
 from engine.errors import BuildError, UsageError
 from store import notices
+from store.errors import StoreError, disk_full, full
 from store.layers import is_opaque, is_whiteout
 from store.model import SOURCE_DATE_EPOCH
 
@@ -310,6 +311,8 @@ def check(store: Path) -> None:
     if done.returncode == 0:
         _is_mapped(store / "tmp")
         return
+    if disk_full(store):
+        raise StoreError(full(store))
     words = done.stderr.strip().splitlines()[:1]
     if any("unshare" in line or "permission denied" in line.lower() for line in words):
         return  # not the store's fault: the step's own error says what the kernel refuses

@@ -581,7 +581,8 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
         if isinstance(error, EnvdError) and self._name in str(error):
             if text is None:
                 return
-            text = text.removeprefix(f"{self._name}: ")
+            if self._name in text:  # at the place in the spec, where there is one
+                raise BuildError(text, getattr(error, "log", "")) from error
         log = error.log if isinstance(error, BuildError) else ""
         raise BuildError(f"{self._name}: {text or error or type(error).__name__}", log) from error
 
@@ -592,6 +593,11 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
         """
         if isinstance(error, OSError):
             return explained(error, self._store.path)
+        cause = error.__cause__
+        while cause is not None:  # a builder may have blamed its input for it
+            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+                return explained(cause, self._store.path)
+            cause = cause.__cause__
         if isinstance(error, BuildError) and (
             os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
         ):

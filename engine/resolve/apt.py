@@ -184,7 +184,15 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
         for line in (done.stdout + "\n" + done.stderr).splitlines()
         if re.match(r"\s*(E: |\S+ : (Depends|Conflicts|Breaks|PreDepends)|Depends:)", line)
     ]
-    return "; ".join(wanted) or done.stderr.strip()[-800:] or "apt failed"
+    return "; ".join(wanted) or _end(done)
+
+
+def _end(done: subprocess.CompletedProcess[str]) -> str:
+    """What is said of an apt that had nothing to complain of itself."""
+    if done.returncode < 0:
+        return f"apt-get was killed by signal {-done.returncode}"
+    said = done.stderr.strip()[-800:]
+    return said or f"apt-get failed with exit status {done.returncode}"
 
 
 def _proxy_settings() -> str:
@@ -286,7 +294,7 @@ def _update(apt: Apt) -> None:
         )
         pause(seconds, "apt")
     raise ResolveError(
-        f"cannot read the apt sources: {_words(failed or problems) or done.stderr.strip()[-500:]}; "
+        f"cannot read the apt sources: {_words(failed or problems) or _end(done)}; "
         "check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
     )
 
