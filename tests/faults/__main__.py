@@ -11,8 +11,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
@@ -62,16 +63,39 @@ def main(arguments: Sequence[str]) -> int:
             _tell("preparing a store")
             world.prepare()
             _tell(f"prepared after {time.monotonic() - begin:.0f} s")
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                done = list(pool.map(lambda item: _do(world, *item), chosen.items()))
+            done = _all(world, chosen, lambda rows: _write(rows, options, directory, begin))
     finally:
         distribution.remove_key(key)
         subprocess.run(["rm", "-rf", str(directory)], check=False)
-    text = table(done, options.seed, time.monotonic() - begin).replace(str(directory), "DIR")
-    print(text)
+    print(_write(done, options, directory, begin))
+    return int(any(t.lost or t.ended == "unclear" for row in done for t in row.trials))
+
+
+def _all(
+    world: World, chosen: Mapping[str, Do], so_far: Callable[[Sequence[Row]], object]
+) -> list[Row]:
+    """Do the rows, some side by side; `so_far` gets those that are done whenever one ends."""
+    done: dict[str, Row] = {}
+    guard = threading.Lock()
+
+    def one(name: str) -> None:
+        row = _do(world, name, chosen[name])
+        with guard:
+            done[name] = row
+            so_far([done[n] for n in chosen if n in done])
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(one, chosen))
+    return [done[name] for name in chosen]
+
+
+def _write(
+    rows: Sequence[Row], options: argparse.Namespace, directory: Path, begin: float
+) -> str:
+    text = table(rows, options.seed, time.monotonic() - begin).replace(str(directory), "DIR")
     if options.output:
         options.output.write_text(text + "\n")
-    return int(any(t.lost or t.ended == "unclear" for row in done for t in row.trials))
+    return text
 
 
 def _tell(text: str) -> None:
