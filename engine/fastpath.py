@@ -32,17 +32,19 @@ _IRRELEVANT = frozenset(
 
 
 class Request:
-    """One `envd build`: of what (absolute paths), under which tags, whether into Docker."""
+    """One `envd build`: of what (absolute paths), under which tags, whether into Docker, with which
+    secrets (their names)."""
 
-    __slots__ = ("dev", "directory", "function", "load", "spec", "tags")
+    __slots__ = ("dev", "directory", "function", "load", "secrets", "spec", "tags")
 
     def __init__(
         self, spec: str, function: str, directory: str, tags: Sequence[str], load: bool,
-        dev: bool = False,
+        dev: bool = False, secrets: Sequence[str] = (),
     ) -> None:
         self.spec, self.function, self.directory = locate.absolute(spec), function, directory
         self.tags, self.load = tuple(tags), load
         self.dev = dev  # the variant that `envd up` runs
+        self.secrets = sorted(secrets)
 
     @property
     def key(self) -> str:
@@ -62,6 +64,7 @@ class Request:
                 "tags": sorted(self.tags),
                 "dev": self.dev,
                 "settings": settings,
+                **({"secrets": self.secrets} if self.secrets else {}),
             },
         )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from engine import fastpath, languages, locking, planning, publish, userns
 from engine import lock as locks
+from engine import secrets as step_secrets
 from engine import steps as network_steps
 from engine.build import login, placed
 from engine.build.dev import turned_on, wanted
@@ -29,6 +30,7 @@ from engine.progress import open_sink
 from engine.project import Project, store_path
 from engine.resolve import tools
 from engine.scheduler import realise
+from engine.secrets import Secrets, Source
 from engine.selection import Selection
 from grammar.environment import Environment, Owner
 from store import Store
@@ -179,13 +181,15 @@ def build(
     jobs: int | None = None,
     force: bool = False,
     dev: bool = False,
+    secrets: Sequence[Source] = (),
 ) -> Result:
     """Build the project's image (with `dev` in the variant that `envd up` runs); write `outputs`,
-    load it into Docker under `tag` and `also`.
+    load it into Docker under `tag` and `also`. `secrets` says where those of its steps are.
 
     Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
     targets = image_outputs.parse(outputs)
+    values = step_secrets.read(secrets)
     environment = evaluate(project, dev=dev, progress=progress)
     planning.check_copies(environment, project.directory)
     # What was fetched and built is this command's until it has delivered it.
@@ -194,16 +198,18 @@ def build(
         userns.ensure()
         os.umask(0o022)
         image, store, inputs = _image(
-            project, environment, lock, tag, emit, jobs, force, also, locked=locked
+            project, environment, lock, tag, emit, jobs, force, also, locked=locked, secrets=values
         )
         try:
             tags = [tag or f"{project.name}:dev", *also]
             deliver(image, store, targets, tags, load, emit)
             loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
-            if tag and not outputs and loaded:
+            # What is odd about secrets is to be said each time.
+            told = values.values.keys() <= step_secrets.wanted_by(environment)
+            if tag and not outputs and loaded and told:
                 request = fastpath.Request(
                     str(project.spec), project.function, str(project.directory), tags, load,
-                    dev,
+                    dev, list(values.values),
                 )
                 store.set_memo(
                     request.key,
@@ -220,16 +226,16 @@ def build(
 def _image(
     project: Project, environment: Environment, lock: Lock, tag: str | None, emit: Sink,
     jobs: int | None, force: bool, also: Sequence[str] = (), *, locked: bool = False,
+    secrets: Secrets = step_secrets.NONE,
 ) -> tuple[Image, Store, list[Path | Selection]]:
-    plan = plan_of(project, environment, lock)
+    plan = replace(plan_of(project, environment, lock), secrets=secrets.values)
+    secrets.say_what_is_odd(environment, emit)
     for step, text in planning.left_out(environment, project.directory):
         emit(Event("message", step, text=text))
     variant = _variant(environment)
     steps = network_steps.of(plan.layers, lock, variant, locked=locked)
     store = Store.open(store_path())
-    outputs = realise(
-        plan.stack, store, plan.builders, jobs=jobs, emit=emit, force=force, steps=steps
-    )
+    outputs = _realised(plan.stack, store, plan, secrets, jobs, emit, steps, force=force)
     lock = _pin(project, lock, plan, outputs, steps, variant, store, emit)
     ids = [outputs[layer.drv_id] for layer in plan.stack]
     layers = [
@@ -246,6 +252,18 @@ def _image(
     )
     read = [Path(p) for p in environment.read_files]
     return image, store, [*read, project.lock, *plan.sources.values()]
+
+
+def _realised(
+    targets: Sequence[Derivation], store: Store, plan: planning.Plan, secrets: Secrets,
+    jobs: int | None, emit: Sink, steps: network_steps.Steps, *, force: bool = False,
+) -> dict[str, str]:
+    """Realise `targets` of a plan; nothing that is shown meanwhile holds one of `secrets`."""
+    with secrets.out_of_errors():
+        return realise(
+            targets, store, plan.builders, jobs=jobs, emit=secrets.sink(emit), force=force,
+            steps=steps, before=secrets.check,
+        )
 
 
 def _variant(environment: Environment) -> str:
@@ -268,7 +286,7 @@ def _pin(
 
 def update_steps(
     project: Project, names: Sequence[str], *, dev: bool = False, progress: str = "auto",
-    jobs: int | None = None,
+    jobs: int | None = None, secrets: Sequence[Source] = (),
 ) -> int:
     """Build steps of the project that may reach the network anew, and pin what they give: those
     called `names` ("all": every one), in each variant of the image that the lock pins them for.
@@ -279,6 +297,7 @@ def update_steps(
     before = locks.read(project.lock)
     pinned = {row.variant for row in before.steps} if before is not None else set()
     count = 0
+    values = step_secrets.read(secrets)
     with open_sink(progress) as emit, in_use(store_path()):
         for variant in sorted(pinned | ({network_steps.DEVELOPMENT} if dev else set())) or [""]:
             environment = evaluate(project, dev=bool(variant), progress=progress)
@@ -286,7 +305,8 @@ def update_steps(
                 variant = network_steps.DEVELOPMENT  # the spec says so itself
             planning.check_copies(environment, project.directory)
             lock = ensure_lock(project, environment, emit)
-            plan = plan_of(project, environment, lock)
+            plan = replace(plan_of(project, environment, lock), secrets=values.values)
+            values.say_what_is_odd(environment, emit)
             there = network_steps.names_of(plan.layers)
             anew = network_steps.chosen(names, there.values())
             userns.ensure()
@@ -295,9 +315,7 @@ def update_steps(
             targets = [x for x in plan.layers if there.get(x.drv_id) in anew]
             store = Store.open(store_path())
             try:
-                outputs = realise(
-                    targets, store, plan.builders, jobs=jobs, emit=emit, steps=steps
-                )
+                outputs = _realised(targets, store, plan, values, jobs, emit, steps)
                 _pin(project, lock, plan, outputs, steps, variant, store, emit)
             finally:
                 store.close()
@@ -319,12 +337,14 @@ def _activated(plan: planning.Plan, ids: Mapping[Derivation, str], store: Store)
 def push(
     project: Project, reference: str, *, also: Sequence[str] = (), progress: str = "auto",
     locked: bool = False, jobs: int | None = None, force: bool = False,
+    secrets: Sequence[Source] = (),
 ) -> str:
     """Build, then push to `reference` and under the tags `also`; returns the manifest's digest.
 
     Raises RegistryError, and what `build` raises.
     """
     target, tags = publish.reference(reference), publish.tags(also)
+    values = step_secrets.read(secrets)
     environment = evaluate(project, progress=progress)
     planning.check_copies(environment, project.directory)
     with open_sink(progress) as emit, in_use(store_path()):
@@ -332,7 +352,7 @@ def push(
         userns.ensure()
         os.umask(0o022)
         image, store, _ = _image(
-            project, environment, lock, None, emit, jobs, force, locked=locked
+            project, environment, lock, None, emit, jobs, force, locked=locked, secrets=values
         )
         try:
             publish.push(image, store, target, emit, tags)

@@ -7,7 +7,7 @@ Wheels, conda, CUDA and extensions are siblings above the base: none depends on 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engine import languages
@@ -62,12 +62,14 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Plan:
     """`layers` from the bottom up, as they are built; `stack` holds the same as they lie upon each
     other, placed (`engine.build.placed`). `config` is the image's; `sources` says of the
-    fingerprint of copied files where they lie on this machine (no part of any hash)."""
+    fingerprint of copied files where they lie on this machine, `secrets` are what steps are handed
+    (both no part of any hash)."""
 
     layers: tuple[Derivation, ...]
     config: ImageConfig
     sources: Mapping[str, Selection]
     stack: tuple[Derivation, ...]
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
     @property
     def builders(self) -> dict[str, Builder]:
@@ -81,7 +83,7 @@ class Plan:
             wheel.KIND: wheel.build,
             sdist.KIND: sdist.build,
             group.KIND: group.build,
-            run.KIND: run.BuilderOfRuns(self.sources),
+            run.KIND: run.BuilderOfRuns(self.sources, self.secrets),
             shell.KIND: shell.build,
             login.KIND: login.build,
             services.KIND: services.build,

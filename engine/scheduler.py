@@ -56,14 +56,15 @@ def realise(
     force: bool = False,
     substituters: Sequence[Substituter] = (),
     steps: Steps = NO_STEPS,
+    before: Callable[[Sequence[Derivation]], None] = lambda _: None,
 ) -> dict[str, str]:
     """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
 
     `jobs` is how many builders run at once (default: the number of cores); `force` builds
-    again what the store has; `steps` says what the lock pins of those that may reach the network. The
-    first failure stops everything else; it is raised as an
-    EnvdError whose text names the derivation. Garbage collection is kept away meanwhile; make
-    a root for the outputs, under `store.in_use()`, to keep them.
+    again what the store has; `steps` says what the lock pins of those that may reach the network;
+    `before` is told what is about to be built, and may raise. The first failure stops everything
+    else; it is raised as an EnvdError whose text names the derivation. Garbage collection is kept
+    away meanwhile; make a root for the outputs, under `store.in_use()`, to keep them.
     """
     plan = in_order(targets)
     for derivation in plan:
@@ -75,6 +76,7 @@ def realise(
         pending = run.look_up(plan)
         try:
             if pending:
+                before(pending)
                 run.build(pending)
         finally:
             run.placing.remember()

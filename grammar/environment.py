@@ -166,15 +166,21 @@ class Jupyter:
     position: Position = field(default=NOWHERE, compare=False)
 
 
+# A secret's name: a file's, and of no special meaning anywhere (a regular expression).
+SECRET_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
+
+
 @dataclass(frozen=True)
 class Run:
     """Shell commands that run at build time, in order, in one layer; without network, unless
-    `network`: then the lock pins what they give."""
+    `network`: then the lock pins what they give. `secrets` are names (SECRET_NAME), sorted: the
+    command line says where the values are."""
 
     commands: tuple[str, ...]
     mount_host: bool = False
     position: Position = field(default=NOWHERE, compare=False)
     network: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ They run in the project's directory, as `envd up` has it. It is there and empty,
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs, leftovers, login, script
+from engine.build import debs, inside, leftovers, login, script
 from engine.build.context import BuildContext
+from engine.build.handed import handed
 from engine.build.snapshots import snapshot
 from engine.command import CancelledError
 from engine.derivation import Derivation, Input
@@ -47,6 +49,7 @@ def derivation(
             "commands": commands, "environment": [list(pair) for pair in environment],
             "directory": directory, **({"content": content} if content else {}),
             **({"network": True} if step.network else {}),
+            **({"secrets": list(step.secrets)} if step.secrets else {}),
         },
         where=str(step.position) if step.position.line else "",
     )
@@ -54,10 +57,12 @@ def derivation(
 
 class BuilderOfRuns:
     """A builder that knows where the project is (`sources`: by the fingerprint of what is taken of
-    it): its path is no part of a hash."""
+    it) and what the secrets are (`values`, by name): neither is part of a hash."""
 
-    def __init__(self, sources: Mapping[str, Selection]) -> None:
-        self._sources = sources
+    def __init__(
+        self, sources: Mapping[str, Selection], values: Mapping[str, bytes] = {}
+    ) -> None:
+        self._sources, self._values = sources, values
 
     def __call__(self, context: BuildContext) -> Path:
         """Run the commands; the first that fails ends the build. Raises BuildError, which says
@@ -66,17 +71,23 @@ class BuilderOfRuns:
         commands, place = parameters["commands"], str(parameters["directory"])
         network = parameters.get("network") is True
         environment = _environment(context)
-        if network:  # how this machine gets there is no part of what the step gives
-            environment = {**_proxies(), **environment}
+        wanted = [str(name) for name in parameters.get("secrets", ())]
+        secrets = self._given(wanted, context)
+        hidden = {f"secrets/{name}": value for name, value in secrets.items()}
+        if network and (own := _proxies(environment)):
+            # How this machine gets there is no part of what the step gives; it may hold a password,
+            # and what a sandbox's command line says every user can read.
+            hidden["variables"] = own
         binds = script.write(context.scratch, commands)
         if content := parameters.get("content"):
             binds = (*binds, sandbox.Bind(self._copied(content, context), place))
         try:
-            upper = sandbox.run(
-                script.ARGV, layers=context.layers, scratch=context.scratch, binds=binds,
-                cwd=place, environment=environment, network=network, log=context.log,
-                name=context.name,
-            )
+            with handed(context.scratch, hidden) as pipes:
+                upper = sandbox.run(
+                    script.ARGV, layers=context.layers, scratch=context.scratch,
+                    binds=(*binds, *pipes), cwd=place, environment=environment, network=network,
+                    log=context.log, name=context.name,
+                )
         except CancelledError:
             raise
         except BuildError as error:
@@ -88,7 +99,22 @@ class BuilderOfRuns:
             )
         debs.clean(upper, context.log, by_user=True)
         leftovers.clean(upper)
+        for name, path in _kept(secrets, upper):
+            context.say(
+                f"warning: {context.origin}: {path} holds the value of the secret {name}, and so will "
+                "the image; let the step remove it"
+            )
         return upper
+
+    def _given(self, names: Sequence[str], context: BuildContext) -> dict[str, bytes]:
+        for name in names:
+            if name not in self._values:
+                where = f"{context.origin}: " if context.origin else ""
+                raise BuildError(
+                    f"{where}{context.name}: the step needs the secret {name}; give --secret "
+                    f"{name}=env:VARIABLE (or =file:PATH)"
+                )
+        return {name: self._values[name] for name in names}
 
     def _copied(self, content: str, context: BuildContext) -> Path:
         """A copy: what an editor writes meanwhile is not seen, nor whose files they are."""
@@ -118,9 +144,47 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 
 
-def _proxies() -> dict[str, str]:
+def _proxies(environment: Mapping[str, str]) -> bytes:
+    """This machine's, but for what the image's `environment` says itself: commands of a shell."""
     names = (*_PROXIES, *(name.upper() for name in _PROXIES))
-    return {name: value for name in names if (value := os.environ.get(name))}
+    found = {
+        name: value for name in names
+        if (value := os.environ.get(name)) and name not in environment
+    }
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in found.items()]
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+_SHORTEST = 6  # bytes of a secret that a file is searched for: others are in many files
+_SHOWN = 5  # files that are named
+_PIECE = 1 << 20
+
+
+def _kept(secrets: Mapping[str, bytes], upper: Path) -> list[tuple[str, str]]:
+    """Which secret is in which file of a layer: (its name, the file's), not more than are shown."""
+    needles = {
+        name: value.strip() for name, value in secrets.items() if len(value.strip()) >= _SHORTEST
+    }
+    found: list[tuple[str, str]] = []
+    for path in inside.files(upper) if needles else ():
+        found += [
+            (name, f"/{path.relative_to(upper)}") for name in _held(path, needles)
+        ]
+        if len(found) >= _SHOWN:
+            break
+    return found[:_SHOWN]
+
+
+def _held(path: Path, needles: Mapping[str, bytes]) -> list[str]:
+    overlap = max(map(len, needles.values())) - 1
+    found: set[str] = set()
+    before = b""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        while piece := file.read(_PIECE):
+            window = before + piece
+            found |= {name for name, value in needles.items() if value in window}
+            before = window[-overlap:] if overlap else b""
+    return sorted(found)
 
 
 def _environment(context: BuildContext) -> dict[str, str]:

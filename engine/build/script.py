@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.build.handed import PLACE as HANDED
 from engine.sandbox import Bind
 
 PLACE = "/run/envd/run"  # where the sandbox sees the script
@@ -29,6 +30,13 @@ ARGV = ("sh", f"{PLACE}/start")
 # Which shell there is, and after it the counters. The exit status is the commands'.
 _START = f"""\
 here={PLACE}
+if [ -d {HANDED}/secrets ]; then
+    mkdir -p /run/secrets || exit
+    for file in {HANDED}/secrets/*; do
+        (umask 0377 && cat "$file" >"/run/secrets/${{file##*/}}") || exit
+    done
+fi
+[ ! -p {HANDED}/variables ] || eval "$(cat {HANDED}/variables)"
 if command -v bash >/dev/null 2>&1; then
     bash -euo pipefail "$here/commands"
 else

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, image_options, project_options
+from engine.cli.options import build_options, image_options, project_options, secret_option
+
+if TYPE_CHECKING:
+    from engine.secrets import Source
 
 
 @click.command()
@@ -21,6 +26,7 @@ from engine.cli.options import build_options, image_options, project_options
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
 @click.option("--dev", is_flag=True, help="The variant that `envd up` runs: sshd, sudo, git, ….")
 @image_options
+@secret_option
 @build_options
 def build(
     file: str | None,
@@ -33,6 +39,7 @@ def build(
     locked: bool,
     jobs: int | None,
     force: bool,
+    secrets: tuple[Source, ...],
 ) -> None:
     """Build the image of a build.envd and load it into Docker. Prints the image ID.
 
@@ -58,7 +65,7 @@ def build(
     tag, *also = dict.fromkeys(image_tag(t) for t in tags or (f"{project.name}:dev",))
     request = fastpath.Request(
         str(project.spec), project.function, str(project.directory), (tag, *also), not no_load,
-        dev,
+        dev, [source.name for source in secrets],
     )
     if not force and not outputs and (done := fastpath.nothing_to_do(request)):
         click.echo(done.message, err=True)
@@ -77,5 +84,6 @@ def build(
         jobs=jobs,
         force=force,
         dev=dev,
+        secrets=secrets,
     )
     click.echo(result.image.config_digest)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from engine.cli.options import progress_option, project_options
+from engine.cli.options import progress_option, project_options, secret_option
+
+if TYPE_CHECKING:
+    from engine.secrets import Source
 
 
 @click.command()
@@ -16,10 +21,11 @@ from engine.cli.options import progress_option, project_options
     "--update-step", "update_steps", multiple=True, metavar="NAME|all",
     help="Build a run(..., network=True) anew, and pin what it gives. Also several times.",
 )
+@secret_option
 @progress_option
 def lock(
     file: str | None, path: str | None, update: bool, dev: bool, check: bool,
-    update_steps: tuple[str, ...], progress: str,
+    update_steps: tuple[str, ...], progress: str, secrets: tuple[Source, ...],
 ) -> None:
     """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes.
 
@@ -34,9 +40,13 @@ def lock(
     if update_steps:
         if update or check:
             raise click.UsageError("--update-step does not go with --update or --check")
-        count = pipeline.update_steps(project, update_steps, dev=dev, progress=progress)
+        count = pipeline.update_steps(
+            project, update_steps, dev=dev, progress=progress, secrets=secrets
+        )
         click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned anew")
         return
+    if secrets:
+        raise click.UsageError("--secret is for the steps that --update-step builds")
     environment = pipeline.evaluate(
         project, dev=dev, update=update and not check, progress=progress
     )

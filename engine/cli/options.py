@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from engine.cli import complete
+
+if TYPE_CHECKING:
+    from engine.secrets import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,6 +50,24 @@ def build_options(function: F) -> F:
     return click.option("--force", is_flag=True, help="Build again what is in the store.")(
         function
     )
+
+
+def secret_option(function: F) -> F:
+    """--secret NAME[=env:VARIABLE|=file:PATH]: what steps are handed."""
+    return click.option(
+        "--secret", "secrets", multiple=True, metavar="NAME=env:VAR|file:PATH", callback=_secrets,
+        help="What a run(..., secrets=[NAME]) is handed. Also several times.",
+    )(function)
+
+
+def _secrets(
+    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[Source, ...]:
+    if not value:
+        return ()
+    from engine.secrets import parse
+
+    return parse(value)
 
 
 def image_options(function: F) -> F:

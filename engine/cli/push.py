@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, project_options
+from engine.cli.options import build_options, project_options, secret_option
+
+if TYPE_CHECKING:
+    from engine.secrets import Source
 
 
 @click.command()
@@ -16,6 +21,7 @@ from engine.cli.options import build_options, project_options
 )
 @click.option("--also", multiple=True, metavar="TAG", help="A further tag; also several times.")
 @project_options
+@secret_option
 @build_options
 def push(
     reference: str,
@@ -27,6 +33,7 @@ def push(
     locked: bool,
     jobs: int | None,
     force: bool,
+    secrets: tuple[Source, ...],
 ) -> None:
     """Build, then push the image to REF (HOST/NAME:TAG). Prints REF@DIGEST.
 
@@ -43,12 +50,14 @@ def push(
     from engine.project import find
 
     if name is not None:
-        if file or path or force:
-            raise click.UsageError("--tag pushes what was built: it takes no -f, -p and --force")
+        if file or path or force or secrets:
+            raise click.UsageError(
+                "--tag pushes what was built: it takes no -f, -p, --force and --secret"
+            )
         digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=progress)
     else:
         digest = pipeline.push(
             find(file, path), reference, also=also, progress=progress, locked=locked, jobs=jobs,
-            force=force,
+            force=force, secrets=secrets,
         )
     click.echo(f"{reference}@{digest}")

@@ -6,13 +6,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.environment import environment_name, environment_options
 from engine.cli.environment import start as start_environment
-from engine.cli.options import image_options, project_options
+from engine.cli.options import image_options, project_options, secret_option
+
+if TYPE_CHECKING:
+    from engine.secrets import Source
 
 
 @click.command()
@@ -21,6 +24,7 @@ from engine.cli.options import image_options, project_options
 @environment_options
 @click.option("--force", is_flag=True, help="Replace an environment that differs.")
 @image_options
+@secret_option
 @click.option(
     "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
     help="How progress is shown.",
@@ -40,6 +44,7 @@ def up(
     progress: str,
     locked: bool,
     jobs: int | None,
+    secrets: tuple[Source, ...],
     **options: Any,
 ) -> None:
     """Build the development image of a build.envd, run it, and attach to it.
@@ -69,6 +74,8 @@ def up(
     command += ["--path", path] if path else []
     command += ["--locked"] if locked else []
     command += ["--jobs", str(jobs)] if jobs else []
+    for source in secrets:
+        command += ["--secret", f"{source.name}={source.kind}:{source.place}"]
     if status := _build(command):
         raise click.exceptions.Exit(status)
     start_environment(

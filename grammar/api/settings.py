@@ -8,6 +8,7 @@ from grammar.api.requirements import literally
 from grammar.api.signature import Api, Given, Parameter, each
 from grammar.api.state import V0_LANGUAGE, DataSource, State
 from grammar.environment import (
+    SECRET_NAME,
     Base,
     Copy,
     Daemon,
@@ -91,9 +92,17 @@ def _shell(state: State, given: Given) -> None:
 
 def _run(state: State, given: Given) -> None:
     commands = tuple(str(c) for c in given["commands"])
+    for name in given["secrets"]:
+        if not re.fullmatch(SECRET_NAME, name):
+            raise SpecError(
+                f"'{name}' is not a valid name of a secret: letters, digits, '_', '.' and '-', at most "
+                "64; its value is given with `envd build --secret NAME=env:VARIABLE`",
+                given.where("secrets", name),
+            )
     if commands:
+        secrets = tuple(sorted({str(name) for name in given["secrets"]}))
         state.steps.append(
-            Run(commands, given["mount_host"], given.position, given["network"])
+            Run(commands, given["mount_host"], given.position, given["network"], secrets)
         )
 
 
@@ -317,11 +326,14 @@ APIS = (
         (_COMMANDS, Parameter("mount_host", "bool", False,
                               about="mount the project, read-only, and run in it"),
          Parameter("network", "bool", False,
-                   about="let them reach the network; the lock pins what they give")),
+                   about="let them reach the network; the lock pins what they give"),
+         Parameter("secrets", "list[str]", (),
+                   about="names of secrets: each a file /run/secrets/NAME while they run; values "
+                   "come from `--secret NAME=env:VARIABLE` or `=file:PATH`")),
         _run, "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
               "/home/envd/PROJECT, without network.",
         differs="There is no network: fetch with io.http, or say network=True, which is new; the lock "
-                "pins what such a step gives. It runs as root, in development "
+                "pins what such a step gives. secrets is new. It runs as root, in development "
                 "environments too, and in the order written, not after all else; the directory "
                 "/home/envd/PROJECT stays only when something is put into it. In an image without "
                 "bash it is sh's. Takes one string too."),

@@ -60,9 +60,9 @@ class Envd:
             assert done.returncode == 0, done.stderr[-6000:]
         return Outcome(done.returncode, done.stdout.strip(), done.stderr)
 
-    def unpacked(self, place: Path) -> Path:
-        """Build, and let umoci unpack the image below `place`; its root file system."""
-        self.run("build", "-o", f"oci-dir:{place}/layout")
+    def unpacked(self, place: Path, *options: str) -> Path:
+        """Build with `options`, and let umoci unpack the image below `place`; its root file system."""
+        self.run("build", *options, "-o", f"oci-dir:{place}/layout")
         subprocess.run(
             ["umoci", "unpack", "--image", f"{place}/layout:dev", f"{place}/bundle"],
             check=True, capture_output=True,
