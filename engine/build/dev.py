@@ -13,7 +13,8 @@ What the entry point reads from its environment (`engine.docker.start` sets it):
 - ENVD_SSH_LISTEN, ENVD_SSH_PORT: where sshd listens [0.0.0.0, 2222];
 - ENVD_LISTEN, ENVD_JUPYTER_PORT: where Jupyter listens [0.0.0.0, the spec's port]; ENVD_LISTEN is
   for the user's own daemons, too: 127.0.0.1 where the host's network is shared;
-- JUPYTER_TOKEN: Jupyter's own variable; without one it makes up a token.
+
+and from files that are root's (`engine.build.services`): Jupyter's token, RStudio's password.
 
 Formats: sshd_config(5), sudoers(5), s6-svscan(1), servicedir.
 """
@@ -37,7 +38,7 @@ from grammar.environment import Environment
 KIND = "dev"
 SERVICES = "dev-services"
 VERSION = 2
-_SERVICES_VERSION = 3
+_SERVICES_VERSION = 4
 
 USER = "envd"
 HOME = f"/home/{USER}"
@@ -165,10 +166,7 @@ exec /usr/sbin/sshd -D -e -f /etc/envd/sshd_config -p "${{ENVD_SSH_PORT:-{SSH_PO
     -o ListenAddress="${{ENVD_SSH_LISTEN:-0.0.0.0}}"
 """
 
-_JUPYTER = """\
-exec s6-setuidgid %s jupyter lab --allow-root --no-browser --ip="${ENVD_LISTEN:-0.0.0.0}" \\
-    --port="${ENVD_JUPYTER_PORT:-%d}" --ServerApp.port_retries=0 --ServerApp.root_dir="$ENVD_WORKDIR"
-"""
+_JUPYTER = '--ServerApp.port_retries=0 --ServerApp.root_dir="$ENVD_WORKDIR"'
 
 
 def wanted(environment: Environment) -> bool:
@@ -212,14 +210,19 @@ def derivation(environment: Environment) -> Derivation:
     """The derivation of the entry point and of what it starts."""
     commands = {"sshd": _SSHD}
     if environment.jupyter is not None:
-        commands["jupyter"] = _JUPYTER % (USER, environment.jupyter.port)
+        commands["jupyter"] = services.jupyter(
+            environment.jupyter.port, f"s6-setuidgid {USER} ", _JUPYTER
+        )
+    if environment.rstudio_server is not None:
+        commands[languages.RSTUDIO] = services.rstudio(USER, ("s6-setuidgid", USER))
     for name, argv in services.daemons(environment).items():
         commands[name] = f"exec s6-setuidgid {USER} {shlex.join(argv)}\n"
     return Derivation(
         SERVICES, "dev-services", _SERVICES_VERSION, (),
         {"services": commands, "init": list(environment.init), "entry": _ENTRY,
          "init_service": services.init_service(f"s6-setuidgid {USER} "),
-         "session": _SESSION, "sshd": _SSHD_CONFIG, "sudoers": _SUDOERS, "profile": _PROFILE},
+         "session": _SESSION, "sshd": _SSHD_CONFIG, "sudoers": _SUDOERS, "profile": _PROFILE,
+         "private": services.tokens(environment)},
     )
 
 
@@ -236,6 +239,8 @@ def build_services(context: BuildContext) -> Path:
         ("etc/profile.d/envd.sh", parameters["profile"], 0o644),
     ):
         services.write(upper / name.lstrip("/"), text, mode)
+    (upper / services.PRIVATE.lstrip("/")).mkdir()  # `envd up` writes there
+    services.write_private(upper, parameters["private"])
     for name, text in sorted(parameters["services"].items()):
         run = f'#!/bin/sh\nexec 2>&1\ncd "$ENVD_WORKDIR"\n{text}'
         services.write(upper / services.SERVICES.lstrip("/") / name / "run", run, 0o755)
@@ -250,8 +255,6 @@ def variables(environment: Environment, workdir: str) -> dict[str, str]:
     found = {"ENVD_WORKDIR": workdir}
     if environment.owner is not None:
         found |= {"ENVD_UID": str(environment.owner.uid), "ENVD_GID": str(environment.owner.gid)}
-    if environment.jupyter is not None and environment.jupyter.token:
-        found["JUPYTER_TOKEN"] = environment.jupyter.token
     return found
 
 
@@ -259,7 +262,8 @@ def label(environment: Environment) -> str:
     """What starting a container of the image needs to know: the value of LABEL."""
     facts: dict[str, Any] = {
         "shell": environment.shell,
-        "jupyter": environment.jupyter and [environment.jupyter.port, environment.jupyter.token],
+        # the second was a token once; those are nobody's to read who has the image's configuration
+        "jupyter": environment.jupyter and [environment.jupyter.port, ""],
         "owner": environment.owner and [environment.owner.uid, environment.owner.gid],
         "cuda": environment.cuda and environment.cuda.version,
         "cudnn": environment.cuda and environment.cuda.cudnn,

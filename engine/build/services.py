@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import languages
 from engine.build import firststart
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
-from grammar.environment import Environment, Jupyter
+from grammar.environment import Environment
 
 KIND = "services"
-VERSION = 3
+VERSION = 4
 
 ENTRY = "/usr/local/bin/envd-init"
 SERVICES = "/etc/envd/services"
@@ -77,13 +77,44 @@ printf '%s\\n' "$state" >{INIT_STATE}.new
 mv {INIT_STATE}.new {INIT_STATE}
 """
 
-# As whoever runs it, with a directory of its own: neither root nor PAM is needed.
+# Whoever reaches a server with a shell in it is its user, so each has a token or password. What is
+# here is root's (0600): the spec's own token, or what `envd up` has made up for this container. It gets
+# to the server as a variable or a file of that process alone: command lines, an image's configuration
+# and a container's labels are read by others.
+PRIVATE = "/etc/envd/private"
+JUPYTER_TOKEN = f"{PRIVATE}/jupyter-token"
+RSTUDIO_PASSWORD = f"{PRIVATE}/rstudio-password"
+
+# Without a token Jupyter makes one up, and says it in the log.
+_JUPYTER = f"""\
+[ ! -s {JUPYTER_TOKEN} ] || {{ JUPYTER_TOKEN=$(cat {JUPYTER_TOKEN}) && export JUPYTER_TOKEN; }}
+"""
+
+# As whoever runs it, with a directory of its own: neither root nor PAM is needed, since the helper that
+# rserver asks (its name, then the password on standard input) compares with the file.
 _RSTUDIO = f"""\
+user=$1
+shift
+umask 077
 data=$(mktemp -d)
+if [ -s {RSTUDIO_PASSWORD} ]; then
+    cp {RSTUDIO_PASSWORD} "$data/password"
+else
+    head -c 18 /dev/urandom | base64 | tr '+/' '-_' >"$data/password"
+    echo "RStudio Server: port {languages.RSTUDIO_PORT}, user $user, password $(cat "$data/password")"
+fi
+cat >"$data/helper" <<'END'
+#!/bin/sh
+IFS= read -r given || [ -n "$given" ] || exit 1
+[ "$1" = "$(id -un)" ] && [ "$given" = "$(cat "${{0%/*}}/password")" ]
+END
+chmod 700 "$data/helper"
 printf 'provider=sqlite\\ndirectory=%s\\n' "$data" >"$data/database.conf"
-exec /usr/lib/rstudio-server/bin/rserver --server-daemonize=0 --auth-none=1 \
+chown -R "$user" "$data"
+exec "$@" /usr/lib/rstudio-server/bin/rserver --server-daemonize=0 --auth-none=0 \
+    --auth-pam-helper-path="$data/helper" \
     --www-address="${{ENVD_LISTEN:-0.0.0.0}}" --www-port={languages.RSTUDIO_PORT} \
-    --server-user="$(id -un)" --server-data-dir="$data" \
+    --server-user="$user" --server-data-dir="$data" \
     --secure-cookie-key-file="$data/cookie-key" --database-config-file="$data/database.conf"
 """
 
@@ -93,13 +124,31 @@ def packages_for_services() -> tuple[str, ...]:
     return ("s6",)
 
 
-def jupyter_command(jupyter: Jupyter, workdir: str) -> list[str]:
-    """The command line of a Jupyter server. An empty token means: no authentication."""
-    return [
-        "jupyter", "lab", "--allow-root", "--no-browser", "--ip=0.0.0.0",
-        f"--port={jupyter.port}", f"--IdentityProvider.token={jupyter.token}",
-        f"--ServerApp.root_dir={workdir}",
-    ]
+def jupyter(port: int, prefix: str = "", more: str = "") -> str:
+    """The commands, of root, that become a Jupyter server; `prefix` is what it is run by, `more` are
+    further options."""
+    return _JUPYTER + (
+        f'exec {prefix}jupyter lab --allow-root --no-browser --ip="${{ENVD_LISTEN:-0.0.0.0}}" \\\n'
+        f'    --port="${{ENVD_JUPYTER_PORT:-{port}}}" {more}\n'
+    )
+
+
+def rstudio(user: str, prefix: Sequence[str] = ()) -> str:
+    """The commands, of root, that become an RStudio server of `user`; `prefix` is what it is run by."""
+    return f"exec {shlex.join(['sh', '-c', _RSTUDIO, 'sh', user, *prefix])}\n"
+
+
+def tokens(environment: Environment) -> dict[str, str]:
+    """What the spec itself says that a browser must show: files of the image, by their path."""
+    if environment.jupyter is None or not environment.jupyter.token:
+        return {}
+    return {JUPYTER_TOKEN: environment.jupyter.token}
+
+
+def write_private(upper: Path, contents: Mapping[str, str]) -> None:
+    """The directory of tokens in a layer, when it has some: root's alone."""
+    for path, text in contents.items():
+        write(upper / path.lstrip("/"), f"{text}\n", 0o600)
 
 
 # ">>FILE", "2>&1" and the like, which specs write among a daemon's words.
@@ -160,25 +209,31 @@ def daemons(environment: Environment) -> dict[str, list[str]]:
     for number, daemon in enumerate(environment.daemons, start=1):
         name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
         found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = command_line(daemon.argv)
-    if environment.rstudio_server is not None:
-        found[languages.RSTUDIO] = ["sh", "-c", _RSTUDIO]
     return found
 
 
 def derivation(environment: Environment, workdir: str) -> Derivation | None:
     """The derivation of the services, or None when nothing starts with the container. All start in
     `workdir`."""
-    services: dict[str, list[str]] = {}
+    services: dict[str, str] = {}
     if environment.jupyter is not None:
-        services["jupyter"] = jupyter_command(environment.jupyter, workdir)
-    services.update(daemons(environment))
+        more = shlex.quote(f"--ServerApp.root_dir={workdir}")
+        services["jupyter"] = jupyter(environment.jupyter.port, more=more)
+    if environment.rstudio_server is not None:
+        services[languages.RSTUDIO] = rstudio("root")
+    services |= {n: f"exec {shlex.join(argv)}\n" for n, argv in daemons(environment).items()}
     if not services and not environment.init:
         return None
     return Derivation(
         KIND, "services", VERSION, (),
         {"services": services, "init": list(environment.init), "directory": workdir,
-         "init_service": init_service()},
+         "init_service": init_service(), **_private(environment)},
     )
+
+
+def _private(environment: Environment) -> dict[str, dict[str, str]]:
+    found = tokens(environment)
+    return {"private": found} if found else {}
 
 
 def build(context: BuildContext) -> Path:
@@ -186,8 +241,9 @@ def build(context: BuildContext) -> Path:
     upper = context.scratch / "upper"
     write(upper / ENTRY.lstrip("/"), _INIT, 0o755)
     place = shlex.quote(str(context.parameters["directory"]))
-    for name, argv in sorted(context.parameters["services"].items()):
-        run = f"#!/bin/sh\nexec 2>&1\ncd {place}\nexec {shlex.join(argv)}\n"
+    write_private(upper, context.parameters.get("private", {}))
+    for name, text in sorted(context.parameters["services"].items()):
+        run = f"#!/bin/sh\nexec 2>&1\ncd {place}\n{text}"
         write(upper / SERVICES.lstrip("/") / name / "run", run, 0o755)
     finish(upper, context.parameters["init"], f"cd {place}\n{context.parameters['init_service']}")
     return upper
@@ -206,7 +262,7 @@ def finish(upper: Path, init: Sequence[str], init_service: str) -> None:
         # 125: done for good, it is not to be started again
         write(service / "finish", "#!/bin/sh\nexit 125\n", 0o755)
     for directory in [upper, *(p for p in upper.rglob("*") if p.is_dir())]:
-        directory.chmod(0o755)
+        directory.chmod(0o700 if directory == upper / PRIVATE.lstrip("/") else 0o755)
 
 
 def write(path: Path, text: str, mode: int) -> None:

@@ -127,21 +127,24 @@ def start(
         started = starting.start(
             client, image, options, pair, emit, force=force, timeout=timeout
         )
-    _tell(started)
+    _tell(client, started)
     if not detach:
         attach(started.found.name)
 
 
-def _tell(started: Started) -> None:
+def _tell(client: docker.APIClient, started: Started) -> None:
     from engine.docker import environments, ssh_config
 
     found = started.found
     how = "is up already" if started.reused else "is up"
     rows = [("ssh", f"ssh {ssh_config.host(found.name)}")]
-    if found.jupyter:
-        rows.append(("jupyter", found.jupyter))
+    servers = {
+        "jupyter": environments.jupyter(client, found), "rstudio": environments.rstudio(client, found)
+    }
+    rows += [(name, text) for name, text in servers.items() if text]
     rows += [
-        (p.service, f"{p.address}:{p.host}") for p in found.ports if p.service not in ("ssh", "jupyter")
+        (p.service, f"{p.address}:{p.host}") for p in found.ports
+        if p.service != "ssh" and not servers.get(p.service)
     ]
     rows.append(("project", found.labels[environments.WORKDIR]))
     width = max(len(name) for name, _ in rows)

@@ -10,6 +10,8 @@ from engine.cli import complete, listing
 from engine.cli.group import Group
 
 if TYPE_CHECKING:
+    import docker
+
     from engine.docker.environments import Found
 
 
@@ -55,17 +57,18 @@ def list_environments(form: str) -> None:
         listing.Column("status", "STATUS"),
         listing.Column("project", "PROJECT"),
     )
-    rows = [_row(found) for found in environments.every(connect())]
+    client = connect()
+    rows = [_row(client, found) for found in environments.every(client)]
     listing.show(rows, columns, form, nothing="no environments; make one with `envd up`")
 
 
-def _row(found: Found) -> dict[str, Any]:
+def _row(client: docker.APIClient, found: Found) -> dict[str, Any]:
     from engine.docker import environments, ssh_config
 
     runtime = found.runtime
     return {
         "name": found.name,
-        "endpoint": found.jupyter or None,
+        "endpoint": environments.jupyter(client, found) or None,
         "ssh_target": ssh_config.host(found.name),
         "image": found.labels[environments.TAG],
         "gpu": bool(found.facts.get("gpus")),
@@ -101,7 +104,8 @@ def describe(name: str | None, form: str) -> None:
     from engine.cli.environment import which
     from engine.docker.client import connect
 
-    found = which(connect(), None, name)
+    client = connect()
+    found = which(client, None, name)
     runtime = found.runtime
     dependencies = [
         {"name": text, "type": kind}
@@ -109,7 +113,7 @@ def describe(name: str | None, form: str) -> None:
         for text in runtime.get(key, ())
     ]
     if form == "json":
-        document = {**_row(found), "dependencies": dependencies,
+        document = {**_row(client, found), "dependencies": dependencies,
                     "commands": runtime.get("commands", {})}
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from engine.build.dev import LABEL
+from engine.build.dev import LABEL, USER
+from engine.build.services import JUPYTER_TOKEN, RSTUDIO_PASSWORD
 from engine.docker import labels
 from engine.docker.ports import Port
 from engine.errors import DockerError
@@ -24,9 +26,11 @@ NAME = "io.envd.name"
 PROJECT = "io.envd.project"
 TAG = "io.envd.tag"
 PORTS = "io.envd.ports"
-TOKEN = "io.envd.token"
 FACTS = "io.envd.facts"
 WORKDIR = "io.envd.workdir"
+
+_LONGEST_TEXT = 1 << 17  # bytes of a container's file that are read, from its end
+_BLOCK = 512  # of a tar
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,9 @@ class Found:
         except (ValueError, RecursionError):
             return {}
 
-    @property
-    def jupyter(self) -> str:
-        """The address of its Jupyter with the token, or "" when it has none."""
-        port = next((p for p in self.ports if p.service == "jupyter"), None)
-        if port is None:
-            return ""
-        return f"http://{port.address}:{port.host}/lab?token={self.labels.get(TOKEN, '')}"
+    def port(self, service: str) -> Port | None:
+        """Where a service is, or None when it has none."""
+        return next((p for p in self.ports if p.service == service), None)
 
 
 @contextmanager
@@ -85,6 +85,43 @@ def explained(what: str) -> Iterator[None]:
         raise DockerError(f"{what}: {error.explanation or error}") from error
     except (DockerException, requests.RequestException) as error:
         raise DockerError(f"{what}: {reason(error)}") from error
+
+
+def jupyter(client: docker.APIClient, found: Found) -> str:
+    """The address of its Jupyter with the token, or "" when it has none. Raises DockerError."""
+    if (port := found.port("jupyter")) is None:
+        return ""
+    token = quote(text_of(client, found.id, JUPYTER_TOKEN).strip(), safe="")
+    return f"http://{port.address}:{port.host}/lab?token={token}"
+
+
+def rstudio(client: docker.APIClient, found: Found) -> str:
+    """Where its RStudio server is and who may enter, or "" when it has none. Raises DockerError."""
+    if (port := found.port("rstudio")) is None:
+        return ""
+    if not (password := text_of(client, found.id, RSTUDIO_PASSWORD).strip()):
+        return ""
+    return f"http://{port.address}:{port.host}  user {USER}, password {password}"
+
+
+def text_of(client: docker.APIClient, identity: str, path: str) -> str:
+    """A file of the container, or the last part of a long one; "" when there is none. Raises
+    DockerError."""
+    from docker.errors import NotFound
+
+    head, tail = b"", b""
+    with explained(f"cannot read {path}"):
+        try:
+            stream, _ = client.get_archive(identity, path)
+        except NotFound:
+            return ""
+        for chunk in stream:
+            # What is in there is the container's word: no more of it than is shown is kept.
+            head = head or bytes(chunk[:_BLOCK])
+            tail = (tail + chunk)[-_LONGEST_TEXT:]
+    if len(head) < _BLOCK or head[156:157] not in (b"0", b"\0"):  # no regular file
+        return ""
+    return tail.removeprefix(head).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def every(client: docker.APIClient) -> list[Found]:

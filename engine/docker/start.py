@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.build.dev import AUTHORIZED_KEYS, HOST_KEY
-from engine.build.services import ENTRY, INIT_LOG, INIT_STATE
+from engine.build.services import ENTRY, INIT_LOG, INIT_STATE, JUPYTER_TOKEN, RSTUDIO_PASSWORD
 from engine.docker import environments, ports, ssh_config, watch
 from engine.docker.client import connect
 from engine.docker.environments import Found, explained
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 _INIT_PATIENCE = 10  # seconds that `up` waits for runtime.init, which then goes on without it
 _PATIENCE = 60  # seconds that the engine may take to stop or remove something
-_LONGEST_TEXT = 1 << 17  # bytes of a container's file that are read, from its end
-_BLOCK = 512  # of a tar
 _LONGEST_KEY = 1 << 16  # bytes of an archive with a public key
 _KEY = re.compile(rb"[a-z0-9@.-]+ [A-Za-z0-9+/]+=*")
 
@@ -172,14 +170,14 @@ def _create(
                 continue
             emit(Event("message", want.name, text=f"{exposed.service} is at port {exposed.port}, "
                        f"not {exposed.host_port}: without a bridge the host's network is shared"))
-    token = want.token or secrets.token_hex(24)
     identity = ""
     try:
         with explained(f"cannot start {want.name}"):
-            body = _config(want, image, chosen, token, bridged=bridged)
+            body = _config(want, image, chosen, bridged=bridged)
             made = client.create_container_from_config(body, want.name)  # type: ignore[no-untyped-call]
             identity = str(made["Id"])
             _authorize(client, identity, keys)
+            _protect(client, identity, want)
             client.start(identity)
         _wait(client, identity, want.name, chosen[0], timeout, emit)
         found = environments.get(client, want.name)
@@ -200,8 +198,7 @@ def _create(
 
 
 def _config(
-    want: Wanted, image: str, chosen: tuple[ports.Port, ...],
-    token: str, *, bridged: bool,
+    want: Wanted, image: str, chosen: tuple[ports.Port, ...], *, bridged: bool,
 ) -> dict[str, Any]:
     """The body of the engine's ContainerCreate."""
     by_service = {p.service: p for p in chosen}
@@ -209,9 +206,7 @@ def _config(
     if want.user is not None:
         variables |= {"ENVD_UID": str(want.user[0]), "ENVD_GID": str(want.user[1])}
     if want.jupyter:
-        variables |= {
-            "JUPYTER_TOKEN": token, "ENVD_JUPYTER_PORT": str(by_service["jupyter"].container),
-        }
+        variables["ENVD_JUPYTER_PORT"] = str(by_service["jupyter"].container)
     host: dict[str, Any] = {
         "Mounts": [
             {"Type": m.kind, "Source": m.source, "Target": m.target, "ReadOnly": m.read_only}
@@ -245,8 +240,6 @@ def _config(
         environments.PORTS: json.dumps([[p.service, p.container, p.listen, p.host] for p in chosen]),
         environments.FACTS: json.dumps(want.facts, sort_keys=True),
     }
-    if want.jupyter:
-        labels[environments.TOKEN] = token
     config = {
         "Image": want.image,
         # Whatever config.entrypoint says: that is for the image as an application.
@@ -265,15 +258,33 @@ def _config(
 
 def _authorize(client: docker.APIClient, identity: str, keys: Keys) -> None:
     """Let these keys in. Through the engine: so they are in no environment variable."""
-    text = "".join(f"{line}\n" for line in dict.fromkeys(keys.public)).encode()
-    directory, _, name = AUTHORIZED_KEYS.rpartition("/")
+    text = "".join(f"{line}\n" for line in dict.fromkeys(keys.public))
+    with explained("cannot write the authorized keys"):
+        _put(client, identity, AUTHORIZED_KEYS, text, 0o644)
+
+
+def _protect(client: docker.APIClient, identity: str, want: Wanted) -> None:
+    """Give its servers a random token and password of this container's own, unless the image brings
+    one. As a file that is root's: neither labels nor variables are a secret's place."""
+    wanted = [path for path, there in (
+        (JUPYTER_TOKEN, want.jupyter), (RSTUDIO_PASSWORD, want.rstudio)
+    ) if there]
+    for path in wanted:
+        if environments.text_of(client, identity, path).strip():
+            continue
+        with explained(f"cannot write {path}; build the image anew"):
+            _put(client, identity, path, f"{secrets.token_hex(24)}\n", 0o600)
+
+
+def _put(client: docker.APIClient, identity: str, path: str, text: str, mode: int) -> None:
+    directory, _, name = path.rpartition("/")
+    content = text.encode()
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(text), 0o644
+    member.size, member.mode = len(content), mode
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as archive:
-        archive.addfile(member, io.BytesIO(text))
-    with explained("cannot write the authorized keys"):
-        client.put_archive(identity, directory, data.getvalue())
+        archive.addfile(member, io.BytesIO(content))
+    client.put_archive(identity, directory, data.getvalue())
 
 
 def _wait(
@@ -325,7 +336,7 @@ def _see_init(
     environment. `patience` is in seconds."""
     end = time.monotonic() + patience
     said = _Said(client, identity, name, emit)
-    while (state := _text(client, identity, INIT_STATE).strip()) in ("", "running"):
+    while (state := environments.text_of(client, identity, INIT_STATE).strip()) in ("", "running"):
         if time.monotonic() >= end:
             emit(Event("message", name, text="runtime.init is still running; what it says is in "
                        f"{INIT_LOG} (`envd exec --name {name} tail -f {INIT_LOG}`)"))
@@ -334,29 +345,10 @@ def _see_init(
         time.sleep(0.1)
     if state == "done":
         return
-    tail = "\n".join(_text(client, identity, INIT_LOG).splitlines()[-20:])
+    tail = "\n".join(environments.text_of(client, identity, INIT_LOG).splitlines()[-20:])
     emit(Event("message", name, text="warning: runtime.init failed with exit status "
                f"{state.rpartition(' ')[2]}; the environment is up without what it does. The end of "
                f"{INIT_LOG}:\n{tail}"))
-
-
-def _text(client: docker.APIClient, identity: str, path: str) -> str:
-    """A file of the container, or the last part of a long one; "" when there is none."""
-    from docker.errors import NotFound
-
-    head, tail = b"", b""
-    with explained(f"cannot read {path}"):
-        try:
-            stream, _ = client.get_archive(identity, path)
-        except NotFound:
-            return ""
-        for chunk in stream:
-            # What is in there is the container's word: no more of it than is shown is kept.
-            head = head or bytes(chunk[:_BLOCK])
-            tail = (tail + chunk)[-_LONGEST_TEXT:]
-    if len(head) < _BLOCK or head[156:157] not in (b"0", b"\0"):  # no regular file
-        return ""
-    return tail.removeprefix(head).rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _answers(port: ports.Port) -> bool:

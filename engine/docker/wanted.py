@@ -18,6 +18,7 @@ from typing import Any
 from engine.build.dev import HOME, LABEL
 from engine.docker import labels
 from engine.errors import DockerError, UsageError
+from engine.languages import RSTUDIO_PORT
 
 LOOPBACK = "127.0.0.1"
 SHM_SIZE = 2048  # megabytes: PyTorch's data loaders pass batches in shared memory
@@ -69,8 +70,8 @@ class Exposed:
 @dataclass(frozen=True)
 class Wanted:
     """A container to be. `user` is its uid and gid, None when the image fixes them; `gpus` as in
-    `Options`, "" for none; `jupyter` is its port (0: no Jupyter) and the spec's token; `left_out`
-    are mounts that the image asks for and does not get."""
+    `Options`, "" for none; `jupyter` is its port (0: no Jupyter), `rstudio` whether
+    it has an RStudio server; `left_out` are mounts that the image asks for and does not get."""
 
     name: str
     image: str
@@ -87,7 +88,7 @@ class Wanted:
     memory: int
     host: str
     jupyter: int
-    token: str
+    rstudio: bool
     exposed: tuple[Exposed, ...]
     forward_agent: bool = False
     left_out: tuple[Mount, ...] = ()
@@ -173,7 +174,7 @@ def wanted(
     targets = [m.target for m in mounts]
     if twice := next((t for t in targets if targets.count(t) > 1), None):
         raise UsageError(f"two mounts have the target {twice}")
-    port, token = runtime.get("jupyter") or (0, "")
+    port, _ = runtime.get("jupyter") or (0, "")
     return Wanted(
         name=options.name,
         image=image,
@@ -190,7 +191,7 @@ def wanted(
         memory=_bytes(options.memory),
         host=options.host,
         jupyter=port,
-        token=token,
+        rstudio=any((r[0], r[2]) == (RSTUDIO_PORT, "rstudio") for r in runtime.get("expose", ())),
         exposed=tuple(
             Exposed(service or f"port {envd_port}", envd_port, host_port or 0, listen or LOOPBACK)
             for envd_port, host_port, service, listen in runtime.get("expose", ())

@@ -10,6 +10,7 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from engine.build.services import JUPYTER_TOKEN
 from engine.docker import environments, ports
 from engine.docker.environments import Found, explained
 from engine.events import Event, Sink
@@ -35,7 +36,7 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
     when the engine cannot be asked."""
     begin = time.monotonic()
     waited = [p for p in found.ports if p.service == "jupyter"]
-    token = found.labels.get(environments.TOKEN, "")
+    token = environments.text_of(client, found.id, JUPYTER_TOKEN).strip() if waited else ""
     told: set[str] = set()
     while True:
         deaths = _deaths(client, found)

@@ -358,10 +358,12 @@ APIS = (
         differs="Variables of the machine are not replaced in a URL: logins are kept in ~/.netrc or in "
                 "uv's or pip's own configuration."),
     Api("config.jupyter",
-        (Parameter("token", "str", "", about="what a browser must show [none]",
+        (Parameter("token", "str", "", about="what a browser must show [a random one]",
                    deprecated=("password",)),
          Parameter("port", "int", 8888, about="its port in the container")),
-        _jupyter, "A Jupyter server that starts with the container."),
+        _jupyter, "A Jupyter server that starts with the container.",
+        differs="Without a token there is a random one, which `envd up` prints; in an image that is run "
+                "otherwise it is in the container's log."),
     Api("config.entrypoint", (Parameter("args", "list[str]", about="program and arguments"),),
         _entrypoint, "The image's entry point."),
     Api("config.gpu", (Parameter("count", "int", 1, about="how many"),), _gpu,

@@ -133,5 +133,5 @@ APIS = (
     Api("config.julia_pkg_server", (Parameter("url", about="a package server"),),
         _url("julia_pkg_server"), "Where Julia packages are."),
     Api("config.rstudio_server", (), _rstudio,
-        "An RStudio server that starts with the container, on port 8787, without a password."),
+        "An RStudio server that starts with the container, on port 8787, with a random password."),
 )

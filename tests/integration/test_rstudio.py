@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import time
 import tomllib
@@ -27,12 +28,22 @@ for option; do
         --www-address=*) address=${option#*=} ;;
         --server-daemonize=0) foreground=1 ;;
         --database-config-file=*) [ -r "${option#*=}" ] || exit 3 ;;
-        --auth-none=1|--server-user=?*|--server-data-dir=/*|--secure-cookie-key-file=/*) ;;
+        --auth-pam-helper-path=/*) helper=${option#*=} ;;
+        --server-user=?*) user=${option#*=} ;;
+        --auth-none=0|--server-data-dir=/*|--secure-cookie-key-file=/*) ;;
         *) echo "rserver: unknown option $option" >&2; exit 2 ;;
     esac
 done
 [ "$foreground" ] || exit 4
-mkdir -p /tmp/www && R --version >/tmp/www/index.html
+# It asks the helper: the user's name as an argument, the password on standard input.
+[ "$(id -un)" = "$user" ] || exit 5
+mkdir -p /tmp/www/cgi-bin && R --version >/tmp/www/index.html
+cat >/tmp/www/cgi-bin/login <<END
+#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+head -c "\\$CONTENT_LENGTH" | "$helper" "\\$QUERY_STRING" rstudio 0 && echo welcome || echo no
+END
+chmod 755 /tmp/www/cgi-bin/login
 exec busybox httpd -f -p "$address:$port" -h /tmp/www
 """
 _CONTROL = """\
@@ -101,7 +112,26 @@ def test_it_answers_on_its_port(
                 "exec", container, "busybox", "wget", "-q", "-O-", "http://127.0.0.1:8787/",
                 host=docker_engine, check=False,
             )
-        assert "R version 4.2" in answer, docker("logs", container, host=docker_engine)
+        logs = docker("logs", container, host=docker_engine)
+        assert "R version 4.2" in answer, logs
+        # a password of this container's own, in its log and nowhere else
+        match = re.search(r"RStudio Server: port 8787, user root, password (\S+)", logs)
+        assert match is not None and len(match[1]) == 24
+
+        def login(user: str, password: str) -> str:
+            return docker(
+                "exec", container, "busybox", "wget", "-q", "-O-", f"--post-data={password}",
+                f"http://127.0.0.1:8787/cgi-bin/login?{user}", host=docker_engine,
+            )
+
+        assert login("root", match[1]) == "welcome"
+        assert [login("root", "wrong"), login("root", ""), login("envd", match[1])] == ["no"] * 3
+        shown = docker("inspect", container, image, host=docker_engine)
+        shown += docker(
+            "exec", container, "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
+            host=docker_engine, check=False,
+        )
+        assert match[1] not in shown and "--auth-none=1" not in shown
     finally:
         docker("rm", "-f", container, host=docker_engine)
 
