@@ -27,7 +27,7 @@ from engine.errors import FetchError
 from engine.events import Event, Sink, silent
 from engine.origins import UNCHECKED, configured_login
 from engine.version import VERSION
-from store import Store, retry
+from store import Store, redirects, retry
 from store.connections import interruptible
 from store.retry import ATTEMPTS, TransientError
 
@@ -245,13 +245,13 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
     response = None
     try:
         response = request(wanted.url, offset)
-        if response.status == 401 and (url := _with_login(wanted.url)):
+        if response.status == 401 and (url := _with_login(response.url or "", wanted.url)):
             response.close()
             response = request(url, offset)
         start = _start(wanted, response, offset)
         yield start, pieces(response)
         response.release_conn()
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+    except (urllib3.exceptions.HTTPError, redirects.RedirectError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             raise  # of our own disk
         if hopeless(error):
@@ -267,11 +267,13 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
 
 def hopeless(error: BaseException) -> bool:
     """Whether another attempt cannot do better: a certificate that is refused, a URL that cannot
-    be one, redirections in a circle."""
+    be one, redirections that lead nowhere."""
     import ssl
 
     import urllib3
 
+    if isinstance(error, redirects.RedirectError):
+        return True
     found: BaseException | None = error
     while isinstance(found, urllib3.exceptions.MaxRetryError):
         found = found.reason
@@ -289,39 +291,61 @@ def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[byte
         yield piece
 
 
-def _with_login(url: str) -> str:
-    """`url` with the login that this machine is configured with for its server, or ""."""
+def _with_login(asking: str, url: str) -> str:
+    """`url` with the login that this machine is configured with for its server, or "". Only for
+    the server itself, and only when it is known to be the one: `asking` is who answered."""
     parts = urlsplit(url)
+    if parts.scheme == UNCHECKED or not redirects.same_server(asking, url):
+        return ""
     if parts.username is not None or not (login := configured_login(url)):
         return ""
     return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
 
 
 def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
-    """GET `url` from byte `offset` on; the body is not read yet. Raises urllib3's errors."""
+    """GET `url` from byte `offset` on; the body is not read yet. `response.url` is where it came
+    from after redirects. Raises urllib3's errors, and RedirectError."""
     import urllib3
 
     unchecked = url.startswith(UNCHECKED)
     url = url.replace(UNCHECKED, "https", 1) if unchecked else url
-    parts = urlsplit(url)
     # Compression on the way would change the bytes that are hashed.
     headers = {"User-Agent": f"envd/{VERSION}", "Accept-Encoding": "identity"}
-    if parts.username is not None:
-        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers |= urllib3.make_headers(basic_auth=login)
     if offset:
         headers["Range"] = f"bytes={offset}-"
-    return _pool(_proxy(url), not unchecked).request(
-        method,
-        shown(url),
-        headers=headers,
-        preload_content=False,
-        timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
-        retries=urllib3.Retry(
-            total=10, connect=0, read=0, status=0, other=0, redirect=10,
-            respect_retry_after_header=False,  # it would do so in silence
-        ),
-    )
+    start, count = url, 0
+    while True:
+        own = redirects.same_server(url, start)  # else neither the login nor the trust is for it
+        response = _pool(_proxy(url), not (unchecked and own)).request(
+            method,
+            shown(url),
+            headers=headers | (_authorization(start) if own else {}),
+            preload_content=False,
+            redirect=False,
+            timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
+            # What it would try again, it would do so in silence.
+            retries=urllib3.Retry(
+                total=10, connect=0, read=0, status=0, other=0, respect_retry_after_header=False
+            ),
+        )
+        location = response.get_redirect_location()
+        if not location:
+            response.url = shown(url)
+            return response
+        response.close()
+        url = redirects.followed(url, location, count)
+        count += 1
+
+
+def _authorization(url: str) -> dict[str, str]:
+    """The header for the login that a URL holds."""
+    import urllib3
+
+    parts = urlsplit(url)
+    if parts.username is None:
+        return {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return dict(urllib3.make_headers(basic_auth=login))
 
 
 def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from engine.atomic import write_text
 from engine.docker.endpoint import docker_directory
 from engine.errors import EnvdError, UsageError
+from store import redirects, registry, retry
 from store.registry import Reference
 
 _TIMEOUT = 30.0
@@ -117,18 +118,22 @@ def _ask(host: str, user: str, password: str) -> None:
     place = "registry-1.docker.io" if _key(host) == _HUB_KEY else host
     scheme = "http" if Reference(host, "x").loopback else "https"
     url = f"{scheme}://{place}/v2/"
+    session = registry.session()
     try:
-        answer = requests.get(url, timeout=_TIMEOUT)
+        answer = session.get(url, timeout=_TIMEOUT)
         challenge = answer.headers.get("Www-Authenticate", "")
+        if answer.status_code == 401 and not redirects.same_server(answer.url, url):
+            raise redirects.RedirectError(f"it redirects to {answer.url}, whose login is another")
         if answer.status_code == 401 and challenge.lower().startswith("bearer"):
             given = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-            answer = requests.get(
+            redirects.check_realm(url, given.get("realm", url))
+            answer = session.get(
                 given.get("realm", url), auth=(user, password), timeout=_TIMEOUT,
                 params={"service": given.get("service", ""), "account": user},
             )
         elif answer.status_code == 401:
-            answer = requests.get(url, auth=(user, password), timeout=_TIMEOUT)
-    except requests.RequestException as error:
+            answer = session.get(url, auth=(user, password), timeout=_TIMEOUT)
+    except (requests.RequestException, redirects.RedirectError, retry.TransientError) as error:
         raise EnvdError(f"cannot reach the registry {host}: {error}") from error
     if answer.status_code in (401, 403):
         raise EnvdError(f"{host} refuses this user name and password")

@@ -19,10 +19,11 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from store import retry
+from store import redirects, retry
 from store.blobs import check
 from store.connections import interruptible
 from store.errors import BrokenOffError, DeniedError, RegistryError
+from store.layers import printable
 from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -36,8 +37,10 @@ _ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
 _LOGIN_OF = {_DOCKER_HUB: "https://index.docker.io/v1/"}
 _REFERENCE = re.compile(
     r"(?P<host>[\w.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)"
-    r"(:(?P<tag>[\w][\w.-]{0,127}))?"
+    r"(:(?P<tag>[\w][\w.-]{0,127}))?", re.ASCII
 )
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_NAMED = re.compile(rf"{_DIGEST.pattern}|\w[\w.-]{{0,127}}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ class Reference:
     @property
     def loopback(self) -> bool:
         """Whether the registry is on this machine."""
-        bare = self.host.rpartition(":")[0] or self.host
-        return bare in ("localhost", "[::1]") or bare.startswith("127.")
+        return redirects.is_loopback(self.host)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class Registry:
         if not endpoint:
             host = _ANSWERS_AT.get(reference.host, reference.host)
             endpoint = f"{'http' if reference.loopback else 'https'}://{host}"
+        self._endpoint = endpoint
         self._host = urlsplit(endpoint).netloc
         self._insecure = endpoint.startswith("http:")
         self._login = _LOGIN_OF.get(reference.host, "") if self._host in _ANSWERS_AT.values() else ""
@@ -126,6 +129,7 @@ class Registry:
             )
             self._prepare(client.session)
             self._prepare(client.auth.session)
+            self._guard(client.auth)
             client.auth.load_configs(
                 Container(f"{self._host}/{self.reference.name}"), _docker_config()
             )
@@ -136,23 +140,44 @@ class Registry:
             self._local.client = client
         return self._local.client
 
+    def _guard(self, auth: Any) -> None:
+        """Have oras send logins only where the registry may want them, and ask for them only when
+        the registry itself does: what it redirects to may not."""
+        answer = auth.authenticate_request
+
+        def authenticate(original: Any, headers: Any, refresh: bool = False) -> Any:
+            if not redirects.same_server(original.url, self._endpoint):
+                return headers or {}, False
+            return answer(original, headers, refresh)
+
+        auth.authenticate_request = authenticate
+        for name in ("request_token", "request_anonymous_token"):
+            if ask := getattr(auth, name, None):
+                setattr(auth, name, self._checked(ask))
+
+    def _checked(self, ask: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def checked(wanted: Any) -> Any:
+            if wanted.realm is None:
+                return None
+            redirects.check_realm(self._endpoint, wanted.realm)
+            return ask(wanted)
+
+        return checked
+
     def _scheme(self) -> str:
         """How the registry wants to be authenticated with: oras's "basic" or "token"."""
         if not self._backend:
-            import requests
-
-            session = requests.Session()
-            self._prepare(session)
-            answer = self._tried("GET /v2/", lambda: session.get(self._root))
-            self._challenge = answer.headers.get("Www-Authenticate", "")
+            answer = self._tried("GET /v2/", lambda: session().get(self._root))
+            if redirects.same_server(answer.url, self._endpoint):
+                self._challenge = answer.headers.get("Www-Authenticate", "")
             basic = self._challenge.lower().startswith("basic")
             self._backend = "basic" if basic else "token"
         return self._backend
 
     @staticmethod
     def _prepare(session: Any) -> None:
-        """Make a session of requests give up what is silent, tell a stumble from an answer, and
-        end when it is told to."""
+        """Make a session of requests give up what is silent, tell a stumble from an answer, end when
+        it is told to, and go where a redirection may lead alone."""
         import requests
 
         class Adapter(requests.adapters.HTTPAdapter):
@@ -163,7 +188,11 @@ class Registry:
             def proxy_manager_for(self, *given: Any, **named: Any) -> Any:
                 return interruptible(super().proxy_manager_for(*given, **named))
 
+        session.max_redirects = redirects.LIMIT
+
         def check(answer: Any, **_: Any) -> None:
+            if location := session.get_redirect_target(answer):
+                redirects.followed(answer.url, location)
             if answer.status_code in retry.STATUSES:
                 stumble = retry.refused(answer.status_code, answer.headers)
                 words = _problems(answer)
@@ -214,13 +243,16 @@ class Registry:
             cause: Exception
             try:
                 return once()
-            except requests.exceptions.SSLError as error:
+            except (requests.exceptions.SSLError, redirects.RedirectError) as error:
                 raise self._unreachable(error) from error
             except retry.TransientError as error:
                 stumble, cause = error, error
             except requests.RequestException as error:
                 stumble, cause = retry.TransientError(retry.reason(error)), error
-                if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+                if isinstance(
+                    error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema
+                    | requests.exceptions.TooManyRedirects
+                ):
                     raise self._unreachable(error) from error
             seconds = retry.wait(attempt, stumble)
             if seconds is None:
@@ -251,6 +283,10 @@ class Registry:
         """One request, not tried again."""
         body = data() if data is not None else None
         try:
+            if not redirects.same_server(url, self._endpoint):
+                # The registry has uploads sent elsewhere: its login is not for there.
+                answer = session().request(method, url, data=body, headers=dict(headers))
+                return self._allowed(answer)
             client = self._client()
             given = dict(headers)
             if self._backend == "basic":
@@ -275,6 +311,9 @@ class Registry:
         finally:
             if body is not None and hasattr(body, "close"):
                 body.close()
+        return self._allowed(answer)
+
+    def _allowed(self, answer: Any) -> Any:
         if answer.status_code in (401, 403):
             raise self._denied()
         return answer
@@ -293,14 +332,21 @@ class Registry:
             f"{self._host}: {what}: HTTP status {answer.status_code} {_problems(answer)}"
         )
 
+    def _blob_url(self, digest: str) -> str:
+        if not _DIGEST.fullmatch(digest):  # it may be an answer's
+            raise RegistryError(f"{self._host}: '{printable(digest.encode())}' is no sha256 digest")
+        return f"{self._base}/blobs/{digest}"
+
     def has_blob(self, digest: str) -> bool:
         """Whether the repository has a blob. Raises RegistryError."""
-        answer = self._request("HEAD", f"{self._base}/blobs/{digest}")
+        answer = self._request("HEAD", self._blob_url(digest))
         return bool(self._expect(answer, f"blob {digest[:19]}", 200, 404).status_code == 200)
 
     def push_blob(self, digest: str, content: Path | bytes, mount: str | None = None) -> bool:
         """Upload a blob in one piece, or have it mounted from the repository `mount`; whether it
         was. Raises RegistryError, and CorruptError for a stored file that is damaged."""
+        self._blob_url(digest)  # or it raises
+
         def upload() -> bool:
             # An upload that broke off is begun anew: what is left of it is of no use.
             location = self._begin(digest, mount)
@@ -342,7 +388,7 @@ class Registry:
         location = answer.headers.get("Location", "")
         if not location:
             raise RegistryError(f"{self._host}: starting an upload: it does not say where to")
-        return str(urljoin(self._root, location))
+        return redirects.followed(self._root, urljoin(self._root, location))
 
     def push_manifest(self, manifest: bytes, tag: str = "") -> None:
         """Upload a manifest under a tag [the reference's]. Raises RegistryError."""
@@ -415,6 +461,9 @@ class Registry:
 
     def manifest(self, name: str, media_types: Sequence[str]) -> bytes | None:
         """The manifest of a tag or digest, or None when there is none. Raises RegistryError."""
+        if not _NAMED.fullmatch(name):  # it may be an answer's
+            what = printable(name.encode())
+            raise RegistryError(f"{self._host}: '{what}' is neither a tag nor a digest")
         answer = self._request(
             "GET", f"{self._base}/manifests/{name}", headers={"Accept": ", ".join(media_types)}
         )
@@ -429,7 +478,7 @@ class Registry:
         headers = {"Accept-Encoding": "identity"}
         if offset:
             headers["Range"] = f"bytes={offset}-"
-        answer = self._request("GET", f"{self._base}/blobs/{digest}", headers=headers, stream=True)
+        answer = self._request("GET", self._blob_url(digest), headers=headers, stream=True)
         with answer:
             answer = self._expect(answer, f"blob {digest[:19]}", 200, 206, 404, 416)
             if answer.status_code == 416:  # what we have is longer than the blob: from the start
@@ -449,6 +498,15 @@ class Registry:
                 yield piece
         except urllib3.exceptions.HTTPError as error:
             raise BrokenOffError(str(self._unreachable(error))) from error
+
+
+def session() -> Any:
+    """A session of requests without a login, as registries are spoken to."""
+    import requests
+
+    made = requests.Session()
+    Registry._prepare(made)
+    return made
 
 
 def _silence(body: Any) -> float:

@@ -75,10 +75,7 @@ class _Repository:
         environment = {
             k: v for k, v in os.environ.items() if not k.startswith("GIT_") or _KEPT.match(k)
         }
-        environment |= {
-            "GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-            "LC_ALL": "C.UTF-8",
-        }
+        environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
         environment.setdefault(
             "GIT_SSH_COMMAND", f"ssh -o BatchMode=yes -o ConnectTimeout={retry.CONNECT:.0f}"
         )
@@ -86,7 +83,7 @@ class _Repository:
             done = command.ask(
                 ["git", "-C", str(self.directory), "-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null",
                  "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
-                 *arguments],
+                 *self._protocols(), *arguments],
                 environment=environment,
             )
         except FileNotFoundError as error:
@@ -96,6 +93,15 @@ class _Repository:
         if check and done.returncode != 0:
             raise self._error(done.stderr.decode("utf-8", "replace"))
         return done.stdout if done.returncode == 0 else b""
+
+    def _protocols(self) -> list[str]:
+        """What may be spoken: nothing that starts a program, and no plain http where the spec does
+        not say so itself (a server that is asked by https may redirect to it)."""
+        plain = "always" if self.wanted.git.startswith("http://") else "user"
+        when = {"allow": "never", "ext.allow": "never", "fd.allow": "never", "file.allow": "always",
+                "git.allow": "always", "ssh.allow": "always", "https.allow": "always",
+                "http.allow": plain}
+        return [word for name, value in when.items() for word in ("-c", f"protocol.{name}={value}")]
 
     def _error(self, words: str) -> ResolveError:
         lines = [

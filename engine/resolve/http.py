@@ -13,7 +13,7 @@ from engine.command import pause, raise_if_cancelled
 from engine.errors import ResolveError
 from engine.fetch import hopeless, pieces, request, shown
 from grammar.environment import Position
-from store import retry
+from store import redirects, retry
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -68,7 +68,9 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
             return once()
         except retry.TransientError as error:
             stumble, cause = error, None
-        except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
+        except (
+            urllib3.exceptions.HTTPError, redirects.RedirectError, ConnectionError, TimeoutError
+        ) as error:
             raise_if_cancelled(shown(url))
             if hopeless(error):
                 raise ResolveError(
@@ -91,7 +93,8 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
 
 @contextmanager
 def answered(url: str, position: Position, method: str = "GET") -> Iterator[BaseHTTPResponse]:
-    """An answer whose status is final. Raises TransientError for another, and urllib3's errors."""
+    """An answer whose status is final. Raises TransientError for another, urllib3's errors and
+    RedirectError."""
     response = request(url, method=method)
     try:
         if response.status in retry.STATUSES:
