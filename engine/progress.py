@@ -17,9 +17,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TextIO
 
+from engine import terminal
 from engine.events import Event, Sink
 from store.notices import Listener, heard
 
@@ -239,6 +240,16 @@ def choose(mode: str, stream: TextIO) -> str:
     return "tree" if able else "plain"
 
 
+def _cleaned(show: Sink) -> Sink:
+    """`show`, to whom the names and texts of events come without control characters."""
+
+    def cleaned(event: Event) -> None:
+        name, text = terminal.one_line(event.name), terminal.clean(event.text)
+        show(event if (name, text) == (event.name, event.text) else replace(event, name=name, text=text))
+
+    return cleaned
+
+
 def _messages(sink: Sink) -> Listener:
     """What is said while something waits or is tried again, as events."""
     return lambda subject, text: sink(Event("message", subject, text=text))
@@ -258,7 +269,7 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
 
     def write(line: str) -> None:
         try:
-            print(line, file=out, flush=True)
+            print(terminal.escape(line), file=out, flush=True)
         except BrokenPipeError:
             return  # nobody watches: no reason to stop a build
 
@@ -266,16 +277,17 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
     if chosen == "tree":
         from rich.console import Console
 
-        tree = _Tree(Console(file=out))
+        tree = _Tree(Console(file=terminal.bare(out)))
+        cleaned = _cleaned(tree)
         try:
-            with heard(_messages(tree)):
-                yield tree
+            with heard(_messages(cleaned)):
+                yield cleaned
         finally:
             tree.stop()
         tree.close(time.monotonic() - begin)
         return
     plain = _Plain(write)
-    show: Sink = plain
+    show = _cleaned(plain)
     if chosen == "json":
 
         def show(event: Event) -> None:

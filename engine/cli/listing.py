@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.terminal import one_line
+
 F = TypeVar("F", bound=Callable[..., Any])
 _GAP = "  "  # between two columns
 _ENDLESS = 10_000  # columns: what is not a terminal has no width
@@ -69,12 +71,13 @@ def show_one(row: Mapping[str, Any], titles: Mapping[str, str], form: str) -> No
         lines = value if isinstance(value, list) else [value]
         for number, line in enumerate(lines or [None]):
             name = title if number == 0 else ""
-            click.echo(f"{name:<{width}}  {'-' if line is None else line}".rstrip())
+            click.echo(f"{name:<{width}}  {'-' if line is None else one_line(str(line))}".rstrip())
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
     cells = [
-        ["-" if row[c.key] is None else c.show(row[c.key]) for c in columns] for row in rows
+        ["-" if row[c.key] is None else one_line(c.show(row[c.key])) for c in columns]
+        for row in rows
     ]
     return _plain(cells, columns) or _folded(cells, columns)
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 import click
 
-from engine import signals
+from engine import signals, terminal
 from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
 
@@ -189,6 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # names that are not UTF-8 as they are
+    terminal.guard()
     if "_ENVD_COMPLETE" in os.environ:
         import engine.cli.shells  # noqa: F401 (registers our way with bash)
     try:
@@ -201,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"error: {usage_message(error)}", err=True)
+        click.echo(f"error: {terminal.clean(usage_message(error))}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as stop:
         _interrupted(getattr(stop, "number", signals.received() or signal.SIGINT))
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             text, code = f"error: internal error: {error!r}; run again with --debug", 1
         else:
             text, code = known
-        click.echo(text, err=True)
+        click.echo(terminal.clean(text), err=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
         sys.exit(code)

@@ -58,11 +58,12 @@ def serving(certificate: Path | None = None, address: str = "127.0.0.1") -> Iter
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
-            made.asked.append((self.path, dict(self.headers)))
+            headers = {name.title(): value for name, value in self.headers.items()}
+            made.asked.append((self.path, headers))
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            status, headers, body = made.answer(self.command, self.path)
+            status, given, body = made.answer(self.command, self.path)
             self.send_response(status)
-            for name, value in headers.items():
+            for name, value in given.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
