@@ -56,9 +56,11 @@ class UnavailableError(Exception):
 
 def reason_unavailable(directory: Path) -> str | None:
     """Why builds with their files in `directory` (of the store) have root's own uids; None when they
-    have others, or when we are in a user namespace already, whose uid 0 is no root."""
+    have others, or when envd has entered a user namespace by itself, whose uid 0 is its user."""
     if userns.in_user_namespace():
-        return None
+        if userns.MARK in os.environ:
+            return None
+        return "this root is one of a user namespace already (a container?), which has no other uids"
     device = directory.stat().st_dev
     with _probe_lock:
         if device not in _said:

@@ -350,3 +350,20 @@ def test_without_a_user_namespace_a_step_has_the_rest_and_that_is_said_once(
     for half in (lines[: len(lines) // 2], lines[len(lines) // 2 :]):
         assert unexpected(half) == {}
     assert (place / "a/upper/opt/x").stat().st_uid == 1000
+
+
+def test_a_container_s_root_is_told_so(base: Path, ordinary_user: str, readable_copy: Path) -> None:
+    """In a user namespace that envd has not made for itself."""
+    shutil.copytree(base, readable_copy / "base", symlinks=True)
+    (readable_copy / "place").mkdir()
+    for path in (readable_copy / "place", readable_copy / "base/opt"):
+        shutil.chown(path, ordinary_user, ordinary_user)
+    done = in_python(
+        FALLBACK.replace("Path(sys.argv[1]), Path(sys.argv[2])", 'Path("base"), Path("place")'),
+        readable_copy, "runuser", "-u", ordinary_user, "--", "unshare", "--map-root-user", "--map-auto",
+        environment={"PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
+        python=str(Path(sys.executable).resolve()),
+    )
+    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    (said,) = done.stderr.splitlines()
+    assert "root's own uid here: this root is one of a user namespace already" in said
