@@ -50,7 +50,7 @@ fuzz:
 	scripts/setup test
 	for target in tests/fuzz/fuzz_*.py; do .venv/bin/python $$target $(FUZZ) || exit 1; done
 
-# What killed processes, full disks, damaged files and bad networks do: about 10 minutes, as root.
+# What killed processes, full disks, damaged files and bad networks do: about 15 minutes, as root.
 # FAULTS takes --seed and --only.
 FAULTS =
 faults:
