@@ -27,7 +27,8 @@ _SHOWN = 200  # characters of a command that an error shows
 
 ARGV = ("sh", f"{PLACE}/start")
 
-# Which shell there is, and after it the counters. The exit status is the commands'.
+# Which shell there is, and after it the counters. The exit status is the commands'; on a full disk
+# the last words are theirs, too.
 _START = f"""\
 here={PLACE}
 if [ -d {HANDED}/secrets ]; then
@@ -50,8 +51,8 @@ fi
 code=$?
 for file in snmp snmp6; do
     [ ! -r "/proc/net/$file" ] || while IFS= read -r line; do
-        printf '\\n%s' "$line"
-    done <"/proc/net/$file" >>{_REPORT}
+        printf '\\n%s' "$line" || break
+    done <"/proc/net/$file" 2>/dev/null >>{_REPORT}
 done
 exit $code
 """

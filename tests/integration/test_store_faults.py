@@ -210,6 +210,25 @@ def test_a_full_disk_is_told_with_the_store_and_what_to_do(envd: Envd, tmp_path:
         assert there.run("store", "verify").stdout == "store is clean"
 
 
+def test_a_step_that_fills_the_disk_is_told_at_its_place(
+    envd: Envd, base: str, tmp_path: Path
+) -> None:
+    first = image(envd)
+    place = tmp_path / "disk"
+    with mounted(place, "-t", "tmpfs", "-o", "size=200m", "tmpfs"):
+        there = Envd(place / "store", envd.project, envd.environment)
+        assert there.run("build", "--no-load").stdout == first
+        used = shutil.disk_usage(place).used
+        subprocess.run(["mount", "-o", f"remount,size={used + 2_000_000}", place], check=True)
+        spec(envd, base, '"cat /opt/noise /opt/noise > /big"')
+        done = there.run("build", "--no-load", check=False)
+        says = rf"build.envd:3:5: error: run-\w+: failed .*{place}/store: no space left .*`envd prune`"
+        assert done.code == 1 and re.search(says, done.stderr), done.stderr
+        assert "I/O error" not in done.stderr
+        spec(envd, base)
+        assert there.run("build", "--no-load").stdout == first
+
+
 def test_gc_and_prune_make_room_on_a_full_disk(envd: Envd, tmp_path: Path) -> None:
     first = image(envd)
     place = tmp_path / "disk"
