@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -22,10 +23,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Protocol
 
 from engine.errors import BuildError
+from engine.output import Lines
 
 LOG_TAIL = 40  # lines of output that an error carries
+_TICK = 100  # milliseconds between two looks at a command that says nothing
 
 # What commands outside the sandbox see: enough to find Debian's tools, nothing of the user's.
 HOST_ENVIRONMENT: Mapping[str, str] = {
@@ -35,12 +39,48 @@ HOST_ENVIRONMENT: Mapping[str, str] = {
     "HOME": "/nonexistent",
 }
 
-# Who dies before the command has asked for its signal leaves it with another parent.
-_TETHER = '[ "$PPID" = "$1" ] || exit 143; shift; exec "$@"'
+# Who dies before the command has asked for its signal leaves it with another parent. What comes
+# before the empty argument are the control groups that the command is to be in.
+_TETHER = """\
+[ "$PPID" = "$1" ] || exit 143; shift
+while [ -n "$1" ]; do echo 0 > "$1" || exit; shift; done; shift
+exec "$@"
+"""
+
+
+class Watch(Protocol):
+    """The limits that `run` holds a command to; see `engine.limits.Step`."""
+
+    @property
+    def joining(self) -> Sequence[str]:
+        """Files that the command writes "0" to before anything else."""
+
+    def prefix(self) -> Sequence[str]:
+        """What goes before the command line."""
+
+    def started(self, process: int) -> None:
+        """It runs, as `process`."""
+
+    def wrote(self, size: int, lines: int) -> None:
+        """It has written `size` bytes more, and ended `lines` lines."""
+
+    def exceeded(self) -> str | None:
+        """Why it has to be ended now; None when it has not. Asked often."""
+
+    def failed(self, log: str) -> str | None:
+        """After its end, with the last lines: the limit that it ran into, if it did."""
 
 
 class CancelledError(BuildError):
     """The command was stopped because something else failed or the user interrupted."""
+
+
+class LimitError(BuildError):
+    """The command went beyond a limit and was ended. `reason` says which, and how to raise it."""
+
+    def __init__(self, name: str, reason: str, log: str) -> None:
+        super().__init__(f"{name}: {reason}", log)
+        self.reason = reason
 
 
 class Group:
@@ -117,22 +157,25 @@ def kill(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
     process.kill()
 
 
-def tethered(argv: Sequence[str]) -> list[str]:
-    """`argv` so that the kernel kills it when the thread that starts it ends."""
+def tethered(argv: Sequence[str], joining: Sequence[str] = ()) -> list[str]:
+    """`argv` so that the kernel kills it when the thread that starts it ends. `joining` are the
+    files that it writes "0" to first: control groups."""
     setpriv = which("setpriv")
-    if setpriv is None:
+    if setpriv is None and not joining:
         return list(argv)
-    return [setpriv, "--pdeathsig", "KILL", "/bin/sh", "-c", _TETHER, "sh", str(os.getpid()), *argv]
+    tether = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+    return [*tether, "/bin/sh", "-c", _TETHER, "sh", str(os.getpid()), *joining, "", *argv]
 
 
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stderr: int, umask: int
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stderr: int, umask: int,
+    joining: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
     """Raises FileNotFoundError when there is no such command, OSError."""
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
     process = subprocess.Popen(
-        tethered(argv),
+        tethered(argv, joining),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=stderr,
@@ -194,17 +237,21 @@ def run(
     cwd: Path | None = None,
     umask: int = 0o022,
     owner: int | None = None,
+    watch: Watch | None = None,
 ) -> None:
     """Run `argv` to its end. `name` is what an error calls it (default: the command itself). `owner`:
-    the uid and gid that the command will have, which may then open /dev/stdout.
+    the uid and gid that the command will have, which may then open /dev/stdout. `watch` holds it to
+    limits.
 
-    Raises BuildError when it cannot be started or ends other than with 0, CancelledError when the
-    group was cancelled.
+    Raises BuildError when it cannot be started or ends other than with 0, LimitError when it goes
+    beyond a limit, CancelledError when the group was cancelled.
     """
     group = _group.get()
     raise_if_cancelled(name or argv[0])
+    whole = [*watch.prefix(), *argv] if watch is not None else argv
+    joining = watch.joining if watch is not None else ()
     try:
-        process = _start(argv, environment, cwd, subprocess.STDOUT, umask)
+        process = _start(whole, environment, cwd, subprocess.STDOUT, umask, joining)
     except FileNotFoundError as error:
         raise BuildError(
             f"{name or argv[0]}: command not found: {error.filename}; install it and try again"
@@ -218,11 +265,11 @@ def run(
         assert process.stdout is not None
         if owner is not None:
             os.fchown(process.stdout.fileno(), owner, owner)
-        for raw in process.stdout:
-            # Progress bars rewrite their line: only its last state is worth a log line.
-            line = raw.decode("utf-8", "replace").rstrip("\r\n").rpartition("\r")[2]
-            tail.append(line)
-            log(line)
+        if watch is not None:
+            watch.started(process.pid)
+        reason = _follow(process, watch, tail, log)
+        if reason is not None:
+            kill(process)
         code = process.wait()
     finally:
         if process.poll() is None:
@@ -233,10 +280,49 @@ def run(
         _everything.discard(process)
         if group is not None:
             group.discard(process)
-    if code == 0:
-        return
-    raise_if_cancelled(name or argv[0])
-    raise BuildError(f"{name or shlex.join(argv[:4])}: {_ending(code)}", "\n".join(tail))
+    if code != 0 or reason is not None:
+        raise_if_cancelled(name or argv[0])
+    said = "\n".join(tail)
+    if reason is None and watch is not None:
+        reason = watch.failed(said if code else "")
+    if reason is not None:
+        raise LimitError(name or shlex.join(argv[:4]), reason, said)
+    if code != 0:
+        raise BuildError(f"{name or shlex.join(argv[:4])}: {_ending(code)}", said)
+
+
+def _follow(
+    process: subprocess.Popen[bytes], watch: Watch | None, tail: deque[str],
+    log: Callable[[str], None],
+) -> str | None:
+    """Give what a command writes to `log` until it ends; why it has to be ended before, if so."""
+    assert process.stdout is not None
+    lines = Lines()
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    while True:
+        if poll.poll(None if watch is None else _TICK):
+            data = os.read(process.stdout.fileno(), 1 << 16)
+            ended = lines.feed(data) if data else lines.last()
+            for line in ended:
+                tail.append(line)
+                log(line)
+            if not data:
+                break
+            if watch is not None:
+                watch.wrote(len(data), len(ended))
+        if watch is not None and (reason := watch.exceeded()) is not None:
+            return reason
+    # It may live on without its output.
+    while watch is not None:
+        try:
+            process.wait(_TICK / 1000)
+        except subprocess.TimeoutExpired:
+            if (reason := watch.exceeded()) is not None:
+                return reason
+        else:
+            break
+    return None
 
 
 def _ending(code: int) -> str:

@@ -22,9 +22,10 @@ import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 
-from engine import command, idmapped, seccomp, syscalls, userns
+from engine import command, idmapped, limits, seccomp, syscalls, userns
 from engine.errors import BuildError, UsageError
 from store import notices
 from store.errors import StoreError, disk_full, full
@@ -60,7 +61,7 @@ _MASKED = (
     "/proc/slabinfo", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
 )
 
-_TEMPORARY = {"/tmp": "1777", "/run": "0755"}  # and their modes
+_TEMPORARY = {"/tmp": "1777", "/run": "0755", "/dev/shm": "1777"}  # and their modes
 # $1 is our process id, $2 our descriptor of the system call filter ("" for none), which bubblewrap
 # reads at its descriptor 9. Who is killed before unshare has asked for its signal is gone by now (a
 # zombie has no exe), and so are we then.
@@ -147,10 +148,11 @@ def run(
     ]
     inner = _bubblewrap(argv, root, shown, environment, network, place, temporary)
     try:
-        if mapped:
-            _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name)
-        else:
-            _run_plainly(inner, scratch, layers, log, name)
+        with limits.step(upper) as step:
+            if mapped:
+                _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name, step)
+            else:
+                _run_plainly(inner, scratch, layers, log, name, step)
     finally:
         _clean(scratch, upper, made, copied)
     return upper
@@ -168,7 +170,7 @@ def _is_mapped(directory: Path) -> bool:
 
 def _run_mapped(
     inner: Sequence[str], scratch: Path, layers: Sequence[Path], sources: Sequence[Path],
-    log: Callable[[str], None], name: str,
+    log: Callable[[str], None], name: str, step: limits.Step,
 ) -> None:
     """Run bubblewrap in a user namespace of root's."""
     owner = idmapped.namespace()
@@ -177,23 +179,27 @@ def _run_mapped(
     except OSError as error:
         raise BuildError(f"{name}: cannot mount {error.filename}: {error.strerror}") from error
     try:
-        _start(_ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, owner=owner.base)
+        _start(
+            _ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, step,
+            owner=owner.base,
+        )
     finally:
         os.close(mounts)
 
 
 def _run_plainly(
-    inner: Sequence[str], scratch: Path, layers: Sequence[Path], log: Callable[[str], None], name: str
+    inner: Sequence[str], scratch: Path, layers: Sequence[Path], log: Callable[[str], None], name: str,
+    step: limits.Step,
 ) -> None:
     """Run bubblewrap as who we are."""
     options = _overlay_options(scratch, layers) if layers else ""
-    _start(_MOUNT_SCRIPT, [options], inner, log, name, "--mount", "--propagation", "private",
+    _start(_MOUNT_SCRIPT, [options], inner, log, name, step, "--mount", "--propagation", "private",
            cwd=scratch)
 
 
 def _start(
     script: str, arguments: Sequence[str], inner: Sequence[str], log: Callable[[str], None], name: str,
-    *namespaces: str, cwd: Path | None = None, owner: int | None = None,
+    step: limits.Step, *namespaces: str, cwd: Path | None = None, owner: int | None = None,
 ) -> None:
     """Run `script` with a session keyring and a system call filter for what it starts."""
     if (descriptor := seccomp.program()) is None and _UNFILTERED not in _said:
@@ -217,7 +223,8 @@ def _start(
             if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keys, or a filter that forbids
                 raise BuildError(f"{name}: no session keyring of its own: {error.strerror}") from error
         group.run(
-            command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner
+            command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner,
+            watch=step,
         )
 
     idmapped.in_thread(start)
@@ -239,8 +246,8 @@ def _bubblewrap(
         "--hostname", "envd", "--die-with-parent", "--new-session",
         "--proc", "/proc", *_kernel_is_hidden(), "--dev", "/dev",
     ]
-    for place in temporary:
-        inner += ["--perms", _TEMPORARY[place], "--tmpfs", place]
+    for place in (*temporary, "/dev/shm"):
+        inner += [*_room(), "--perms", _TEMPORARY[place], "--tmpfs", place]
     inner += ["--perms", "1777", "--dir", "/run/lock"]  # what a system has there, and /var/lock is
     for words in binds:
         inner += words
@@ -253,6 +260,17 @@ def _bubblewrap(
     for key, value in {**ENVIRONMENT, **environment}.items():
         inner += ["--setenv", key, value]
     return [*inner, "--chdir", cwd, "--", *argv]
+
+
+def _room() -> list[str]:
+    """The option that limits a file system in memory (bubblewrap 0.7 or later)."""
+    size = limits.shared_memory()
+    return ["--size", str(size)] if size is not None and _knows_size() else []
+
+
+@cache
+def _knows_size() -> bool:
+    return b"--size" in command.ask(["bwrap", "--help"]).stdout
 
 
 def _kernel_is_hidden() -> list[str]:

@@ -27,7 +27,7 @@ from typing import Any
 from engine import differing, fetch, sandbox
 from engine.build import group, placed
 from engine.build.context import BuildContext, Builder, Imported
-from engine.command import Group, cancellable, raise_if_cancelled
+from engine.command import Group, LimitError, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
@@ -600,7 +600,7 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
                 return explained(cause, self._store.path)
             cause = cause.__cause__
-        if isinstance(error, BuildError) and (
+        if isinstance(error, BuildError) and not isinstance(error, LimitError) and (
             os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
         ):
             return f"{error}: {full(self._store.path)}"

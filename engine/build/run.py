@@ -17,7 +17,7 @@ from engine.build import debs, inside, leftovers, login, script
 from engine.build.context import BuildContext
 from engine.build.handed import handed
 from engine.build.snapshots import snapshot
-from engine.command import CancelledError
+from engine.command import CancelledError, LimitError
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.selection import Selection
@@ -127,6 +127,10 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
     """The error with the place in the spec, the command that failed, and whether it is the network
     that it lacks."""
     known = script.failure(context.scratch, context.parameters["commands"])
+    if isinstance(error, LimitError):
+        place = f"{context.origin}: {context.name}" if context.origin else context.name
+        at = f" at `{known.command}`" if known.command else ""
+        return LimitError(f"{place}: ended{at}", error.reason, error.log)
     text = f"{context.origin}: {error}" if context.origin else str(error)
     if known.command:
         text += f" at `{known.command}`"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import progress_option, project_options, secret_option
+from engine.cli.options import limit_option, progress_option, project_options, secret_option
 
 if TYPE_CHECKING:
     from engine.secrets import Source
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 )
 @secret_option
 @progress_option
+@limit_option
 def lock(
     file: str | None, path: str | None, update: bool, dev: bool, check: bool,
     update_steps: tuple[str, ...], progress: str, secrets: tuple[Source, ...],

@@ -87,6 +87,10 @@ def cli(
     if context:
         os.environ.pop("DOCKER_HOST", None)
         os.environ["ENVD_CONTEXT"] = context
+    if os.environ.get("ENVD_LIMITS"):
+        from engine.limits import in_force
+
+        in_force()  # said now, not in the middle of a build
 
 
 def _known_error(error: BaseException) -> tuple[str, int] | None:

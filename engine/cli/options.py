@@ -38,9 +38,32 @@ def progress_option(function: F) -> F:
     )(function)
 
 
+def limit_option(function: F) -> F:
+    """--limit NAME=VALUE: how much of this machine foreign things may take."""
+    return click.option(
+        "--limit", "limits", multiple=True, metavar="NAME=VALUE[,…]", expose_value=False,
+        callback=_limits,
+        help="What a step (memory=8G, processes=1000, disk=20G, time=2h, silence=30m, log=1G) or "
+        "what is fetched (answer=1G, download=…, unpacked=…) may take; also ENVD_LIMITS.",
+    )(function)
+
+
+def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
+    if not values:
+        return
+    from store import limits
+
+    given = ",".join(values)
+    try:
+        limits.parse(given)
+    except limits.LimitError as error:
+        raise click.BadParameter(str(error)) from error
+    os.environ[limits.VARIABLE] = ",".join(filter(None, (os.environ.get(limits.VARIABLE), given)))
+
+
 def build_options(function: F) -> F:
-    """Options of everything that builds: progress, lock policy, parallelism."""
-    function = progress_option(function)
+    """Options of everything that builds: progress, lock policy, parallelism, limits."""
+    function = limit_option(progress_option(function))
     function = click.option(
         "--locked", is_flag=True, help="Refuse to make or change the lock."
     )(function)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.options import progress_option
+from engine.cli.options import limit_option, progress_option
 
 
 @click.command()
@@ -19,6 +19,7 @@ from engine.cli.options import progress_option
 )
 @click.option("--no-load", is_flag=True, help="Only into the store.")
 @progress_option
+@limit_option
 def pull(
     reference: str, tags: tuple[str, ...], outputs: tuple[str, ...], no_load: bool, progress: str
 ) -> None:

@@ -12,7 +12,7 @@ import click
 
 from engine.cli.environment import environment_name, environment_options
 from engine.cli.environment import start as start_environment
-from engine.cli.options import image_options, project_options, secret_option
+from engine.cli.options import image_options, limit_option, project_options, secret_option
 
 if TYPE_CHECKING:
     from engine.secrets import Source
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--locked", is_flag=True, help="Refuse to make or change the lock.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Builders at once [default: cores].")
+@limit_option
 def up(
     file: str | None,
     path: str | None,
