@@ -27,7 +27,7 @@ from engine.errors import FetchError
 from engine.events import Event, Sink, silent
 from engine.origins import UNCHECKED, configured_login
 from engine.version import VERSION
-from store import Store, redirects, retry
+from store import Store, bodies, limits, redirects, retry
 from store.connections import interruptible
 from store.retry import ATTEMPTS, TransientError
 
@@ -174,6 +174,7 @@ def _stream(
     emit: Sink,
 ) -> int:
     announced = offset
+    most = limits.current().download
     for chunk in chunks:
         raise_if_cancelled(wanted.name)
         file.write(chunk)
@@ -181,6 +182,12 @@ def _stream(
         offset += len(chunk)
         if wanted.size and offset > wanted.size:  # the hash cannot fit any more
             break
+        if not wanted.size and offset > most:
+            file.truncate(0)
+            raise FetchError(
+                f"{wanted.name}: {shown(wanted.url)} is larger than {limits.shown_size(most)}; "
+                f"{limits.advice('download', most)}"
+            )
         if offset - announced >= _PROGRESS_STEP:
             announced = offset
             emit(
@@ -286,9 +293,9 @@ def hopeless(error: BaseException) -> bool:
 
 def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[bytes]:
     """The body as it comes in, so that whoever reads it can stop soon; with `decode` without the
-    compression that was on its way."""
-    while piece := response.read1(_CHUNK, decode_content=decode):
-        yield piece
+    compression that was on its way. Raises TransientError, urllib3's errors."""
+    found = bodies.pieces(response)
+    return bodies.decoded(found, response.headers.get("Content-Encoding", "")) if decode else found
 
 
 def _with_login(asking: str, url: str) -> str:

@@ -108,7 +108,7 @@ def view(blobs: Sequence[Path], keep: Callable[[str], bool] = lambda name: False
     merged = View()
     for number, blob in enumerate(blobs):
         try:
-            with open_tar(decompressed(blob)) as archive:
+            with open_tar(decompressed(blob, foreign=True)) as archive:
                 _apply(archive, number, merged, keep)
         except (tarfile.TarError, CorruptError, OSError, EOFError, zlib.error, ZstdError) as error:
             raise BuildError(f"layer {blob.name[:19]} cannot be read: {error}") from error
@@ -204,7 +204,7 @@ def contents(
         }
         if not names:
             continue
-        with open_tar(decompressed(blob)) as archive:
+        with open_tar(decompressed(blob, foreign=True)) as archive:
             for member in members(archive):
                 # Of two entries of one name, the last is the file.
                 node = names.get(member.name)

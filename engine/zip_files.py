@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from store import archives
+from store import archives, limits
+from store.errors import TooLargeError
 
 # What zipfile and the decompressors raise for bytes that make no sense, for what is encrypted, and
 # for a way of compression that is not known.
@@ -34,13 +35,25 @@ def faults_as_bad_zips() -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """A zip file. Raises zipfile.BadZipFile, OSError."""
+    """A zip file. Raises zipfile.BadZipFile, also for one that holds more than an archive may
+    (`store.limits`), OSError."""
     with faults_as_bad_zips():
         archive = zipfile.ZipFile(path)
+    check_size(archive, path)
     with archive:
         if not all(member.filename for member in archive.infolist()):
             raise zipfile.BadZipFile("an entry has no name")
         yield archive
+
+
+def check_size(archive: zipfile.ZipFile, path: Path) -> None:
+    """Raise zipfile.BadZipFile when it holds more than it may; no member can be larger than it says."""
+    counted = limits.Unpacking(path.stat().st_size)
+    try:
+        for member in archive.infolist():
+            counted.entry(member.file_size)
+    except TooLargeError as error:
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 def read(archive: zipfile.ZipFile, name: str, limit: int = 16 << 20) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import lzma
 import math
+import os
 import re
 import tarfile
 import zlib
@@ -19,6 +20,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from store.errors import TooLargeError
+from store.limits import Unpacking
 
 LONGEST_PATH = 4095  # bytes
 LONGEST_NAME = 255  # bytes of one component
@@ -106,8 +110,10 @@ def members(archive: tarfile.TarFile, *, keep: bool = True) -> Iterator[tarfile.
     """Every member, checked. Without `keep` none is remembered by the archive: then millions take no
     memory, and hard links cannot be extracted.
 
-    Raises tarfile.ReadError for the first that cannot be, or that no file system can hold.
+    Raises tarfile.ReadError for the first that cannot be, or that no file system can hold, and as soon
+    as it is more than an archive may hold (`store.limits`).
     """
+    counted = Unpacking(_packed(archive))
     rows = iter(archive) if keep else _passing(archive)
     while True:
         with faults_as_read_errors():
@@ -115,7 +121,17 @@ def members(archive: tarfile.TarFile, *, keep: bool = True) -> Iterator[tarfile.
             if member is None:
                 return
             _check(member)
+        try:
+            counted.entry(member.size)
+        except TooLargeError as error:
+            raise tarfile.ReadError(str(error)) from error
         yield member
+
+
+def _packed(archive: tarfile.TarFile) -> int:
+    """The size of an archive that is a file; 0 for what is read as a stream, and counted there."""
+    name = archive.name
+    return Path(os.fsdecode(name)).stat().st_size if name else 0
 
 
 def _passing(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

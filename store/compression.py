@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
 
+from store import limits
 from store.model import GZIP_LAYER, ZSTD_LAYER
 
 MEMBER = 4 << 20  # input bytes of one gzip member
+PIECE = 4 << 20  # bytes that are decompressed at once, at most
 GZIP_LEVEL = 3
 ZSTD_LEVEL = 3
 
@@ -71,13 +72,29 @@ def _zstd(chunk: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0).compress(chunk)
 
 
-def decompressed(path: Path) -> Iterator[bytes]:
-    """The uncompressed bytes of a gzip, zstd or plain tar blob, in chunks."""
+def decompressed(path: Path, *, foreign: bool = False) -> Iterator[bytes]:
+    """The uncompressed bytes of a gzip, zstd or plain tar blob, in chunks of bounded size.
+
+    What is `foreign` is held to the limits of what is unpacked. Raises TooLargeError, EOFError when
+    it is cut off, and what zlib and zstandard raise.
+    """
+    chunks = _decompressed(path)
+    if not foreign:
+        yield from chunks
+        return
+    counted = limits.Unpacking(path.stat().st_size)
+    for chunk in chunks:
+        counted.bytes(len(chunk))
+        yield chunk
+
+
+def _decompressed(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
         if magic[:2] == b"\x1f\x8b":
-            yield from _gunzip(file)
+            # Little at once: what is left of it is copied at the end of every member.
+            yield from inflated(iter(lambda: file.read(1 << 16), b""))
         elif magic == b"\x28\xb5\x2f\xfd":
             import zstandard
 
@@ -89,16 +106,26 @@ def decompressed(path: Path) -> Iterator[bytes]:
                 yield chunk
 
 
-def _gunzip(file: BinaryIO) -> Iterator[bytes]:
-    inflater = zlib.decompressobj(wbits=31)
-    data = b""
-    while data or (data := file.read(1 << 20)):
-        out = inflater.decompress(data)
-        if out:
-            yield out
-        data = b""
-        if inflater.eof:
-            data = inflater.unused_data
-            inflater = zlib.decompressobj(wbits=31)
-            if data and not data.lstrip(b"\0"):
-                data = b""  # padding after the last member
+def inflated(chunks: Iterable[bytes], wbits: int = 31) -> Iterator[bytes]:
+    """A gzip stream of any number of members, decompressed in pieces of at most PIECE bytes,
+    whatever is in it (with other `wbits`: zlib's or a bare deflate stream). Chunks should be small:
+    what is left of one is copied for each piece. Raises zlib.error, EOFError.
+    """
+    inflater = zlib.decompressobj(wbits=wbits)
+    begun = False
+    for chunk in chunks:
+        data = chunk
+        while data:
+            begun = True
+            out = inflater.decompress(data, PIECE)
+            if out:
+                yield out
+            data = inflater.unconsumed_tail
+            if inflater.eof:
+                data = inflater.unused_data
+                inflater = zlib.decompressobj(wbits=wbits)
+                begun = False
+                if data and not data.lstrip(b"\0"):
+                    data = b""  # padding after the last member
+    if begun:
+        raise EOFError("compressed data ended too early")

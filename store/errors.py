@@ -23,6 +23,10 @@ class CorruptError(StoreError):
     """Stored bytes do not match their address."""
 
 
+class TooLargeError(CorruptError):
+    """Something from elsewhere is larger than it may be. Says which limit it is and how to raise it."""
+
+
 class UnstorableError(StoreError):
     """A file that cannot be in a layer. Names the file."""
 

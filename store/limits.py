@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 
+from store.errors import TooLargeError
+
 VARIABLE = "ENVD_LIMITS"
 NONE = "none"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
@@ -122,6 +124,41 @@ def parse(text: str) -> Limits:
 def current() -> Limits:
     """What is in force. Raises LimitError when ENVD_LIMITS cannot be read."""
     return parse(os.environ.get(VARIABLE, ""))
+
+
+class Unpacking:
+    """Counts what comes out of one archive. `packed` is its own size in bytes, 0 when that is not
+    known. Raises TooLargeError as soon as it is too much."""
+
+    def __init__(self, packed: int) -> None:
+        self._limits = current()
+        self._packed = packed
+        self._size = self._entries = 0
+
+    def entry(self, size: int) -> None:
+        """Count one file of `size` bytes."""
+        self._entries += 1
+        if self._entries > self._limits.entries:
+            raise TooLargeError(
+                f"it holds more than {self._limits.entries:.0f} files; "
+                f"{advice('entries', self._limits.entries)}"
+            )
+        self.bytes(size)
+
+    def bytes(self, size: int) -> None:
+        """Count `size` bytes."""
+        self._size += size
+        limits = self._limits
+        if self._size > limits.unpacked:
+            raise TooLargeError(
+                f"it unpacks to more than {shown_size(limits.unpacked)}; "
+                f"{advice('unpacked', limits.unpacked)}"
+            )
+        if self._packed and self._size > SMALL and self._size > limits.ratio * self._packed:
+            raise TooLargeError(
+                f"it unpacks to more than {limits.ratio:.0f} times its {shown_size(self._packed)}; "
+                f"{advice('ratio', limits.ratio)}"
+            )
 
 
 def shown_size(size: float) -> str:

@@ -19,10 +19,10 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from store import redirects, retry
+from store import bodies, limits, redirects, retry
 from store.blobs import check
 from store.connections import interruptible
-from store.errors import BrokenOffError, DeniedError, RegistryError
+from store.errors import BrokenOffError, DeniedError, RegistryError, TooLargeError
 from store.layers import printable
 from store.threads import workers
 
@@ -187,6 +187,15 @@ class Registry:
 
             def proxy_manager_for(self, *given: Any, **named: Any) -> Any:
                 return interruptible(super().proxy_manager_for(*given, **named))
+
+            def send(
+                self, request: Any, stream: bool = False, *given: Any, **named: Any
+            ) -> requests.Response:
+                # requests would read all that comes, and of a redirection too.
+                answer = super().send(request, True, *given, **named)
+                if not stream or answer.status_code not in (200, 206):
+                    _read(answer)
+                return answer
 
         session.max_redirects = redirects.LIMIT
 
@@ -494,9 +503,8 @@ class Registry:
         import urllib3
 
         try:
-            while piece := answer.raw.read1(1 << 18, decode_content=False):
-                yield piece
-        except urllib3.exceptions.HTTPError as error:
+            yield from bodies.pieces(answer.raw)
+        except (urllib3.exceptions.HTTPError, retry.TransientError) as error:
             raise BrokenOffError(str(self._unreachable(error))) from error
 
 
@@ -515,6 +523,26 @@ def _silence(body: Any) -> float:
         return retry.SILENCE
     size = len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size
     return min(_DIGESTING, retry.SILENCE + size / _DIGESTED)
+
+
+def _read(answer: Any) -> None:
+    """Read the body of an answer of requests', as far as limits let it. Raises RegistryError."""
+    import requests
+    import urllib3
+
+    limit = limits.current().manifest
+    chunks = bodies.decoded(bodies.pieces(answer.raw), answer.headers.get("Content-Encoding", ""))
+    try:
+        answer._content = bodies.whole(chunks, "manifest", limit)
+    except TooLargeError as error:
+        raise RegistryError(f"{urlsplit(answer.url).netloc}: {error}") from error
+    except urllib3.exceptions.HTTPError as error:
+        raise requests.ConnectionError(error) from error
+    finally:
+        answer._content_consumed = True
+        if answer._content is False:
+            answer.raw.close()
+    answer.raw.release_conn()
 
 
 def ask_token(auth: Any, wanted: Any, host: str) -> str | None:

@@ -26,6 +26,7 @@ from store.errors import (
     CorruptError,
     ReadOnlyError,
     StoreError,
+    TooLargeError,
     UnstorableError,
     explained,
     not_readable,
@@ -254,7 +255,7 @@ class Store:
         if path is None:
             raise StoreError(f"{name}: blob {digest} is not in the store")
         identity, diff, tar_size = object_hasher(), hashlib.sha256(), 0
-        for chunk in decompressed_layer(path, name):
+        for chunk in decompressed_layer(path, name, foreign=True):
             identity.update(chunk)
             diff.update(chunk)
             tar_size += len(chunk)
@@ -553,12 +554,15 @@ def _found_again(path: Path) -> list[Statement]:
     return statements
 
 
-def decompressed_layer(path: Path, name: str) -> Iterator[bytes]:
-    """The uncompressed bytes of a layer's blob. Raises CorruptError, which calls it `name`."""
+def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Iterator[bytes]:
+    """The uncompressed bytes of a layer's blob, held to limits when it is `foreign`. Raises
+    CorruptError, which calls it `name`."""
     from zstandard import ZstdError
 
     try:
-        yield from decompressed(path)
+        yield from decompressed(path, foreign=foreign)
+    except TooLargeError as error:
+        raise TooLargeError(f"{name}: {error}") from error
     except (zlib.error, ZstdError, EOFError) as error:
         raise blobs.damaged(name) from error
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 KIND = "wheel"
 VERSION = 1
 
+_LARGEST_METADATA = 64 << 20  # bytes
+
 
 def derivation(package: LockedPackage, python: Interpreter) -> Derivation:
     """The derivation of one wheel for the target's Python."""
@@ -82,6 +84,7 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
     )
     faults: tuple[type[Exception], ...] = (InstallerError, zipfile.BadZipFile, OSError, *_malformed())
     try:
+        _check_size(path)
         with Source.open(named) as source:
             install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
     except faults as error:
@@ -89,6 +92,19 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
         raise BuildError(f"{name}: cannot unpack the wheel: {reason}") from error
     finally:
         named.unlink()
+
+
+def _check_size(path: Path) -> None:
+    """Raise zipfile.BadZipFile when it holds more than it may, or metadata (which is read at once)
+    that is larger than any is."""
+    import zipfile
+
+    with zip_files.opened(path) as archive:
+        for member in archive.infolist():
+            if ".dist-info/" in member.filename and member.file_size > _LARGEST_METADATA:
+                raise zipfile.BadZipFile(
+                    f"'{archives.shown(member.filename)}' has {member.file_size} bytes"
+                )
 
 
 def _malformed() -> tuple[type[Exception], ...]:

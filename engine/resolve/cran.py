@@ -8,7 +8,6 @@ CRAN keeps one version of a package there, and gives an MD5: the SHA-256 is of w
 from __future__ import annotations
 
 import base64
-import gzip
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +25,9 @@ from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key
 from grammar.environment import NOWHERE, Position, Request
-from store import Store
+from store import Store, bodies, limits
+from store.compression import inflated
+from store.errors import TooLargeError
 
 _ITEM = re.compile(
     r"\s*([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9][0-9.-]*)\s*\))?\s*"
@@ -150,6 +151,11 @@ class Index:
         return f"; did you mean '{folded[close[0]]}'?" if close else ""
 
 
+def _gunzipped(body: bytes) -> bytes:
+    parts = (body[start : start + 65536] for start in range(0, len(body), 65536))
+    return bodies.whole(inflated(parts), "answer", limits.current().answer)
+
+
 def open_index(
     repository: str, position: Position, kept: Sequence[LockedPackage] = ()
 ) -> Index:
@@ -159,8 +165,8 @@ def open_index(
         try:
             # Some servers say that they compress a file that is compressed already.
             body = answer.body
-            text = gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body
-        except (OSError, EOFError, zlib.error) as error:
+            text = _gunzipped(body) if body[:2] == b"\x1f\x8b" else body
+        except (zlib.error, EOFError, TooLargeError) as error:
             raise ResolveError(f"{position}: {contrib}/PACKAGES.gz: {error}") from error
         return Index(text.decode("utf-8", "replace"), kept)
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:

@@ -13,7 +13,8 @@ from engine.command import pause, raise_if_cancelled
 from engine.errors import ResolveError
 from engine.fetch import hopeless, pieces, request, shown
 from grammar.environment import Position
-from store import redirects, retry
+from store import bodies, limits, redirects, retry
+from store.errors import TooLargeError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -45,7 +46,10 @@ def get(url: str, position: Position) -> Answer | None:
 
     def once() -> Answer | None:
         with answered(url, position) as response:
-            body = b"".join(pieces(response, decode=True)) if response.status == 200 else b""
+            try:
+                body = _whole(response) if response.status == 200 else b""
+            except TooLargeError as error:
+                raise ResolveError(f"{position}: {shown(url)}: {error}") from error
         if response.status == 404:
             return None
         if response.status != 200:
@@ -53,6 +57,10 @@ def get(url: str, position: Position) -> Answer | None:
         return Answer(body, urljoin(url, response.geturl() or ""))
 
     return tried(once, url, position)
+
+
+def _whole(response: BaseHTTPResponse) -> bytes:
+    return bodies.whole(pieces(response, decode=True), "answer", limits.current().answer)
 
 
 def tried(once: Callable[[], T], url: str, position: Position) -> T:

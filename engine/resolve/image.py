@@ -25,8 +25,8 @@ from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Position
-from store import Store, archives, pull, retry
-from store.errors import BrokenOffError, RegistryError
+from store import Store, archives, bodies, limits, pull, retry
+from store.errors import BrokenOffError, RegistryError, TooLargeError
 
 Log = Callable[[str], None]
 
@@ -196,8 +196,10 @@ def _blob(name: pull.ImageName, digest: str) -> bytes:
     for attempt in range(1, retry.ATTEMPTS + 1):
         try:
             with pull.blob(name, digest) as (_, chunks):
-                body = b"".join(chunks)
+                body = bodies.whole(chunks, "manifest", limits.current().manifest)
             break
+        except TooLargeError as error:
+            raise ResolveError(f"its config: {error}") from error
         except BrokenOffError as error:
             seconds = retry.wait(attempt, retry.TransientError(str(error)))
             if seconds is None:

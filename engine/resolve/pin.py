@@ -15,6 +15,7 @@ from urllib.parse import urljoin
 from engine.errors import ResolveError
 from engine.lock import LockedFile
 from grammar.environment import Position
+from store import limits
 from store.threads import workers
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ def _download(
     from engine.resolve import http
 
     algorithm, _, wanted = integrity.partition("-")
+    most = limits.current().download
 
     def once() -> tuple[str, int, Path, str]:
         hasher = hashlib.new(algorithm) if integrity else None
@@ -96,6 +98,11 @@ def _download(
             for chunk in pieces(response):
                 raise_if_cancelled(shown(url))
                 writer.write(chunk)
+                if writer.size > most:
+                    raise ResolveError(
+                        f"{position}: {shown(url)} is larger than {limits.shown_size(most)}; "
+                        f"{limits.advice('download', most)}"
+                    )
                 if hasher is not None:
                     hasher.update(chunk)
             if hasher is not None and base64.b64encode(hasher.digest()).decode() != wanted:
