@@ -4,7 +4,8 @@ Memory and processes are held by control groups where we may make them (`engine.
 they are counted a few times a second, and rlimits stand behind that (getrlimit(2)): RLIMIT_DATA holds
 each process to the step's memory, RLIMIT_NPROC the processes of all steps together (not those of a
 root without a user namespace, whom the kernel excepts). Time, silence, log and disk are watched, the
-disk by what its file system has lost and then by looking; RLIMIT_FSIZE holds each file to it.
+disk by what its file system has lost and then by looking; RLIMIT_FSIZE holds each file to a size that
+was given.
 
 What goes too far is killed, and the error says which limit it was and how to raise it.
 """
@@ -36,6 +37,7 @@ PACE = 0.2  # seconds between two looks at a step
 _SHARED = 0.5  # of its memory, that each of /tmp, /run and /dev/shm may take
 _WIDTH = 80  # bytes that a line counts at least, so that empty ones count
 _RARELY = 60.0  # seconds after which the disk is looked at whatever the file system says
+_LITTLE = 1 << 30  # bytes of free disk: with less, no share of it is a limit
 _ROOM = 256 << 20  # bytes: a disk with as much is not full
 _NO_MEMORY = re.compile(
     r"out of memory|memory exhausted|cannot allocate memory|memoryerror|bad_alloc|oom", re.IGNORECASE
@@ -150,7 +152,9 @@ class Step:
 
     def prefix(self) -> list[str]:
         """What to put before the command: its rlimits."""
-        wanted = {"fsize": (resource.RLIMIT_FSIZE, self._disk.limit)}
+        wanted = {}
+        if not self._disk.is_share:
+            wanted["fsize"] = resource.RLIMIT_FSIZE, self._disk.limit
         if self._group is None:
             wanted["nproc"] = resource.RLIMIT_NPROC, self._limits.processes
             if self._memory is not None:
@@ -242,7 +246,13 @@ class Step:
     def _full(self, *, at_end: bool = False) -> str | None:
         if not self._disk.is_beyond(self._process, at_end=at_end):
             return None
-        return self._told("disk", f"it wrote more than {shown_size(self._disk.limit)} to disk")
+        size = shown_size(self._disk.limit)
+        if self._disk.is_share:
+            return (
+                f"it wrote more than {size} to disk, its limit, which is nearly all that was free; run "
+                "`envd prune`, or choose another store with ENVD_STORE"
+            )
+        return self._told("disk", f"it wrote more than {size} to disk")
 
     def _told(self, name: str, what: str) -> str:
         value = {
@@ -257,7 +267,10 @@ class _Disk:
     def __init__(self, upper: Path, wanted: float | Share) -> None:
         self._upper = upper
         self._before = self._free()
-        self.limit = wanted.of(self._before) if isinstance(wanted, Share) else wanted
+        self.is_share = isinstance(wanted, Share)
+        # A disk that is nearly full is told as such when it is.
+        room = math.inf if self._before < _LITTLE else self._before
+        self.limit = wanted.of(room) if isinstance(wanted, Share) else wanted
         self._soonest = 0.0  # looking at every file takes time: a twentieth of all, at most
         self._latest = time.monotonic() + _RARELY
 

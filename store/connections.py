@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
     Manager = TypeVar("Manager", bound=PoolManager)
 
+PATIENCE = 4
 _open: WeakSet[Any] = WeakSet()
 
 
@@ -20,8 +23,37 @@ def stop() -> None:
     an error."""
     for connection in list(_open):
         if (opened := connection.sock) is not None:
-            with suppress(OSError):  # not TLS's own way, which would wait for the other side
-                socket.socket.shutdown(opened, socket.SHUT_RDWR)
+            _break(opened)
+
+
+def _break(opened: socket.socket) -> None:
+    with suppress(OSError):  # not TLS's own way, which would wait for the other side
+        socket.socket.shutdown(opened, socket.SHUT_RDWR)
+
+
+@contextmanager
+def _in_time(opened: socket.socket | None) -> Iterator[None]:
+    """Break the connection when the block, which reads an answer's head, lasts PATIENCE times the
+    silence that it may keep: a byte now and then would make it last for ever. Raises TimeoutError."""
+    silence = opened.gettimeout() if opened is not None else None
+    if opened is None or silence is None:
+        yield
+        return
+    broken = threading.Event()
+
+    def end() -> None:
+        broken.set()
+        _break(opened)
+
+    watch = threading.Timer(PATIENCE * silence, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+    if broken.is_set():  # where the head ended does not matter to http.client
+        raise TimeoutError(f"no whole answer for {PATIENCE * silence:.0f} s")
 
 
 def interruptible(manager: Manager) -> Manager:
@@ -33,10 +65,18 @@ def interruptible(manager: Manager) -> Manager:
             super().connect()
             _open.add(self)
 
+        def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
+            with _in_time(self.sock):
+                return super().getresponse()
+
     class Secure(urllib3.connection.HTTPSConnection):
         def connect(self) -> None:
             super().connect()
             _open.add(self)
+
+        def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
+            with _in_time(self.sock):
+                return super().getresponse()
 
     class PlainPool(urllib3.HTTPConnectionPool):
         ConnectionCls = Plain

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tarfile
 import threading
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+import urllib3
 import zstandard
 
 from engine import zip_files
@@ -30,6 +32,7 @@ from engine.resolve.pin import pin
 from grammar.environment import Position
 from store import Store, archives, bodies
 from store.compression import PIECE, decompressed, inflated
+from store.connections import interruptible
 from store.errors import TooLargeError
 from store.retry import TransientError
 from tests.integration.envd import ENVD, Envd
@@ -176,6 +179,20 @@ def test_a_server_that_sends_a_byte_now_and_then() -> None:
     fine = bodies.Pace()
     for _ in range(1000):
         fine.add(200, 0.5)
+
+
+def test_a_head_that_comes_byte_by_byte() -> None:
+    """Each byte in time, but so many that it would take hours."""
+    class Slow(Hostile):
+        def answer(self, how: str) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.1)
+
+    manager = interruptible(urllib3.PoolManager())
+    with running(Slow) as address, pytest.raises(urllib3.exceptions.HTTPError):
+        manager.request("GET", f"http://{address}/", timeout=1.0, retries=False)
 
 
 # -- registries -------------------------------------------------------------------------------
