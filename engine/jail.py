@@ -8,13 +8,14 @@ network. A link in foreign files that leads out of them leads to nothing that ca
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from engine import sandbox
 from engine.sandbox import Bind
 
-__all__ = ["Bind", "run"]
+__all__ = ["Bind", "python", "run"]
 
 _PROGRAMS = Path("/usr")
 _BESIDE = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")  # links into /usr, or directories
@@ -36,6 +37,13 @@ def run(
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def python() -> tuple[str, list[Bind]]:
+    """The Python that runs us, without its packages: its path, and what it needs beside /usr."""
+    prefix = Path(sys.base_prefix).resolve()
+    beside = [] if prefix.is_relative_to(_PROGRAMS) else [Bind(prefix, str(prefix))]
+    return str(Path(sys.executable).resolve()), beside
 
 
 def _programs(root: Path) -> list[Bind]:

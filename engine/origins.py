@@ -69,7 +69,8 @@ def configured_index() -> str | None:
     if given := os.environ.get("PIP_INDEX_URL"):
         return given
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
+        # -I: a pip.py of the directory that we are in is not meant
+        [sys.executable, "-I", "-m", "pip", "config", "get", "global.index-url"],
         capture_output=True, encoding="utf-8", errors="replace", check=False,
     )
     return done.stdout.strip() or None

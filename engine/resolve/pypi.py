@@ -18,6 +18,7 @@ from engine.errors import ResolveError, UsageError
 from engine.lock import LockedFile, LockedPackage
 from engine.origins import Origins
 from engine.resolve import pylock, uv
+from engine.resolve.builds import Resolver
 from engine.resolve.known import hint
 from engine.resolve.sdists import with_build_wheels
 from engine.resolve.target import Target, tags
@@ -68,6 +69,10 @@ def resolve(
     asked = [*wanted.requests, *(r for i in projects for r in project_requests(i))]
     for name in exact.keys() & local.keys():
         del found[name]  # a wheel that is given itself is the one that is meant
+    located = origins(wanted)
+    resolver = Resolver(
+        target, sources, cache_directory, log, lambda file: located.url(file.url)
+    )
     if wanted.requests or local or projects:
         requirements = [
             *(r.text for r in wanted.requests),
@@ -76,8 +81,8 @@ def resolve(
         constraints = [*(r.text for r in wanted.constraints),
                        *(p for p in pinned if _name(p) not in local)]
         try:
-            made = uv.compile_requirements(
-                requirements, target, sources, cache_directory, log, constraints=constraints,
+            made = resolver.compile(
+                requirements, constraints=constraints,
                 projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
                 left_out=sorted(left_out), preferred=preferred,
             )
@@ -93,15 +98,12 @@ def resolve(
 
     def plain(needed: Sequence[str]) -> list[LockedPackage]:
         try:
-            made = uv.compile_requirements(needed, target, sources, cache_directory, log)
+            made = resolver.compile(needed)
         except uv.UvError as error:
             raise ResolveError(explain(str(error), ())) from error
         return pylock.choose(made, target)
 
-    located = origins(wanted)
-    return with_build_wheels(
-        list(found.values()), plain, lambda file: located.url(file.url), cache_directory.parent
-    )
+    return with_build_wheels(list(found.values()), plain, resolver.located, cache_directory.parent)
 
 
 def _saying_what_is_yanked(requests: Sequence[Request], log: Log) -> Log:

@@ -32,7 +32,7 @@ def with_build_wheels(
         if package.kind != "sdist":
             found.append(package)
             continue
-        chosen = resolve([*_build_requires(package.file, located(package.file), store), "pip"])
+        chosen = resolve([*build_requires(package.file, located(package.file), store), "pip"])
         for tool in chosen:
             if tool.kind != "wheel":
                 raise ResolveError(
@@ -45,20 +45,26 @@ def with_build_wheels(
     return found + list(tools.values())
 
 
-def _build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
-    """What pyproject.toml of an sdist says that its build needs."""
+def fetched(file: LockedFile, url: str, store_path: Path) -> Path:
+    """Where `file`, fetched from `url`, lies in the store. Raises FetchError."""
     from engine.derivation import Fetch
     from engine.fetch import fetch
     from store import Store
 
     store = Store.open(store_path)  # the build needs the file anyway
     try:
-        path = fetch(Fetch(file.name, url, file.sha256, file.size), store)
+        return fetch(Fetch(file.name, url, file.sha256, file.size), store)
+    finally:
+        store.close()
+
+
+def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
+    """What pyproject.toml of an sdist says that its build needs. Raises ResolveError, FetchError."""
+    path = fetched(file, url, store_path)
+    try:
         text = next(_members(path, file.name, "pyproject.toml"), None)
     except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ResolveError(f"{file.name}: not a source distribution: {error}") from error
-    finally:
-        store.close()
     if text is None:
         return ["setuptools", "wheel"]
     try:
@@ -66,11 +72,35 @@ def _build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ResolveError(f"{file.name}: its pyproject.toml is no TOML: {error}") from error
     requires = system.get("requires", ["setuptools", "wheel"]) if isinstance(system, dict) else None
-    if not isinstance(requires, list) or not all(isinstance(text, str) for text in requires):
+    if not isinstance(requires, list):
         raise ResolveError(
             f"{file.name}: its pyproject.toml is malformed: build-system.requires is not a list of texts"
         )
-    return requires
+    return requirements(requires, file.name)
+
+
+def requirements(texts: Sequence[object], name: str) -> list[str]:
+    """`texts`, which the sdist `name` says that its build needs, where each is a requirement of a
+    package by name or by URL: they go into a requirements file, where a line may be an option or lead
+    to a file of this machine. Raises ResolveError."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    found = []
+    for text in texts:
+        try:
+            if not isinstance(text, str):
+                raise InvalidRequirement("not a text")
+            parsed = Requirement(text)
+        except InvalidRequirement as error:
+            reason = str(error).split("\n")[0]
+            raise ResolveError(f"{name}: its build needs '{text}', which is no requirement: {reason}") \
+                from error
+        if parsed.url and not parsed.url.startswith(("https://", "http://")):
+            raise ResolveError(
+                f"{name}: its build needs '{text}', which is not on an index and cannot be locked"
+            )
+        found.append(str(parsed))
+    return found
 
 
 def _members(path: Path, name: str, wanted: str) -> Iterator[str]:

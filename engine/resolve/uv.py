@@ -1,14 +1,15 @@
 """Running uv: compiling requirements, exporting uv.lock; both give pylock.toml (PEP 751).
 
 Where packages come from is told to uv through its environment: a login in an index's URL must not
-be seen in the list of processes.
+be seen in the list of processes. Of the user's environment it gets what says how to reach an index,
+and no more. It builds nothing (`engine.resolve.stand_in`), and runs no git.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import sys
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from engine import command
 from engine.lock import LockedPackage
 from engine.origins import configured_index
+from engine.resolve.stand_in import stand_in
 from engine.resolve.target import Target
 from grammar.environment import PipIndex, PythonOption
 
@@ -28,6 +30,25 @@ Log = Callable[[str], None]
 
 class UvError(Exception):
     """uv refused; the text is its own words."""
+
+
+class BuildWantedError(UvError):
+    """uv would have to build `wanted` ("name==1.0", "name @ URL") to know what that needs."""
+
+    def __init__(self, words: str, wanted: str) -> None:
+        super().__init__(words)
+        self.wanted = wanted
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a source distribution needs, as uv need not ask it (core metadata's field names)."""
+
+    name: str
+    version: str
+    requires_dist: tuple[str, ...] = ()
+    requires_python: str = ""
+    provides_extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,15 +95,34 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2]
 
 
+# How to reach an index, whom to trust and what to say there (uv's documentation, "Environment
+# variables"); netrc and uv's own logins are found by HOME.
+_KEPT = re.compile(
+    r"(?i:(http|https|all|no)_proxy)|HOME|NETRC|TMPDIR|XDG_(CONFIG|DATA)_HOME|LANG|LC_ALL"
+    r"|SSL_(CERT_FILE|CERT_DIR|CLIENT_CERT)"
+    r"|UV_(DEFAULT_INDEX|INDEX|INDEX_URL|EXTRA_INDEX_URL|INDEX_STRATEGY|INDEX_\w+_(USERNAME|PASSWORD)"
+    r"|FIND_LINKS|NO_INDEX|INSECURE_HOST|KEYRING_PROVIDER|CREDENTIALS_DIR|SYSTEM_CERTS|NATIVE_TLS"
+    r"|HTTP_\w+|REQUEST_TIMEOUT|OFFLINE|CONCURRENT_DOWNLOADS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION)"
+)
+
+
 def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
-    environment = dict(os.environ)
+    environment = {k: v for k, v in os.environ.items() if _KEPT.fullmatch(k)}
+    python = stand_in(cache_directory)
+    # No git, no compiler; the command that the user has said knows their logins.
+    environment["PATH"] = os.fspath(python.parent)
+    if environment.get("UV_KEYRING_PROVIDER") == "subprocess":
+        environment["PATH"] = os.fspath(_with_keyring(python.parent.parent))
+    environment["UV_PYTHON"] = os.fspath(python)
+    environment["UV_NO_BUILD_ISOLATION"] = "1"
+    # What a project has in .venv would be run to see which Python it is.
+    environment["UV_PROJECT_ENVIRONMENT"] = os.fspath(python.parent / "none")
     environment["UV_CACHE_DIR"] = str(cache_directory / "uv")
     environment.setdefault("UV_SYSTEM_CERTS", "1")
     environment["NO_COLOR"] = "1"
     # It tries four times: a silent index is given up after a minute, not two.
     environment.setdefault("UV_HTTP_TIMEOUT", "15")
     environment["UV_PYTHON_DOWNLOADS"] = "never"
-    environment.pop("VIRTUAL_ENV", None)
     if wanted.index:
         environment["UV_DEFAULT_INDEX"] = wanted.index
         environment.pop("UV_INDEX", None)
@@ -100,6 +140,18 @@ def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
     return environment
 
 
+def _with_keyring(cache: Path) -> Path:
+    """A directory with the user's `keyring` command, if they have one, and nothing else."""
+    directory = cache / "uv-keyring"
+    directory.mkdir(exist_ok=True)
+    found = shutil.which("keyring")
+    link = directory / "keyring"
+    if found and (not link.is_symlink() or link.readlink() != Path(found)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(found)
+    return directory
+
+
 def _uv() -> str:
     from uv import find_uv_bin
 
@@ -114,11 +166,16 @@ def _run(
     for url in environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split():
         if password := urlsplit(url).password:
             words = words.replace(password, "****")
+    wanted = _WANTED.search(words) if done.returncode != 0 else None
+    if wanted:
+        raise BuildWantedError(words, wanted[1])
     for line in words.splitlines():
         log(line)
     if done.returncode != 0:
         raise UvError("\n".join(x for x in words.splitlines() if not _ASIDE.match(x)))
 
+
+_WANTED = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 
 # What uv says beside an error.
 _ASIDE = re.compile(r"\s*(warning: |(Building|Built|Resolved|Prepared|Updating|Updated|Using) )")
@@ -135,15 +192,19 @@ def compile_requirements(
     projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = (),
     left_out: Sequence[str] = (),
     preferred: Sequence[LockedPackage] = (),
+    metadata: Sequence[Metadata] = (),
+    no_dependencies: bool = False,
 ) -> dict[str, Any]:
     """A pylock document of everything that the requirements need on the target.
 
     `projects` are pyproject.toml files with the extras and the groups wanted of each; `left_out`
-    are packages that are taken to be there. Versions of `preferred` are kept where they fit. Raises
-    UvError.
+    are packages that are taken to be there. Versions of `preferred` are kept where they fit.
+    `metadata` is of packages that uv would build otherwise. Raises UvError, BuildWantedError.
     """
     options = ["--python-version", target.full or target.python, "--python-platform",
-               target.platform, "--no-header", "--no-annotate", "--no-config", "--no-progress"]
+               target.platform, "--no-header", "--no-annotate", "--no-progress"]
+    if no_dependencies:
+        options.append("--no-deps")
     if wanted.no_index:
         options.append("--no-index")
     if wanted.prereleases:
@@ -164,6 +225,11 @@ def compile_requirements(
         if left_out:
             (directory / "excludes.in").write_text("\n".join(left_out) + "\n", "utf-8")
             options += ["--excludes", "excludes.in"]
+        if metadata:
+            (directory / "uv.toml").write_text(_as_settings(metadata), "utf-8")
+            options += ["--config-file", "uv.toml"]  # and no other
+        else:
+            options.append("--no-config")
         output = directory / "pylock.toml"
         if preferred:
             # uv keeps the versions that its output file holds already
@@ -174,6 +240,21 @@ def compile_requirements(
             directory, _environment(cache_directory, wanted), log,
         )
         return tomllib.loads(output.read_text("utf-8"))
+
+
+def _as_settings(metadata: Sequence[Metadata]) -> str:
+    """uv's documentation, "Settings": dependency-metadata."""
+    import tomli_w
+
+    rows = []
+    for given in metadata:
+        row: dict[str, Any] = {"name": given.name, "version": given.version}
+        row["requires-dist"] = list(given.requires_dist)
+        if given.requires_python:
+            row["requires-python"] = given.requires_python
+        row["provides-extra"] = list(given.provides_extra)
+        rows.append(row)
+    return tomli_w.dumps({"dependency-metadata": rows})
 
 
 def _as_pylock(packages: Sequence[LockedPackage]) -> str:
@@ -198,14 +279,13 @@ def export(
     Its default groups are in it, as for `uv sync`; nothing is resolved anew. Raises UvError, also
     when uv.lock does not fit pyproject.toml any more.
     """
-    environment = _environment(cache_directory, wanted)
     # Any interpreter will do: what does not fit the target is found by the caller.
-    python = ["--python", sys.executable]
+    environment = _environment(cache_directory, wanted)
     with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
         output = Path(name) / "pylock.toml"
         _run(
             ["export", "--frozen", "--quiet", "--no-header", "--no-emit-workspace", "--format",
-             "pylock.toml", "--output-file", str(output), *python,
+             "pylock.toml", "--output-file", str(output),
              *(word for extra in extras for word in ("--extra", extra)),
              *(word for group in groups for word in ("--group", group))],
             project, environment, log,
