@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib import import_module
@@ -21,10 +21,10 @@ from pathlib import Path
 
 from tests.faults.rows import ROWS, Do
 from tests.faults.server import running
-from tests.faults.world import Row, Trial, World
+from tests.faults.world import Row, Trial, World, unmount
 from tests.integration import distribution, servers
 
-AT_ONCE = 5  # rows: most of them wait
+AT_ONCE = 6  # rows: most of them wait
 MODULES = (  # each enters its rows, in this order
     "killed", "machine", "users", "damage", "crowd", "network", "archives", "registries", "engines",
 )
@@ -66,13 +66,14 @@ def main(arguments: Sequence[str]) -> int:
             done = _all(world, chosen, lambda rows: _write(rows, options, directory, begin))
     finally:
         distribution.remove_key(key)
-        subprocess.run(["rm", "-rf", str(directory)], check=False)
+        unmount(directory)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(directory)], check=False)
     print(_write(done, options, directory, begin))
     return int(any(t.lost or t.ended == "unclear" for row in done for t in row.trials))
 
 
 def _all(
-    world: World, chosen: Mapping[str, Do], so_far: Callable[[Sequence[Row]], object]
+    world: World, chosen: dict[str, Do], so_far: Callable[[Sequence[Row]], object]
 ) -> list[Row]:
     """Do the rows, some side by side; `so_far` gets those that are done whenever one ends."""
     done: dict[str, Row] = {}
@@ -85,7 +86,7 @@ def _all(
             so_far([done[n] for n in chosen if n in done])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, chosen))
+        list(pool.map(one, reversed(chosen)))  # those that wait for the network first
     return [done[name] for name in chosen]
 
 

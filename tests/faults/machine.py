@@ -172,7 +172,7 @@ def _memory(world: World) -> Iterator[Trial]:
 def _read_only(world: World) -> Iterator[Trial]:
     store = world.store("ro", of=world.directory / "pushed")
     project = world.copy()
-    subprocess.run(["mount", "--bind", str(store), str(store)], check=True)
+    subprocess.run(["mount", "--rbind", str(store), str(store)], check=True)
     subprocess.run(["mount", "-o", "remount,ro,bind", str(store)], check=True)
     there = f"{world.registry}/read-only/x:1"
     try:
