@@ -14,13 +14,15 @@ import subprocess
 import sys
 import time
 import tomllib
-import urllib.request
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.derivation import Fetch
+from engine.fetch import fetch
+from store import Store
 from tests.faults.server import Bad
 from tests.integration import archive, distribution, index
 
@@ -132,7 +134,8 @@ class World:
         (first / "build.envd").write_text(f"def build():\n{_BASE}")
         elsewhere = self.directory / "first-store"
         self._fine(self.run("lock", "--dev", store=elsewhere, project=first))
-        fill_archive(debs, tomllib.loads((first / "envd.lock").read_text()), self.key)
+        fill_archive(debs, tomllib.loads((first / "envd.lock").read_text()), self.key,
+                     Store.open(elsewhere))
         self.drop(elsewhere)
         self.write(self.project, self.spec(_BASE + _ARCHIVE))
         self._fine(self.run("build", "--no-load", store=self.prepared, project=self.project))
@@ -303,20 +306,24 @@ def python_index(directory: Path) -> None:
     index.lay_out(directory)
 
 
-def fill_archive(directory: Path, lock: Mapping[str, Any], key: distribution.Key) -> None:
+def fill_archive(
+    directory: Path, lock: Mapping[str, Any], key: distribution.Key, store: Store
+) -> None:
     """A signed archive of the .debs that a lock pins, and three more: "faulty"; "sleepy", whose
-    installation takes some seconds; "torn", which is cut off in its middle."""
+    installation takes some seconds; "torn", which is cut off in its middle. `store` is for what is
+    fetched meanwhile."""
     pool = directory / "pool"
     pool.mkdir(parents=True, exist_ok=True)
     rows = [row for section in ("base", "apt", "dev") for row in _packages(lock.get(section))]
 
-    def fetch(row: Mapping[str, Any]) -> None:
+    def bring(row: Mapping[str, Any]) -> None:
         name = str(row["url"]).rpartition("/")[2]
-        with urllib.request.urlopen(str(row["url"]), timeout=60) as answer:
-            (pool / name).write_bytes(answer.read())
+        file = Fetch(str(row["file"]), str(row["url"]), str(row["sha256"]), int(row["size"]))
+        shutil.copyfile(fetch(file, store), pool / name)
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(fetch, rows))
+        list(threads.map(bring, rows))
+    store.close()
     noise = random.Random(1).randbytes(200_000)
     for name, scripts in (("faulty", {}), ("sleepy", {"postinst": "sleep 3"}), ("torn", {})):
         files = {f"opt/{name}": noise}
