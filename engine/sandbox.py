@@ -21,11 +21,12 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from engine import command, idmapped, limits, seccomp, syscalls, userns
+from engine import command, confined, idmapped, limits, seccomp, syscalls, userns
 from engine.errors import BuildError, UsageError
 from store import notices
 from store.errors import StoreError, disk_full, full
@@ -450,6 +451,10 @@ def _would_be_copied(
     return sorted(copied.items(), key=lambda item: len(item[0].parts), reverse=True)
 
 
+def _status(info: os.stat_result) -> tuple[int, int, int]:
+    return info.st_mode, info.st_uid, info.st_gid
+
+
 def _clean(
     scratch: Path,
     upper: Path,
@@ -457,23 +462,13 @@ def _clean(
     copied: Sequence[tuple[PurePosixPath, Path]],
 ) -> None:
     for path in made:
-        place = upper / path.relative_to("/")
-        try:
-            info = place.lstat()
-            if stat.S_ISDIR(info.st_mode):
-                place.rmdir()  # refuses when the builder put something there
-            elif stat.S_ISREG(info.st_mode) and info.st_size == 0:
-                place.unlink()
-        except OSError:
-            continue
+        with suppress(OSError):  # not when the builder put something there
+            confined.remove_empty(upper, str(path.relative_to("/")))
     for path, original in copied:
-        place = upper / path.relative_to("/")
-        try:
-            now, then = place.lstat(), original.lstat()
-            if (now.st_mode, now.st_uid, now.st_gid) == (then.st_mode, then.st_uid, then.st_gid):
-                place.rmdir()
-        except OSError:
-            continue
+        with suppress(OSError):
+            now, then = confined.lstat(upper, str(path.relative_to("/"))), original.lstat()
+            if now is not None and _status(now) == _status(then):
+                confined.remove_empty(upper, str(path.relative_to("/")))
     for link in (scratch / "l").glob("*"):
         link.unlink()
     for directory in ("l", "merged", "work"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -97,7 +98,10 @@ async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
 def _settle(prefix: Path, say: Callable[[str], None]) -> None:
     """Say where packages bring the same path, and keep of it what is in place alone: rattler puts
     the others' aside. Raises BuildError where one has a file and another a directory."""
-    records = {p: json.loads(p.read_text("utf-8")) for p in (prefix / "conda-meta").glob("*.json")}
+    records = {
+        path: json.loads(confined.read(prefix, path, -1) or b"{}")
+        for path in confined.regular(prefix, "conda-meta/*.json")
+    }
     owners: dict[str, list[str]] = {}
     aside: dict[str, list[str]] = {}
     for _, record in sorted(records.items()):
@@ -122,17 +126,21 @@ def _settle(prefix: Path, say: Callable[[str], None]) -> None:
         if any(row["_path"].startswith(_ASIDE) for row in data.get("paths", [])):
             data["paths"] = [r for r in data["paths"] if not r["_path"].startswith(_ASIDE)]
             record["files"] = [f for f in record.get("files", []) if not f.startswith(_ASIDE)]
-            place.write_text(json.dumps(record), "utf-8")
-    shutil.rmtree(prefix / _ASIDE, ignore_errors=True)
+            confined.write(prefix, place, json.dumps(record).encode())
+    confined.remove(prefix, _ASIDE)
     if "CACHEDIR.TAG" not in owners:  # rattler's, which marks what backups leave out
-        (prefix / "CACHEDIR.TAG").unlink(missing_ok=True)
+        confined.remove(prefix, "CACHEDIR.TAG")
 
 
 def _normalise(prefix: Path, urls: dict[str, str]) -> None:
-    for path in list(prefix.rglob("__pycache__")):
-        shutil.rmtree(path)
+    caches = [
+        path for path, info in confined.walk(prefix)
+        if path.rpartition("/")[2] == "__pycache__" and stat.S_ISDIR(info.st_mode)
+    ]
+    for path in caches:
+        confined.remove(prefix, path)
     for name in confined.find(prefix, "conda-meta/*.json"):
-        record = json.loads(confined.read(prefix, name) or b"{}")
+        record = json.loads(confined.read(prefix, name, -1) or b"{}")
         for key in _LOCAL:
             record.pop(key, None)
         file_name = str(record.get("fn") or f"{Path(name).stem}.conda")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine.build import firststart, inside, traces
+from engine import confined
+from engine.build import firststart, traces
 from engine.derivation import Fetch, Input
 from engine.lock import LockedPackage
 
@@ -61,37 +63,37 @@ def clean(
     keys = _private_keys(upper)
     if by_user:
         for path in keys[:_SHOWN]:
-            log(f"warning: /{path.relative_to(upper)} is a private key: whoever has the image has it")
+            log(f"warning: /{path} is a private key: whoever has the image has it")
         if len(keys) > _SHOWN:
             log(f"warning: and so are {len(keys) - _SHOWN} more files")
         return
     for path in keys:
-        path.unlink()
-        log(f"warning: /{path.relative_to(upper)} is left out: a maintainer script made this private "
+        confined.remove(upper, path)
+        log(f"warning: /{path} is left out: a maintainer script made this private "
             "key, and every container would have the same")
 
 
 def installed(upper: Path) -> list[str]:
     """The names of the packages that were installed (or configured anew) in this layer."""
-    lists = inside.matching(upper, f"{_INFO}/*.list")
-    return [p.name.removesuffix(".list").partition(":")[0] for p in lists]
+    lists = confined.find(upper, f"{_INFO}/*.list", whiteouts=False)
+    return [p.rpartition("/")[2].removesuffix(".list").partition(":")[0] for p in lists]
 
 
-def _private_keys(upper: Path) -> list[Path]:
+def _private_keys(upper: Path) -> list[str]:
     """Files with a private key that no package of this layer brings."""
     brought = _brought(upper)
     return sorted(
-        path for path in inside.files(upper)
-        if path.suffix != ".pyc" and 64 <= path.lstat().st_size <= _KEY_SIZE
-        and _merged(path.relative_to(upper).as_posix()) not in brought
-        and _PRIVATE.search(inside.read(path)) is not None
+        path for path, info in confined.walk(upper)
+        if stat.S_ISREG(info.st_mode) and not path.endswith(".pyc")
+        and 64 <= info.st_size <= _KEY_SIZE and _merged(path) not in brought
+        and _PRIVATE.search(confined.read(upper, path) or b"") is not None
     )
 
 
 def _brought(upper: Path) -> set[str]:
     names = set()
-    for path in inside.matching(upper, f"{_INFO}/*.list"):
-        for line in os.fsdecode(inside.read(path)).splitlines():
+    for path in confined.regular(upper, f"{_INFO}/*.list"):
+        for line in os.fsdecode(confined.read(upper, path, -1) or b"").splitlines():
             names.add(_merged(line.lstrip("/")))
     return names
 

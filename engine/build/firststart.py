@@ -15,13 +15,11 @@ As another user than root, the script does nothing but start the command.
 from __future__ import annotations
 
 import re
-import shutil
-import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.build import inside
+from engine import confined
 
 SCRIPT = "/etc/envd/first-start"
 RECIPES = "/etc/envd/first-start.d"
@@ -233,40 +231,32 @@ def take_out(upper: Path, packages: Iterable[str], *, data: bool) -> list[str]:
         found = False
         if data or not recipe.data:
             for pattern in recipe.made:
-                for path in list(inside.matching(upper, pattern)):
-                    _remove(path)
-                    found = True
+                for path in confined.find(upper, pattern, whiteouts=False):
+                    found = confined.remove(upper, path) or found
         if found:
             taken.append(recipe.what)
         if found or any(_asks(recipe, name) for name in names):
             asked.append(recipe)
     for recipe in asked:
-        inside.add(upper, f"{RECIPES[1:]}/{recipe.name}", recipe.text.encode(), 0o644)
+        confined.add(upper, f"{RECIPES[1:]}/{recipe.name}", recipe.text.encode(), 0o644)
     if asked:
-        inside.add(upper, SCRIPT[1:], _SCRIPT.encode(), 0o755)
-        inside.add(upper, _HOOK, _HOOK_SCRIPT.encode(), 0o644)
+        confined.add(upper, SCRIPT[1:], _SCRIPT.encode(), 0o755)
+        confined.add(upper, _HOOK, _HOOK_SCRIPT.encode(), 0o644)
     _unlink_certificate(upper)
     return taken
 
 
 def forget(upper: Path, name: str) -> None:
     """Take a recipe out again."""
-    for path in list(inside.matching(upper, f"{RECIPES[1:]}/{name}")):
-        path.unlink()
+    for path in confined.find(upper, f"{RECIPES[1:]}/{name}", whiteouts=False):
+        confined.remove(upper, path)
 
 
 def _unlink_certificate(upper: Path) -> None:
     """The name by hash that make-ssl-cert gives its certificate: it would point nowhere."""
     gone = "ssl-cert-snakeoil.pem"
-    if any(inside.matching(upper, f"etc/ssl/certs/{gone}")):
+    if confined.find(upper, f"etc/ssl/certs/{gone}", whiteouts=False):
         return
-    for path in list(inside.matching(upper, "etc/ssl/certs/*.[0-9]")):
-        if path.is_symlink() and path.readlink().name == gone:
-            path.unlink()
-
-
-def _remove(path: Path) -> None:
-    if stat.S_ISDIR(path.lstat().st_mode):
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    for path in confined.find(upper, "etc/ssl/certs/*.[0-9]"):
+        if (confined.link_target(upper, path) or "").rpartition("/")[2] == gone:
+            confined.remove(upper, path)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from engine import confined
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
@@ -88,7 +89,8 @@ def _clash(
     path: Path, name: str, lower: Sequence[tuple[Path, str]], *, is_directory: bool
 ) -> BuildError:
     other = next(
-        other for layer, other in reversed(lower) if os.path.lexists(layer / path.relative_to("/"))
+        other for layer, other in reversed(lower)
+        if confined.lstat(layer, str(path.relative_to("/"))) is not None
     )
     kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")
     return BuildError(

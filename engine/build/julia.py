@@ -108,8 +108,8 @@ def build(context: BuildContext) -> Path:
     """Unpack Julia, and put it on PATH. Raises BuildError."""
     at = str(context.parameters["place"])
     upper = _unpacked(context, at.lstrip("/"), strip=1)
-    for path in (upper / at.lstrip("/")).rglob("*"):
-        os.utime(path, (_ANY_TIME, _ANY_TIME), follow_symlinks=False)
+    for path, _ in confined.walk(upper, at):
+        os.utime(upper / path, (_ANY_TIME, _ANY_TIME), follow_symlinks=False)
     link = upper / "usr/local/bin/julia"
     places.make(link.parent, upper)
     link.symlink_to(f"{at}/bin/julia")
@@ -151,7 +151,7 @@ def build_environment(context: BuildContext) -> Path:
     """Write Project.toml and Manifest.toml. Raises BuildError."""
     version = str(context.parameters["julia"])
     packages = context.parameters["packages"]
-    library = _library(context.layers[-1] / f"opt/julia-{version}/share/julia/stdlib")
+    library = _library(context.layers[-1], f"opt/julia-{version}/share/julia/stdlib")
     uuids = {p["name"]: p["uuid"] for p in packages} | {n: p["uuid"] for n, p in library.items()}
     names = context.parameters["names"]
     if lacking := [name for name in names if name not in uuids]:
@@ -167,13 +167,13 @@ def build_environment(context: BuildContext) -> Path:
     return upper
 
 
-def _library(directory: Path) -> dict[str, dict[str, Any]]:
+def _library(layer: Path, directory: str) -> dict[str, dict[str, Any]]:
     """The Project.toml of each package of the standard library."""
     found = {}
-    for path in sorted(directory.glob("v*/*/Project.toml")):
-        project = tomllib.loads(path.read_text("utf-8"))
+    for path in confined.regular(layer, f"{directory}/v*/*/Project.toml"):
+        project = tomllib.loads((confined.read(layer, path) or b"").decode("utf-8"))
         if "uuid" in project:
-            found[str(project.get("name", path.parent.name))] = project
+            found[str(project.get("name", path.split("/")[-2]))] = project
     return found
 
 

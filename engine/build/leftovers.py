@@ -6,11 +6,11 @@ Links are never followed: what lies here was made by foreign commands.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import stat
 import struct
 from pathlib import Path
+
+from engine import confined
 
 # In a home. Caches are of no use in an image; the others hold times of downloads and what was typed.
 _OF_A_HOME = (
@@ -24,43 +24,33 @@ _ENTRY = 62  # bytes of an index's entry before its path: gitformat-index(5)
 
 def clean(upper: Path) -> None:
     """Take it away from what commands changed."""
-    homes = [upper / "root", *_directories(upper / "home")]
-    for home in homes:
+    for home in ["root", *confined.find(upper, "home/*")]:
         for name in _OF_A_HOME:
-            _remove(upper, home / name)
-    for directory, names, _ in os.walk(upper):
-        if ".git" in names and (Path(directory) / ".git/HEAD").is_file():
-            _git(upper, Path(directory) / ".git")
+            _remove(upper, f"{home}/{name}")
+    repositories = [
+        path for path, info in confined.walk(upper)
+        if path.rpartition("/")[2] == ".git" and stat.S_ISDIR(info.st_mode)
+    ]
+    for path in repositories:
+        head = confined.lstat(upper, f"{path}/HEAD")
+        if head is not None and stat.S_ISREG(head.st_mode):
+            _git(upper, path)
 
 
-def _directories(directory: Path) -> list[Path]:
-    if directory.is_symlink() or not directory.is_dir():
-        return []
-    return sorted(p for p in directory.iterdir() if p.is_dir() and not p.is_symlink())
+def _remove(upper: Path, path: str) -> None:
+    info = confined.lstat(upper, path)
+    if info is not None and not stat.S_ISCHR(info.st_mode):  # no whiteout
+        confined.remove(upper, path)
 
 
-def _remove(upper: Path, path: Path) -> None:
-    above = path.parent
-    while above != upper:
-        if above.is_symlink() or not above.is_dir():
-            return
-        above = above.parent
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    elif os.path.lexists(path) and not stat.S_ISCHR(path.lstat().st_mode):  # no whiteout
-        path.unlink()
-
-
-def _git(upper: Path, repository: Path) -> None:
+def _git(upper: Path, repository: str) -> None:
     for name in _OF_GIT:
-        _remove(upper, repository / name)
-    index = repository / "index"
-    if index.is_symlink() or not index.is_file():
-        return
-    data = index.read_bytes()
-    made = _without_times(data)
+        _remove(upper, f"{repository}/{name}")
+    index = f"{repository}/index"
+    data = confined.read(upper, index, -1)
+    made = None if data is None else _without_times(data)
     if made is not None and made != data:
-        index.write_bytes(made)
+        confined.rewrite(upper, index, made)
 
 
 def _without_times(data: bytes) -> bytes | None:

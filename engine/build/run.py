@@ -12,8 +12,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine import sandbox
-from engine.build import debs, inside, leftovers, login, script
+from engine import confined, sandbox
+from engine.build import debs, leftovers, login, script
 from engine.build.context import BuildContext
 from engine.build.handed import handed
 from engine.build.snapshots import snapshot
@@ -170,21 +170,19 @@ def _kept(secrets: Mapping[str, bytes], upper: Path) -> list[tuple[str, str]]:
         name: value.strip() for name, value in secrets.items() if len(value.strip()) >= _SHORTEST
     }
     found: list[tuple[str, str]] = []
-    for path in inside.files(upper) if needles else ():
-        found += [
-            (name, f"/{path.relative_to(upper)}") for name in _held(path, needles)
-        ]
+    for path in confined.files(upper) if needles else ():
+        found += [(name, f"/{path}") for name in _held(upper, path, needles)]
         if len(found) >= _SHOWN:
             break
     return found[:_SHOWN]
 
 
-def _held(path: Path, needles: Mapping[str, bytes]) -> list[str]:
+def _held(upper: Path, path: str, needles: Mapping[str, bytes]) -> list[str]:
     overlap = max(map(len, needles.values())) - 1
     found: set[str] = set()
     before = b""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        while piece := file.read(_PIECE):
+    with confined.opened(upper, path) as file:
+        while file is not None and (piece := file.read(_PIECE)):
             window = before + piece
             found |= {name for name, value in needles.items() if value in window}
             before = window[-overlap:] if overlap else b""

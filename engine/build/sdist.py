@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from engine import sandbox
+from engine import confined, sandbox
 from engine.build import hints, interpreter, wheel
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
@@ -68,13 +68,13 @@ def build(context: BuildContext) -> Path:
     except BuildError as error:
         advice = hints.advice(said, headers_of_python=not python.prefix)
         raise BuildError(f"{error}{advice}", error.log) from error
-    made = sorted(output.glob("*.whl"))
+    made = confined.regular(output, "*.whl")  # files alone: the backend could leave a link there
     if len(made) != 1:
         raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
     upper = context.scratch / "upper"
     upper.mkdir()
     upper.chmod(0o755)
-    wheel.unpack(made[0], made[0].name, upper, python, context.scratch)
+    wheel.unpack(output / made[0], made[0], upper, python, context.scratch)
     return upper
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shutil
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from engine.build import inside
+from engine import confined
 from store.model import SOURCE_DATE_EPOCH
 
 # Written by dpkg, apt, ldconfig and maintainer scripts; with times, or of no use in an image.
@@ -43,46 +42,38 @@ _DAY = 24 * 60 * 60
 def clear(upper: Path, *, logs: bool) -> None:
     """Do so in `upper`; with `logs`, what is written below /var/log goes, too (the files stay)."""
     for pattern in _VOLATILE:
-        for path in list(inside.matching(upper, pattern)):
-            if stat.S_ISDIR(path.lstat().st_mode):
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-    for path in _regular(upper, "etc/machine-id"):
-        inside.write(path, b"")
-    for path in _regular(upper, _SHADOW):
-        inside.write(path, _shadow(inside.read(path)))
-    for path in _regular(upper, _POPCON):
-        lines = inside.read(path).splitlines(keepends=True)
-        kept = [line for line in lines if not line.startswith((b"MY_HOSTID=", b"DAY="))]
-        inside.write(path, b"".join(kept))
-    for name in _CRON:
-        for path in _regular(upper, name):
-            text = inside.read(path)
-            inside.write(path, re.sub(rb"^[0-9]+ +[0-9]+ ", b"0 6 ", text, flags=re.MULTILINE))
-    for pattern in _GIT:
-        for path in _regular(upper, pattern):
-            inside.write(path, _git(inside.read(path)))
-    for pattern in _TEX:
-        for path in _regular(upper, pattern):
-            inside.write(path, _file_names(inside.read(path)))
-    for path in _regular(upper, _OCTAVE):
-        inside.write(path, re.sub(rb"^(# Created by Octave [^,]*),.*", rb"\1", inside.read(path)))
-    for name in _KEYSTORES:
-        for path in _regular(upper, name):
-            if (store := _keystore(inside.read(path))) is not None:
-                inside.write(path, store)
-    if logs and (directory := next(inside.matching(upper, "var/log"), None)) is not None \
-            and not directory.is_symlink():
-        for path in inside.files(directory):
-            if path.lstat().st_size:
-                inside.write(path, b"")
+        for path in confined.find(upper, pattern, whiteouts=False):
+            confined.remove(upper, path)
+    for path in confined.regular(upper, "etc/machine-id"):
+        confined.rewrite(upper, path, b"")
+    _each(upper, (_SHADOW,), _shadow)
+    _each(upper, (_POPCON,), _without_host)
+    _each(
+        upper, _CRON,
+        lambda text: re.sub(rb"^[0-9]+ +[0-9]+ ", b"0 6 ", text, flags=re.MULTILINE),
+    )
+    _each(upper, _GIT, _git)
+    _each(upper, _TEX, _file_names)
+    _each(upper, (_OCTAVE,), lambda text: re.sub(rb"^(# Created by Octave [^,]*),.*", rb"\1", text))
+    _each(upper, _KEYSTORES, _keystore)
+    for path, info in confined.walk(upper, "var/log") if logs else ():
+        if stat.S_ISREG(info.st_mode) and info.st_size:
+            confined.rewrite(upper, path, b"")
 
 
-def _regular(upper: Path, pattern: str) -> Iterator[Path]:
-    for path in inside.matching(upper, pattern):
-        if stat.S_ISREG(path.lstat().st_mode):
-            yield path
+def _each(upper: Path, patterns: Iterable[str], change: Callable[[bytes], bytes | None]) -> None:
+    """Give each file that matches what `change` makes of its content; None: it stays."""
+    for pattern in patterns:
+        for path in confined.regular(upper, pattern):
+            content = confined.read(upper, path, -1)
+            made = None if content is None else change(content)
+            if made is not None:
+                confined.rewrite(upper, path, made)
+
+
+def _without_host(content: bytes) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith((b"MY_HOSTID=", b"DAY=")))
 
 
 def _shadow(content: bytes) -> bytes:

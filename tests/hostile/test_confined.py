@@ -8,7 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from engine import confined
+from engine import confined, openat2
+
+
+@pytest.fixture(autouse=True, params=["openat2", "walk"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With openat2(2), and as on a kernel that lacks it."""
+    if request.param == "walk":
+        monkeypatch.setattr(openat2, "_NUMBER", 1_000_000)  # no such system call
+    return str(request.param)
+
+
+def test_both_ways_are_taken(tree: Path, way: str) -> None:
+    top = os.open(tree, os.O_RDONLY)
+    try:
+        found = openat2.directory(top, "var/cache")
+        assert (found is None) is (way == "walk")
+        if found is not None:
+            os.close(found)
+            for path in ("var/cache/man", "var/log", "etc/loop", "..", "var/../../victim", "/etc"):
+                with pytest.raises(OSError):
+                    openat2.directory(top, path)
+    finally:
+        os.close(top)
 
 
 @pytest.fixture
@@ -102,3 +124,87 @@ def test_only_files_are_read(tree: Path, path: str) -> None:
 def test_a_file_is_read(tree: Path) -> None:
     assert confined.read(tree, "srv/a.log") == b"a"
     assert confined.read(tree, "srv/a.log", 0) == b""
+
+
+@pytest.mark.parametrize("path", ["etc/machine-id", "etc/loop", "etc/pipe", "etc", "var/log/keep", "no"])
+def test_only_files_are_rewritten(tree: Path, path: str) -> None:
+    with pytest.raises(OSError):
+        confined.rewrite(tree, path, b"theirs")
+    assert unharmed(tree)
+
+
+def test_a_rewritten_file_is_the_same_file(tree: Path) -> None:
+    (tree / "srv/a.log").chmod(0o640)
+    (tree / "srv/c.log").hardlink_to(tree / "srv/a.log")
+    os.chown(tree / "srv/a.log", 7, 8)
+    confined.rewrite(tree, "srv/a.log", b"")
+    info = confined.lstat(tree, "srv/c.log")
+    assert info is not None
+    assert (info.st_size, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (0, 0o640, 7, 8)
+
+
+@pytest.mark.parametrize(
+    "path", ["var/cache/man/x", "var/log/x/y", "etc/machine-id", "etc/pipe/x", "etc"]
+)
+def test_nothing_is_added_behind_a_link(tree: Path, path: str) -> None:
+    assert confined.add(tree, path, b"theirs", 0o644) is False
+    assert unharmed(tree)
+
+
+def test_what_is_added_has_its_directories(tree: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        assert confined.add(tree, "opt/a/b", b"x", 0o755)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tree / "opt/a").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tree / "opt/a/b").stat().st_mode) == 0o755
+    assert confined.add(tree, "srv/a.log", b"new", 0o644)
+    assert (tree / "srv/a.log").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    "path", ["var/cache/man", "var/log", "var/cache", "srv/b.log", "etc/machine-id"]
+)
+def test_only_what_is_empty_is_removed(tree: Path, path: str) -> None:
+    assert confined.remove_empty(tree, path) is False
+    assert os.path.lexists(tree / path)
+    assert unharmed(tree)
+
+
+def test_what_is_empty_is_removed(tree: Path) -> None:
+    (tree / "srv/empty").mkdir()
+    (tree / "srv/nothing").touch()
+    assert confined.remove_empty(tree, "srv/empty") and confined.remove_empty(tree, "srv/nothing")
+    assert confined.remove_empty(tree, "srv/empty") is False
+
+
+def test_a_walk_follows_no_link(tree: Path) -> None:
+    assert sorted(confined.files(tree)) == ["etc/hard", "srv/a.log"]
+    found = sorted(path for path, _ in confined.walk(tree, "var"))
+    assert found == ["var/cache", "var/cache/man", "var/log"]
+    assert list(confined.walk(tree, "var/log")) == list(confined.walk(tree, "no")) == []
+    assert confined.link_target(tree, "var/log") == "../../victim"
+    assert confined.link_target(tree, "srv/a.log") is None
+
+
+def test_marks_of_what_is_gone_are_nothing(tree: Path) -> None:
+    os.mknod(tree / "srv/gone", stat.S_IFCHR, 0)
+    assert confined.find(tree, "srv/g*") == confined.find(tree, "srv/gone") == ["srv/gone"]
+    assert confined.find(tree, "srv/g*", whiteouts=False) == []
+    assert confined.find(tree, "srv/gone", whiteouts=False) == []
+
+
+def test_a_tree_deeper_than_a_path_may_be_long(tree: Path) -> None:
+    top = os.open(tree, os.O_RDONLY)
+    for _ in range(40):
+        os.mkdir("d" * 200, dir_fd=top)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=top)
+        os.close(top)
+        top = inner
+    descriptor = os.open("deep", os.O_WRONLY | os.O_CREAT, dir_fd=top)
+    os.close(descriptor)
+    os.close(top)
+    assert len([path for path in confined.files(tree) if path.endswith("/deep")]) == 1
+    confined.remove(tree, "d" * 200)
+    assert confined.find(tree, "d*") == []
