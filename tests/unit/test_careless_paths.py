@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 CARELESS = frozenset([
     "glob", "rglob", "iterdir", "rmtree", "copytree", "copyfile", "copy", "copy2", "copystat",
     "copymode", "move", "write_text", "write_bytes", "read_text", "read_bytes", "open", "unlink",
-    "rmdir", "removedirs", "remove", "symlink_to", "hardlink_to", "link", "symlink", "chmod", "lchmod", "chown",
+    "rmdir", "removedirs", "remove", "symlink_to", "hardlink_to", "link", "symlink",
+    "chmod", "lchmod", "chown",
     "lchown", "utime", "walk", "fwalk", "scandir", "listdir", "mknod", "mkfifo", "mkdir", "makedirs",
     "rename", "touch", "extractall", "truncate", "setxattr", "remove_tree",
 ])
