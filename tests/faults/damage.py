@@ -42,7 +42,7 @@ for _how in ("flipped", "truncated", "deleted"):
 
     @row(f"blob of a layer {_how}")
     def _blob(world: World, how: str = _how) -> Iterator[Trial]:
-        store, project = world.store("blob", whole=True), world.copy()
+        store, project = world.store("blob"), world.copy()
         assert world.run(*BUILD, store=store, project=project).code == 0
         blobs = sorted((store / "blobs/sha256").iterdir(), key=lambda p: -p.stat().st_size)
         _damage(blobs[0], how, world.random.random())
@@ -69,7 +69,7 @@ for _how in ("flipped", "truncated", "deleted"):
 
     @row(f"unpacked tree: a file {_how}")
     def _tree(world: World, how: str = _how) -> Iterator[Trial]:
-        store, project = world.store("tree", whole=True), world.copy()
+        store, project = world.store("tree"), world.copy()
         names = [p / "etc/debian_version" for p in (store / "trees").iterdir()]
         found = [p for p in names if p.exists()]
         assert found
@@ -89,7 +89,7 @@ for _how in ("deleted", "truncated", "torn", "flipped"):
 
     @row(f"database {_how}")
     def _database(world: World, how: str = _how) -> Iterator[Trial]:
-        store, project = world.store("db", whole=True), world.copy()
+        store, project = world.store("db"), world.copy()
         for name in ("db.sqlite-wal", "db.sqlite-shm"):
             (store / name).unlink(missing_ok=True)
         db = store / "db.sqlite"
@@ -126,7 +126,7 @@ for _how in ("flipped", "truncated", "deleted"):
 
     @row(f"fetched file {_how}")
     def _fetched(world: World, how: str = _how) -> Iterator[Trial]:
-        store = world.store("fetched", whole=True, of=world.directory / "reference")
+        store = world.store("fetched", of=world.directory / "reference")
         project = world.copy()
         wheel = next((world.directory / "index/simple/six").glob("*.whl")).read_bytes()
         found = [
@@ -144,7 +144,7 @@ for _how in ("flipped", "truncated", "deleted"):
 @row("unpacked tree of a layer, and of the base, deleted")
 def _trees_deleted(world: World) -> Iterator[Trial]:
     for base in (True, False):
-        store, project = world.store("trees", whole=True), world.copy(word="trees" if base else "hello")
+        store, project = world.store("trees"), world.copy(word="trees" if base else "hello")
         image = ""
         for tree in (store / "trees").iterdir():
             if (tree / "etc/debian_version").exists() == base:
@@ -158,7 +158,7 @@ def _trees_deleted(world: World) -> Iterator[Trial]:
 @row("directories of a store deleted (blobs, trees, tmp, locks)")
 def _directories(world: World) -> Iterator[Trial]:
     for name in ("blobs", "trees", "tmp", "locks"):
-        store, project = world.store("gone", whole=True, of=world.directory / "reference"), world.copy()
+        store, project = world.store("gone", of=world.directory / "reference"), world.copy()
         shutil.rmtree(store / name)
         done = world.run(*BUILD, store=store, project=project)
         swept = world.run("store", "gc", store=store, project=project)

@@ -153,7 +153,7 @@ def _sweeps(world: World) -> Iterator[Trial]:
 @row("SIGKILL (2) and SIGTERM (1) at a random moment of verify --repair of a damaged store")
 def _repairs(world: World) -> Iterator[Trial]:
     for number in (_KILL, _KILL, _TERM):
-        store = world.store("repair-killed", of=world.directory / "reference", whole=True)
+        store = world.store("repair-killed", of=world.directory / "reference")
         project = world.copy()
         blobs = sorted((store / "blobs/sha256").iterdir(), key=lambda p: -p.stat().st_size)
         mode, data = blobs[0].stat().st_mode, blobs[0].read_bytes()

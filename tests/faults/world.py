@@ -114,7 +114,7 @@ class World:
         self.random = random.Random(seed)
         self.prepared = directory / "prepared"
         self.project = directory / "p"
-        self.image = self.base = ""  # digests: the image's, and the object of its lowest layer
+        self.image = ""
         self._numbers = itertools.count(1)
 
     def of_row(self, name: str) -> World:
@@ -139,10 +139,6 @@ class World:
         self.drop(elsewhere)
         self.write(self.project, self.spec(_BASE + _ARCHIVE))
         self._fine(self.run("build", "--no-load", store=self.prepared, project=self.project))
-        self.base = next(
-            tree.name for tree in (self.prepared / "trees").iterdir()
-            if (tree / "etc/debian_version").exists()
-        )
         self.write(self.project)
         self._fine(self.run("lock", store=self.prepared, project=self.project))
         store = self.store("reference")
@@ -181,40 +177,20 @@ class World:
         shutil.copy(self.project / "envd.lock", project)
         return project
 
-    def store(
-        self, name: str, *, of: Path | None = None, at: Path | None = None, whole: bool = False
-    ) -> Path:
-        """A copy of the prepared store (or of the one `of`), below `at` if that is given. Fetched
-        files are linked, never to be written in place, and the base's tree is the prepared store's,
-        which may only be read; in a `whole` one nothing is shared."""
-        of, store = of or self.prepared, (at or self.directory) / f"store-{next(self._numbers)}-{name}"
-        if whole or at is not None:
-            _copy(of, store)
-            return store
-        store.mkdir(mode=0o700)
-        for entry in of.iterdir():
-            if entry.name == "blobs":
-                subprocess.run(["cp", "-al", str(entry), str(store)], check=True)
-            elif entry.name != "trees":
-                _copy(entry, store / entry.name)
-        trees = store / "trees"
-        trees.mkdir(mode=0o700)
-        for tree in (of / "trees").iterdir():
-            if tree.name != self.base:
-                _copy(tree, trees / tree.name)
-                continue
-            (trees / tree.name).mkdir()
-            source = str(self.prepared / "trees" / tree.name)
-            # A link to each file would move all their ctimes, in every store: all would be read anew.
-            subprocess.run(["mount", "--bind", source, str(trees / tree.name)], check=True)
-            subprocess.run(
-                ["mount", "-o", "remount,bind,ro", str(trees / tree.name)], check=True
-            )
+    def store(self, name: str, *, of: Path | None = None, at: Path | None = None) -> Path:
+        """A copy of the prepared store (or of the one `of`), below `at` if that is given: files are
+        linked, never to be written in place."""
+        store = (at or self.directory) / f"store-{next(self._numbers)}-{name}"
+        subprocess.run(["cp", "-al", str(of or self.prepared), str(store)], check=True)
+        for path in store.glob("db.sqlite*"):
+            mode, data = path.stat().st_mode, path.read_bytes()
+            path.unlink()
+            path.write_bytes(data)
+            path.chmod(mode & 0o777)
         return store
 
     def drop(self, store: Path) -> None:
         """Forget a store."""
-        unmount(store)
         subprocess.run(["rm", "-rf", "--one-file-system", str(store)], check=False)
 
     def start(
@@ -278,10 +254,6 @@ class World:
             if not killed:
                 ended = "unclear"
         return Trial(ended, lost, "; ".join(remarks))
-
-
-def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "-a", str(source), str(target)], check=True)
 
 
 def unmount(directory: Path) -> None:
