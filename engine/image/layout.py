@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
+import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,18 +82,21 @@ def _place(digest: str) -> str:
 
 @contextmanager
 def _replacing(destination: Path) -> Iterator[Path]:
-    """A temporary name beside `destination`, renamed to it at the end."""
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}")
+    """A temporary name beside `destination`, renamed to it at the end. In a directory that is ours
+    alone: where others may write (/tmp), a name that can be guessed may be their link."""
+    try:
+        place = Path(tempfile.mkdtemp(prefix=f".{destination.name[:100]}.", dir=destination.parent))
+    except OSError as error:
+        error.filename = str(destination)  # which the user knows
+        raise
+    temporary = place / destination.name
     try:
         yield temporary
-        if destination.is_dir() and temporary.is_dir():
+        if destination.is_dir() and not destination.is_symlink() and temporary.is_dir():
             shutil.rmtree(destination)
         temporary.replace(destination)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        shutil.rmtree(place)
 
 
 def write_directory(image: Image, store: Store, destination: Path, tag: str) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.image import layout
+from engine.image.model import Image
 from store import Store, locking, notices
 from store.errors import ReadOnlyError, StoreError
 from store.model import TAR_LAYER, Object
@@ -258,6 +260,25 @@ def test_what_cannot_be_closed_is_said(place: Path, told: list[str]) -> None:
     finally:
         subprocess.run(["chattr", "-i", store.path / "trees"], check=True)
     assert len([t for t in told if "does not keep modes: other users" in t]) == 1
+
+
+def test_what_is_written_for_others_to_see_is_no_link_of_theirs(place: Path) -> None:
+    """The temporary file of an output in a directory like /tmp had a name that could be guessed."""
+    store = Store.open(place / "store")
+    item = layer(store, entry("x", content=b"x"))
+    image = Image(b"{}", b"{}", f"sha256:{'0' * 64}", f"sha256:{'0' * 64}", (item,))
+    shared, victim = place / "shared", place / "victim"
+    shared.mkdir()
+    shared.chmod(0o777)  # not sticky: protected_symlinks(5) would not help
+    victim.write_text("mine")
+    for name in ("out.tar", "out"):
+        (shared / f".{name}.{os.getpid()}").symlink_to(victim)
+        os.chown(shared / f".{name}.{os.getpid()}", NOBODY, NOBODY, follow_symlinks=False)
+    layout.write_archive(image, store, shared / "out.tar", "t")
+    layout.write_directory(image, store, shared / "out", "t")
+    assert victim.read_text() == "mine"
+    assert (shared / "out.tar").is_file() and (shared / "out/oci-layout").is_file()
+    assert sorted(p.name for p in shared.iterdir() if not p.is_symlink()) == ["out", "out.tar"]
 
 
 # -- device nodes -------------------------------------------------------------------------------
