@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import sandbox
-from engine.build import debs
+from engine.build import bytecode, debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.lock import LockedPackage
@@ -41,6 +41,7 @@ def build(context: BuildContext) -> Path:
         ["sh", "-c", _INSTALL, "sh", *names], layers=context.layers, scratch=context.scratch,
         binds=(sandbox.Bind(place, debs.DEBS),), log=context.log, name=context.name,
     )
+    bytecode.compile_again(context, upper, context.layers)
     # By their names too: one that was there already leaves no trace here, but the image's entry
     # point counts on what the first start needs.
     debs.clean(upper, context.log, packages=[name.partition("_")[0] for name, _ in context.files])

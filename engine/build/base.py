@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine import confined, jail, sandbox
-from engine.build import debs
+from engine.build import bytecode, debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
 from engine.lock import LockedBase
@@ -87,6 +87,7 @@ def build(context: BuildContext) -> Path:
     dpkg(first)
     if rest := [name for name in names if name not in first]:
         dpkg(rest)
+    bytecode.compile_again(context, root, ())
     debs.clean(root, context.log)
     keys = {n: base64.b64decode(k) for n, k in context.parameters.get("keys", {}).items()}
     _finish(root, context.parameters["sources"], keys)

@@ -41,6 +41,17 @@ def test_built_twice(shared_store: Path, tmp_path: Path, group: str) -> None:
     build_twice(envd)
 
 
+@pytest.mark.xdist_group("debian11")
+def test_an_old_python_is_compiled_alike(shared_store: Path, tmp_path: Path) -> None:
+    """In the base and above it: Debian's scripts set PYTHONHASHSEED aside, which decides before 3.11."""
+    envd = Envd(shared_store, tmp_path / "p")
+    envd.spec(
+        'def build():\n    base(os="debian11", language="python3")\n'
+        '    install.apt_packages(["python3-distutils"])\n'
+    )
+    build_twice(envd)
+
+
 def test_what_differs_is_named(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     random = "/proc/sys/kernel/random/uuid"
