@@ -263,8 +263,8 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             raise  # of our own disk
         if hopeless(error):
             raise FetchError(
-                f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; check "
-                "the URL, and SSL_CERT_FILE when it is the certificate"
+                f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; "
+                f"{advice(error)}"
             ) from error
         raise TransientError(retry.reason(error)) from error
     finally:
@@ -289,6 +289,13 @@ def hopeless(error: BaseException) -> bool:
     return isinstance(
         found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError
     )
+
+
+def advice(error: BaseException) -> str:
+    """What to do about a `hopeless` error."""
+    if isinstance(error, redirects.RedirectError):
+        return "ask who runs the server, or give another URL"
+    return "check the URL, and SSL_CERT_FILE when it is the certificate"
 
 
 def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[bytes]:

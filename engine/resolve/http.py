@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 from engine.command import pause, raise_if_cancelled
 from engine.errors import ResolveError
-from engine.fetch import hopeless, pieces, request, shown
+from engine.fetch import advice, hopeless, pieces, request, shown
 from grammar.environment import Position
 from store import bodies, limits, redirects, retry
 from store.errors import TooLargeError
@@ -82,8 +82,7 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
             raise_if_cancelled(shown(url))
             if hopeless(error):
                 raise ResolveError(
-                    f"{position}: cannot fetch {shown(url)}: {retry.reason(error)}; check the URL, "
-                    "and SSL_CERT_FILE when it is the certificate"
+                    f"{position}: cannot fetch {shown(url)}: {retry.reason(error)}; {advice(error)}"
                 ) from error
             stumble, cause = retry.TransientError(retry.reason(error)), error
         seconds = retry.wait(attempt, stumble)
