@@ -38,6 +38,7 @@ PROJECT = "the user's own project, and a copy that nothing foreign has been in"
 # file:function -> (names, why)
 ALLOWED: dict[str, tuple[str, str]] = {
     "engine/build/base.py:_skeleton": ("chmod mkdir symlink_to write_text", NEW),
+    "engine/build/bytecode.py:compile_again": ("mkdir write_bytes", OWN),
     "engine/build/conda.py:build": ("chmod mkdir", NEW),
     "engine/build/conda.py:_install": ("mkdir read_text rmtree symlink_to", "rattler's own extraction"),
     "engine/build/cuda.py:build_links": ("symlink_to", NEW),
