@@ -283,4 +283,4 @@ def test_a_hostile_pyproject_is_one_error(text: bytes, form: str, tmp_path: Path
     content = path.read_bytes()
     file = LockedFile(name, path.as_uri(), hashlib.sha256(content).hexdigest(), len(content))
     with pytest.raises(ResolveError, match=r"^p-1\.0\."):
-        sdists._build_requires(file, path.as_uri(), tmp_path / "store")
+        sdists.build_requires(file, path.as_uri(), tmp_path / "store")
