@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
 
 from engine.errors import ResolveError
 from engine.fetch import shown
+from engine.held import MemoryHeldError
 from engine.lock import LockedFile, LockedPackage
+from engine.resolve import conda_solver
 from grammar.environment import Request
 
 DEFAULT_CHANNEL = "conda-forge"
-PLATFORMS: tuple[Literal["linux-64", "noarch"], ...] = ("linux-64", "noarch")
 _DEFAULT_ALIAS = "https://conda.anaconda.org"
 
 
@@ -36,71 +35,55 @@ def resolve(
     log: Callable[[str], None],
 ) -> list[LockedPackage]:
     """Everything that `requests` (MatchSpecs) need. Raises ResolveError."""
-    from rattler import (
-        BuildString,
-        Channel,
-        Gateway,
-        GenericVirtualPackage,
-        PackageName,
-        Version,
-    )
-    from rattler import solve as rattler_solve
-
     specs, asked = [], list(channels or (DEFAULT_CHANNEL,))
     for request in requests:
         channel, separator, _ = request.text.partition("::")
         if separator and channel_url(channel) not in map(channel_url, asked):
             asked.append(channel)
         specs.append(_spec(request))
-    sources = [Channel(channel_url(c)) for c in asked]
-    virtual = [
-        GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
-        for name, version, build in (
-            ("__glibc", glibc, "0"), ("__unix", "0", "0"), ("__linux", "5.10", "0"),
-            ("__archspec", "1", "x86_64"),
-        )
-    ]
     names = [shown(channel_url(c)) for c in asked]
     log(f"solving with {', '.join(names)}")
-    gateway = Gateway(cache_dir=cache_directory / "conda")
+    virtual = (
+        ("__glibc", glibc, "0"), ("__unix", "0", "0"), ("__linux", "5.10", "0"),
+        ("__archspec", "1", "x86_64"),
+    )
+    question = conda_solver.Question(
+        specs, [channel_url(c) for c in asked], virtual, str(cache_directory / "conda")
+    )
     try:
-        records = asyncio.run(
-            rattler_solve(
-                sources=sources, specs=specs, platforms=PLATFORMS, virtual_packages=virtual,
-                gateway=gateway,
-            )
-        )
-    except Exception as error:
-        raise ResolveError(_explain(str(error), requests, gateway, sources, names)) from error
+        solution = conda_solver.ask(question)
+    except MemoryHeldError as error:
+        where = next((f"{r.position}: " for r in requests if r.position.line), "")
+        raise ResolveError(f"{where}channels {', '.join(names)}: {error}") from error
+    if solution.reason:
+        raise ResolveError(_explain(solution, requests, names))
     found = []
-    for record in records:
-        if record.sha256 is None:
+    for record in solution.records:
+        if not record.sha256:
             raise ResolveError(f"{record.file_name}: its channel gives no SHA-256 for it")
-        extra = {"build": str(record.build), "subdir": str(record.subdir)}
+        extra = {"build": record.build, "subdir": record.subdir}
         if any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends):
             extra["python"] = "yes"
-        file = LockedFile(
-            record.file_name, shown(str(record.url)), record.sha256.hex(), record.size or 0
-        )
-        found.append(
-            LockedPackage("conda", record.name.normalized, str(record.version), file, extra)
-        )
+        file = LockedFile(record.file_name, shown(record.url), record.sha256, record.size)
+        found.append(LockedPackage("conda", record.name, record.version, file, extra))
     return found
 
 
-def _spec(request: Request) -> Any:
-    """A request as a MatchSpec. Raises ResolveError."""
+def _spec(request: Request) -> tuple[str, bool]:
+    """A request as a MatchSpec, and whether that is in the strict form. Raises ResolveError."""
     from rattler import MatchSpec
 
     channel, separator, rest = request.text.rpartition("::")
     text = f"{shown(channel_url(channel))}::{rest}" if separator else request.text
     try:
         try:
-            return MatchSpec(text, strict=True)
+            MatchSpec(text, strict=True)
+            return text, True
         except Exception:  # "numpy=1.26=py311_0", as `conda env export` writes it
             if not re.fullmatch(r"[\w.:/-]+={1,2}[\w.*+!]+=[\w.*]+", text):
                 raise
-            return MatchSpec(text)
+            MatchSpec(text)
+            return text, False
     except Exception as error:  # rattler's exceptions have no common base
         raise ResolveError(
             f"{request.position}: '{request.text}' is no conda package: {error}"
@@ -108,15 +91,10 @@ def _spec(request: Request) -> Any:
 
 
 def _explain(
-    reason: str, requests: Sequence[Request], gateway: Any, sources: Sequence[Any],
-    channels: Sequence[str],
+    solution: conda_solver.Solution, requests: Sequence[Request], channels: Sequence[str]
 ) -> str:
     """What did not fit: the names that no channel has, each at its place, or the solver's words."""
-    try:
-        found = asyncio.run(gateway.names(sources, PLATFORMS))
-        known = {name.normalized for name in getattr(found, "names", found)}
-    except Exception:
-        known = set()
+    reason, known = solution.reason, set(solution.known)
     problems = []
     for request in requests:
         match = re.match(r"[\w.-]+", request.text.rpartition("::")[2])

@@ -1,0 +1,48 @@
+"""Programs that read what servers answer by themselves (uv, rattler), held to an amount of memory."""
+
+from __future__ import annotations
+
+import math
+import re
+import resource
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from engine import command
+from engine.errors import ResolveError
+from store import limits
+
+TIMES = 16  # of the limit of one answer: what they make of it takes more room than the answer
+# What their allocators, and Python's, say.
+_WORDS = re.compile(r"memory allocation of \d+ bytes failed|^MemoryError|out of memory", re.MULTILINE)
+
+
+class MemoryHeldError(ResolveError):
+    """What servers answer takes more memory than such a program may have. Says how to raise it."""
+
+
+def ask(
+    argv: Sequence[str], *, environment: Mapping[str, str], cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """`command.ask_text` of a program that may have TIMES the limit of one answer in memory.
+
+    Raises MemoryHeldError when that was too little, and what `command.ask` raises.
+    """
+    limit = limits.current().answer
+    done = command.ask_text([*_prefix(TIMES * limit), *argv], environment=environment, cwd=cwd)
+    if done.returncode != 0 and _WORDS.search(done.stderr):
+        raise MemoryHeldError(
+            f"what servers answer takes more than {limits.shown_size(TIMES * limit)} of memory to read; "
+            f"{limits.advice('answer', limit)}"
+        )
+    return done
+
+
+def _prefix(memory: float) -> list[str]:
+    """The command that limits its memory: private and writable (RLIMIT_DATA, getrlimit(2))."""
+    program = command.which("prlimit")
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if program is None or math.isinf(memory) or (most != resource.RLIM_INFINITY and memory > most):
+        return []
+    return [program, f"--data={int(memory)}", "--"]
