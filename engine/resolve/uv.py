@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from engine import command
+from engine import held
 from engine.lock import LockedPackage
 from engine.origins import configured_index
 from engine.resolve.stand_in import stand_in
@@ -161,7 +161,10 @@ def _uv() -> str:
 def _run(
     arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
 ) -> None:
-    done = command.ask_text([_uv(), *arguments], cwd=directory, environment=environment)
+    try:
+        done = held.ask([_uv(), *arguments], cwd=directory, environment=environment)
+    except held.MemoryHeldError as error:
+        raise UvError(str(error)) from error
     words = done.stderr
     for url in environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split():
         if password := urlsplit(url).password:

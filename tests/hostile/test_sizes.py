@@ -70,7 +70,8 @@ class Hostile(BaseHTTPRequestHandler):
             self.head(200, {"Content-Length": "2"})
             self.wfile.write(b"{}")
         elif word in ("endless", "endless.gz") or "endless" in self.path:
-            self.head(int(how[:3]) if how[:3].isdigit() else 200, {})
+            kind = "text/html" if "/simple/" in self.path else "application/json"
+            self.head(int(how[:3]) if how[:3].isdigit() else 200, {"Content-Type": kind})
             self.forever(b"x" * 65536)
         elif word == "redirect":
             self.head(302, {"Location": "http://127.0.0.1:9/"})
@@ -234,6 +235,29 @@ def test_a_registrys_config(hostile: str, tmp_path: Path) -> None:
     assert outcome.code == 1, outcome.stderr
     assert "its config: the answer is larger than 64K" in outcome.stderr
     assert told(outcome.stderr, "manifest")
+
+
+# -- indexes and channels, which uv and rattler read ------------------------------------------
+
+
+@pytest.mark.parametrize("ecosystem", ["python", "conda"])
+def test_an_index_that_other_programs_read(
+    ecosystem: str, hostile: str, shared_store: Path, tmp_path: Path
+) -> None:
+    envd = Envd(shared_store, tmp_path / "project")
+    envd.spec({
+        "python": 'def build():\n    base(os="debian12", language="python3")\n'
+        f'    config.pip_index("http://{hostile}/endless/simple")\n'
+        '    install.python_packages(["numpy"])\n',
+        "conda": 'def build():\n    base(os="debian12")\n    install.conda()\n'
+        f'    config.conda_channel("http://{hostile}/endless")\n'
+        '    install.conda_packages(["numpy"])\n',
+    }[ecosystem])
+    outcome = envd.run("lock", "--limit", "answer=24M", check=False)
+    assert outcome.code == 1, outcome.stderr
+    assert "what servers answer takes more than 384M of memory to read" in outcome.stderr, outcome.stderr
+    assert told(outcome.stderr, "answer")
+    assert "Traceback" not in outcome.stderr
 
 
 # -- archives ---------------------------------------------------------------------------------
