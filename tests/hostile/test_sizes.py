@@ -340,9 +340,10 @@ def test_a_stream_of_empty_members() -> None:
     assert b"".join(inflated(iter(lambda: path.read(1 << 16), b""))) == b"end"
 
 
-def test_an_image_with_a_bomb(tmp_path: Path) -> None:
-    """From a registry into the store: neither its memory nor its disk is taken."""
-    layer = zeros(2 << 30)
+@contextmanager
+def registry_of_a_bomb(size: int) -> Iterator[str]:
+    """A registry of one image whose only layer unpacks to `size` bytes."""
+    layer = zeros(size)
 
     def digest(data: bytes) -> str:
         return f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -368,6 +369,12 @@ def test_an_image_with_a_bomb(tmp_path: Path) -> None:
             self.wfile.write(body)
 
     with running(Registry) as address:
+        yield address
+
+
+def test_an_image_with_a_bomb(tmp_path: Path) -> None:
+    """From a registry into the store: neither its memory nor its disk is taken."""
+    with registry_of_a_bomb(2 << 30) as address:
         envd = Envd(tmp_path / "store", tmp_path / "project", prefix=BOUNDED)
         envd.project.mkdir()
         outcome = envd.run(
@@ -429,3 +436,18 @@ def test_ctrl_c_in_a_step(shared_store: Path, tmp_path: Path) -> None:
     assert not [
         p for p in Path("/proc").glob("[0-9]*/cmdline") if p.read_bytes().startswith(b"sleep\x009998")
     ]
+
+
+def test_ctrl_c_while_a_bomb_is_unpacked(tmp_path: Path) -> None:
+    with registry_of_a_bomb(64 << 30) as address, started(
+        tmp_path / "project", tmp_path / "store", "    base()\n", "pull", "--no-load",
+        f"{address}/some/image:1", "--progress", "plain", "--limit", "unpacked=none,ratio=none",
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("fetched 2 files"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors.splitlines()[-1] == "envd: interrupted"
