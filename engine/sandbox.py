@@ -271,7 +271,10 @@ def _room() -> list[str]:
 
 @cache
 def _knows_size() -> bool:
-    return b"--size" in command.ask(["bwrap", "--help"]).stdout
+    try:
+        return b"--size" in command.ask(["bwrap", "--help"]).stdout
+    except OSError:  # what is lacking is said when it is to run
+        return False
 
 
 def _kernel_is_hidden() -> list[str]:
