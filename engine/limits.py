@@ -2,10 +2,10 @@
 
 Memory and processes are held by control groups where we may make them (`engine.cgroups`). Elsewhere
 they are counted a few times a second, and rlimits stand behind that (getrlimit(2)): RLIMIT_DATA holds
-each process to the step's memory, RLIMIT_NPROC the processes of all steps together (not those of a
-root without a user namespace, whom the kernel excepts). Time, silence, log and disk are watched, the
-disk by what its file system has lost and then by looking; RLIMIT_FSIZE holds each file to a size that
-was given.
+each process to the step's memory, RLIMIT_NPROC the processes of all steps together to twice as many
+(not those of a root without a user namespace, whom the kernel excepts). Time, silence, log and disk are
+watched, the disk by what its file system has lost and then by looking; RLIMIT_FSIZE holds each file to a
+size that was given.
 
 What goes too far is killed, and the error says which limit it was and how to raise it.
 """
@@ -156,7 +156,8 @@ class Step:
         if not self._disk.is_share:
             wanted["fsize"] = resource.RLIMIT_FSIZE, self._disk.limit
         if self._group is None:
-            wanted["nproc"] = resource.RLIMIT_NPROC, self._limits.processes
+            # More than is counted up to: what is refused a process may ask for ever, and never be ended.
+            wanted["nproc"] = resource.RLIMIT_NPROC, 2 * self._limits.processes
             if self._memory is not None:
                 wanted["data"] = resource.RLIMIT_DATA, self._memory
         options = []
@@ -210,7 +211,7 @@ class Step:
             return self._told("memory", f"each process may have {shown_size(self._memory)} of memory")
         if self._group is None and _NO_PROCESS.search(log):
             return self._told(
-                "processes", f"all steps may have {self._limits.processes:.0f} processes together"
+                "processes", f"all steps may have {2 * self._limits.processes:.0f} processes together"
             )
         return None
 
