@@ -1,15 +1,16 @@
-"""conda packages: one prefix, /opt/conda, linked by rattler from local files."""
+"""conda packages: one prefix, /opt/conda, linked by rattler from local files, in the sandbox."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
+import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from engine import confined
+from engine import confined, jail
+from engine.build import debs
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
@@ -20,7 +21,11 @@ from engine.lock import LockedPackage
 KIND = "conda"
 VERSION = 2
 PREFIX = "/opt/conda"
+_PREFIX = PREFIX.lstrip("/")  # below the layer's root
+_SCRIPT = Path(__file__).with_name("conda_link.py")
+_HERE = "/envd"  # where the sandbox sees what it is given
 _ASIDE = "__clobbers__/"  # where rattler puts a file whose place another package's has taken
+_LARGEST = 1 << 28  # bytes of a record, which lists every file of its package
 # What a record says of where and when it was installed: it differs by machine.
 _LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec",
           "requested_specs")
@@ -47,61 +52,93 @@ def interpreter(packages: Sequence[LockedPackage]) -> Interpreter | None:
 
 def build(context: BuildContext) -> Path:
     """Link the packages. Raises BuildError."""
-    upper = context.scratch / "upper"
-    prefix = upper / PREFIX.lstrip("/")
-    prefix.mkdir(parents=True)
-    archives = context.scratch / "archives"
-    archives.mkdir()
-    try:
-        asyncio.run(_install(context, archives, prefix))
-    except BuildError:
-        raise
-    except Exception as error:  # rattler's exceptions have no common base
-        raise BuildError(f"conda: {error}") from error
-    _settle(prefix, context.say)
+    upper = _linked(context)
     urls = {name: url for name, url, _ in context.parameters["urls"]}
-    _normalise(prefix, urls)
-    for directory in (upper, upper / "opt", prefix):
-        directory.chmod(0o755)
+    try:
+        _settle(upper, context.say)
+        _normalise(upper, urls)
+    except (KeyError, TypeError, AttributeError) as error:
+        # rattler's own are well-formed; a package may bring another's
+        raise BuildError(f"conda: {PREFIX}/conda-meta: a malformed record: {error}") from error
+    for name in ("", _PREFIX.partition("/")[0], _PREFIX):
+        with confined.directory(upper, name) as directory:
+            if directory is None:
+                raise BuildError(f"conda: the packages leave no directory {PREFIX}")
+            os.fchmod(directory, 0o755)
     return upper
 
 
-async def _install(context: BuildContext, archives: Path, prefix: Path) -> None:
-    from rattler import BuildString, PackageRecord, RepoDataRecord, Subdir, install
-    from rattler.package_streaming import extract
-
+def _linked(context: BuildContext) -> Path:
+    """The directory that holds the linked prefix, made by rattler in the sandbox."""
+    work, archives = context.scratch / "work", context.scratch / "archives"
+    (work / "upper" / _PREFIX).mkdir(parents=True)
+    debs.bring(context.files, archives)
     subdirs = {name: subdir for name, _, subdir in context.parameters["urls"]}
-    records = []
-    for name, path in context.files:
-        (archives / name).symlink_to(path)
-        opened = context.scratch / "opened" / name
-        opened.mkdir(parents=True)
-        extract(archives / name, opened)
-        about = json.loads((opened / "info/index.json").read_text("utf-8"))
-        shutil.rmtree(opened)
-        package = PackageRecord(
-            name=about["name"], version=about["version"], build=BuildString(about["build"]),
-            build_number=about.get("build_number", 0), subdir=subdirs[name],
-            noarch=about.get("noarch") or None, depends=about.get("depends", []),
-            constrains=about.get("constrains", []), license=about.get("license"),
-            python_site_packages_path=about.get("python_site_packages_path"),
+    python, binds = jail.python()
+    packages = _packages()
+    said: list[str] = []
+
+    def log(line: str) -> None:
+        said.append(line)
+        context.log(line)
+
+    try:
+        jail.run(
+            [python, "-I", "-S", "-B", f"{_HERE}/link.py", f"{_HERE}/packages", f"{_HERE}/archives",
+             f"{_HERE}/work", PREFIX, json.dumps({n: subdirs[n] for n, _ in context.files})],
+            binds=(
+                *binds, jail.Bind(_SCRIPT, f"{_HERE}/link.py"),
+                jail.Bind(packages, f"{_HERE}/packages"), jail.Bind(archives, f"{_HERE}/archives"),
+                jail.Bind(work, f"{_HERE}/work", writable=True),
+            ),
+            # rattler begins with a client of TLS, though there is no network: that wants some roots
+            environment={"HOME": "/tmp", "SSL_CERT_FILE": f"{_HERE}/packages/certifi/cacert.pem"},
+            scratch=context.scratch / "link", log=log, name=context.name,
         )
-        url = (archives / name).absolute().as_uri()
-        records.append(RepoDataRecord(package, name, url, archives.absolute().as_uri()))
-    await install(
-        records, target_prefix=prefix, cache_dir=context.scratch / "cache",
-        alternative_target_prefix=PREFIX, platform=Subdir("linux-64"), execute_link_scripts=False,
-        show_progress=False,
-    )
+    except BuildError as error:
+        words = next((line for line in reversed(said) if line.strip()), str(error))
+        raise BuildError(f"conda: {words}", error.log) from error
+    upper = work / "upper"
+    if not stat.S_ISDIR(upper.lstat().st_mode):
+        raise BuildError(f"conda: the packages leave no directory {PREFIX}")
+    return upper
 
 
-def _settle(prefix: Path, say: Callable[[str], None]) -> None:
+def _packages() -> Path:
+    """The directory that rattler is installed in."""
+    from importlib.util import find_spec
+
+    found = find_spec("rattler")
+    if found is None or found.origin is None:
+        raise BuildError("conda: the Python package py-rattler, which envd depends on, is not here")
+    return Path(found.origin).resolve().parent.parent
+
+
+def _records(upper: Path) -> dict[str, Any]:
+    """What conda-meta says of each package: path -> record. Raises BuildError."""
+    found = {}
+    for name in confined.find(upper, f"{_PREFIX}/conda-meta/*.json"):
+        try:
+            record = json.loads(confined.read(upper, name, _LARGEST) or b"{}")
+        except (ValueError, RecursionError) as error:
+            raise BuildError(f"conda: /{name}: not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise BuildError(f"conda: /{name}: malformed")
+        found[name] = record
+    return found
+
+
+def _write(upper: Path, name: str, text: str) -> None:
+    try:
+        confined.write(upper, name, text.encode())
+    except OSError as error:
+        raise BuildError(f"conda: /{name}: {error.strerror}") from error
+
+
+def _settle(upper: Path, say: Callable[[str], None]) -> None:
     """Say where packages bring the same path, and keep of it what is in place alone: rattler puts
     the others' aside. Raises BuildError where one has a file and another a directory."""
-    records = {
-        path: json.loads(confined.read(prefix, path, -1) or b"{}")
-        for path in confined.regular(prefix, "conda-meta/*.json")
-    }
+    records = _records(upper)
     owners: dict[str, list[str]] = {}
     aside: dict[str, list[str]] = {}
     for _, record in sorted(records.items()):
@@ -126,21 +163,20 @@ def _settle(prefix: Path, say: Callable[[str], None]) -> None:
         if any(row["_path"].startswith(_ASIDE) for row in data.get("paths", [])):
             data["paths"] = [r for r in data["paths"] if not r["_path"].startswith(_ASIDE)]
             record["files"] = [f for f in record.get("files", []) if not f.startswith(_ASIDE)]
-            confined.write(prefix, place, json.dumps(record).encode())
-    confined.remove(prefix, _ASIDE)
+            _write(upper, place, json.dumps(record))
+    confined.remove(upper, f"{_PREFIX}/{_ASIDE}")
     if "CACHEDIR.TAG" not in owners:  # rattler's, which marks what backups leave out
-        confined.remove(prefix, "CACHEDIR.TAG")
+        confined.remove(upper, f"{_PREFIX}/CACHEDIR.TAG")
 
 
-def _normalise(prefix: Path, urls: dict[str, str]) -> None:
+def _normalise(upper: Path, urls: dict[str, str]) -> None:
     caches = [
-        path for path, info in confined.walk(prefix)
+        path for path, info in confined.walk(upper)
         if path.rpartition("/")[2] == "__pycache__" and stat.S_ISDIR(info.st_mode)
     ]
     for path in caches:
-        confined.remove(prefix, path)
-    for name in confined.find(prefix, "conda-meta/*.json"):
-        record = json.loads(confined.read(prefix, name, -1) or b"{}")
+        confined.remove(upper, path)
+    for name, record in _records(upper).items():
         for key in _LOCAL:
             record.pop(key, None)
         file_name = str(record.get("fn") or f"{Path(name).stem}.conda")
@@ -153,5 +189,5 @@ def _normalise(prefix: Path, urls: dict[str, str]) -> None:
                 (p for p in paths if "__pycache__" not in p["_path"]), key=lambda p: p["_path"]
             )
         text = json.dumps(record, indent=2, sort_keys=True) + "\n"
-        confined.write(prefix, name, text.encode())
-    confined.write(prefix, "conda-meta/history", b"")
+        _write(upper, name, text)
+    _write(upper, f"{_PREFIX}/conda-meta/history", "")

@@ -33,14 +33,17 @@ NEW = "in a directory that it has just made, where nothing foreign has been"
 ARCHIVE = "members of an archive: each path is checked, and made through no link"
 OWN = "files of envd's own, not of a tree"
 REAL = "goes into what lstat says is a directory, of a tree at rest, and follows no link at its end"
+INSIDE = "runs in the sandbox, which shows nothing else"
 PROJECT = "the user's own project, and a copy that nothing foreign has been in"
 
 # file:function -> (names, why)
 ALLOWED: dict[str, tuple[str, str]] = {
     "engine/build/base.py:_skeleton": ("chmod mkdir symlink_to write_text", NEW),
     "engine/build/bytecode.py:compile_again": ("mkdir write_bytes", OWN),
-    "engine/build/conda.py:build": ("chmod mkdir", NEW),
-    "engine/build/conda.py:_install": ("mkdir read_text rmtree symlink_to", "rattler's own extraction"),
+    "engine/build/conda.py:_linked": ("mkdir", NEW),
+    "engine/build/conda_link.py:link": ("mkdir rmtree", INSIDE),
+    "engine/build/conda_link.py:_json": ("read_text", INSIDE),
+    "engine/build/conda_link.py:_check_paths": ("read_text", INSIDE),
     "engine/build/cuda.py:build_links": ("symlink_to", NEW),
     "engine/build/cuda.py:_fresh": ("chmod mkdir", NEW),
     "engine/build/debs.py:bring": ("mkdir", NEW),
