@@ -25,6 +25,7 @@ from engine.project import store_path
 from engine.resolve.image import Pinned, look_up
 from store import Store
 from store import pull as registries
+from store.errors import TooLargeError
 from store.model import Object
 from store.threads import workers
 
@@ -89,9 +90,12 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
 
 
 def _layer(store: Store, package: LockedPackage, name: str) -> Object:
-    made = store.import_layer(
-        f"sha256:{package.file.sha256}", package.extra["media_type"], name
-    )
+    try:
+        made = store.import_layer(
+            f"sha256:{package.file.sha256}", package.extra["media_type"], name
+        )
+    except TooLargeError as error:
+        raise BuildError(f"{package.file.url.removeprefix('oci://')}: {error}") from error
     if made.diff_id != package.extra["diff_id"]:
         raise BuildError(
             f"{package.file.name}: the layer is {made.diff_id}, but the image's configuration names "

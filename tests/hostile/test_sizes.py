@@ -381,7 +381,7 @@ def test_an_image_with_a_bomb(tmp_path: Path) -> None:
             "pull", "--no-load", f"{address}/some/image:1", "--limit", "unpacked=64M", check=False
         )
     assert outcome.code == 1
-    assert "unpacks to more than 64M" in outcome.stderr, outcome.stderr
+    assert f"error: {address}/some/image: layer-1: it unpacks to more than 64M" in outcome.stderr
     assert told(outcome.stderr, "unpacked")
     assert "Traceback" not in outcome.stderr
 
