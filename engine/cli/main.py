@@ -73,8 +73,17 @@ SECTIONS = {
     "--allow-path", "allowed", metavar="DIR", multiple=True,
     help="Let specs read files of DIR, outside of the project.",
 )
+@click.option(
+    "--allow-unsigned-apt", "unsigned", is_flag=True,
+    help="Let config.apt_source take packages that nobody has signed.",
+)
+@click.option(
+    "--allow-expired-apt", "expired", is_flag=True,
+    help="Take package lists whose signature is past its date.",
+)
 def cli(
-    debug: bool, store_path: str | None, context: str | None, allowed: tuple[str, ...]
+    debug: bool, store_path: str | None, context: str | None, allowed: tuple[str, ...],
+    unsigned: bool, expired: bool,
 ) -> None:
     """Content-addressed build engine for machine-learning development environments."""
     if debug:
@@ -84,6 +93,10 @@ def cli(
     if allowed:
         given = [os.environ.get("ENVD_ALLOW_PATHS", ""), *map(os.path.abspath, allowed)]
         os.environ["ENVD_ALLOW_PATHS"] = os.pathsep.join(filter(None, given))
+    if unsigned:
+        os.environ["ENVD_ALLOW_UNSIGNED_APT"] = "1"
+    if expired:
+        os.environ["ENVD_ALLOW_EXPIRED_APT"] = "1"
     if context:
         os.environ.pop("DOCKER_HOST", None)
         os.environ["ENVD_CONTEXT"] = context

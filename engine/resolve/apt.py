@@ -33,6 +33,10 @@ from grammar.environment import Request
 from store import notices
 from store.hashing import hash_value
 
+# Set by --allow-expired-apt: an archive may answer with what it signed long ago.
+ALLOW_EXPIRED = "ENVD_ALLOW_EXPIRED_APT"
+# A date as a directory of an archive's URL: 20240131, 20240131T000000Z, 2024-01-31.
+_SNAPSHOT = re.compile(r"/(19|20)\d\d-?[01]\d-?[0-3]\d(T\d{6}Z?)?(/|$)")
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
 
 
@@ -293,6 +297,13 @@ def _update(apt: Apt) -> None:
             f"retrying ({attempt + 1} of {_UPDATES}) in {seconds:g} s: {_words(failed)}",
         )
         pause(seconds, "apt")
+    expired = [line for line in problems if "is expired" in line]
+    if expired:
+        raise ResolveError(
+            f"cannot trust the apt sources: {_words(expired)}; an archive that is kept up signs anew "
+            "before that: ask for a snapshot by its date (a URL with a date in its path), or accept "
+            "what may be old with --allow-expired-apt"
+        )
     raise ResolveError(
         f"cannot read the apt sources: {_words(failed or problems) or _end(done)}; "
         "check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
@@ -334,15 +345,26 @@ Acquire::Languages "none";
 Acquire::Retries "0";
 Acquire::http::Timeout "20";
 Acquire::https::Timeout "20";
-// A release that is archived is never signed anew; its lock pins every file by hash.
-Acquire::Check-Valid-Until "false";
+Acquire::Check-Valid-Until "{"false" if os.environ.get(ALLOW_EXPIRED) else "true"}";
 Debug::NoLocking "true";
 """
     (directory / "apt.conf").write_text(settings + _proxy_settings() + "\n", "utf-8")
-    (directory / "etc/sources.list").write_text("\n".join(sources) + "\n", "utf-8")
+    (directory / "etc/sources.list").write_text(
+        "".join(f"{_dated(line)}\n" for line in sources), "utf-8"
+    )
     status = directory / "status"
     if not status.exists():
         status.write_text("")
+
+
+def _dated(line: str) -> str:
+    """A sources.list line, which says of a snapshot that is asked for by its date that its signature
+    is of then, too: no snapshot is signed anew."""
+    match = re.match(r"(deb\s+)(?:\[([^\]]*)\]\s*)?(\S+)(.*)$", line)
+    if match is None or not _SNAPSHOT.search(match[3]):
+        return line
+    options = " ".join(filter(None, (match[2], "check-valid-until=no")))
+    return f"{match[1]}[{options}] {match[3]}{match[4]}"
 
 
 def installed_status(apt: Apt, packages: Sequence[LockedPackage]) -> str:

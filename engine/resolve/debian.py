@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -231,6 +231,28 @@ def deb822(text: str) -> Iterator[str]:
                 yield f"deb {uri} {suite} {components}".rstrip()
 
 
+# Options of sources.list(5) by which a source need not be signed, and what they are then.
+_UNSIGNED = re.compile(
+    r"(?:^|\s)(trusted|allow-insecure|allow-weak|allow-downgrade-to-insecure)\s*[+-]?=\s*(\S+)", re.I
+)
+ALLOW_UNSIGNED = "ENVD_ALLOW_UNSIGNED_APT"  # set by --allow-unsigned-apt
+
+
+def _check_signed(lines: Sequence[str], where: Position) -> None:
+    """Raise ResolveError for a source that asks not to be checked, unless the user allows that."""
+    if os.environ.get(ALLOW_UNSIGNED):
+        return
+    for line in lines:
+        match = re.match(r"\s*deb(?:-src)?\s+\[([^\]]*)\]", line)
+        for name, value in _UNSIGNED.findall(match[1] if match else ""):
+            if value.lower() not in ("no", "false", "off", "0", "without", "disable"):
+                raise ResolveError(
+                    f"{where}: config.apt_source: '{name}={value}' takes packages that nobody has "
+                    "signed; give the archive's key with config.apt_source(source, key), or accept "
+                    "them with --allow-unsigned-apt"
+                )
+
+
 def sources(environment: Environment, release: Release | None) -> tuple[str, ...]:
     """sources.list lines to resolve from, without signed-by options.
 
@@ -240,9 +262,11 @@ def sources(environment: Environment, release: Release | None) -> tuple[str, ...
     if given and re.search(r"^Types:", given, re.MULTILINE):
         return tuple(deb822(given))
     if given and not re.match(r"\s*(https?|file)://\S+\s*$", given):
-        return tuple(
+        lines = tuple(
             line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#"
         )
+        _check_signed(lines, environment.apt_source_position)
+        return lines
     if release is None:
         raise ResolveError(
             f"{environment.base.position}: config.apt_source: which release that archive is asked "
