@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.timing import in_turn, show
@@ -88,14 +89,18 @@ def main(rounds: int = 41) -> None:
         layer = _root(directory / "layer")
         first = _ours(layer, directory / "ours")
         _plain(layer, directory / "plain")
-        pair = in_turn(
-            lambda _: _ours(layer, directory / "ours"), lambda _: _plain(layer, directory / "plain"),
-            rounds,
-        )
-    more = pair.a - pair.b
+        took: dict[str, list[float]] = {"ours": [], "plain": []}
+
+        def timed(name: str, function: Callable[[Path, Path], float]) -> float:
+            took[name].append(function(layer, directory / name))
+            return took[name][-1]
+
+        pair = in_turn(lambda _: timed("ours", _ours), lambda _: timed("plain", _plain), rounds)
+    # The fastest of each: a busy machine stretches what takes longer by more.
+    more = min(took["ours"]) - min(took["plain"])
     show(
         "one sandboxed command", "envd's sandbox", "plain bubblewrap", pair,
-        f"({more * 1000:+.1f} ms, {'within' if more <= LIMIT else 'ABOVE'} the limit of "
+        f"(the fastest: {more * 1000:+.1f} ms, {'within' if more <= LIMIT else 'ABOVE'} the limit of "
         f"{LIMIT * 1000:.0f} ms; a process's first: {first * 1000:.0f} ms)",
     )
 
