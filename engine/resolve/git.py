@@ -29,6 +29,15 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # repository, when we run inside a hook.
 _KEPT = re.compile(r"GIT_(SSH|SSL|PROXY|CONFIG|ASKPASS|HTTP|TRACE|CURL)")
 
+# Nothing is checked out, so that no filter, hook or monitor has anything to do; whatever the user's own
+# settings or a server ask for, none of them is run.
+_HARMLESS = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.alternateRefsCommand=",
+    "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
+    "-c", "protocol.ext.allow=never", "-c", "fetch.writeCommitGraph=false",
+    "-c", "maintenance.auto=false",
+)
+
 
 def public_url(url: str) -> str:
     """`url` without a password or token."""
@@ -81,7 +90,7 @@ class _Repository:
         )
         try:
             done = command.ask(
-                ["git", "-C", str(self.directory), "-c", "gc.auto=0", "-c", "core.hooksPath=/dev/null",
+                ["git", "-C", str(self.directory), "-c", "gc.auto=0", *_HARMLESS,
                  "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
                  *self._protocols(), *arguments],
                 environment=environment,
