@@ -218,7 +218,7 @@ def _mounts(
         files = set()
         for number, source in enumerate(sources):
             name = f"source-{number}"
-            clones[name] = _clone(source, owner, or_plain=True)
+            clones[name] = _clone(source, owner, bind=True)
             if not source.is_dir():
                 files.add(name)
         syscalls.mount(
@@ -245,14 +245,15 @@ def _mounts(
     return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _clone(path: Path, owner: Namespace, or_plain: bool = False) -> int:
-    """A mount of `path` with its owners mapped, `or_plain` as they are where that cannot be: whoever
-    may read the file may then read it, as with a resolv.conf on an old kernel's tmpfs."""
-    clone = syscalls.clone_mount(str(path.absolute()))
+def _clone(path: Path, owner: Namespace, bind: bool = False) -> int:
+    """A mount of `path` with its owners mapped. A `bind` has the mounts below it, too (a machine's
+    /usr/local, say), and owners as they are where that cannot be: whoever may read the file may then
+    read it, as with a resolv.conf on an old kernel's tmpfs."""
+    clone = syscalls.clone_mount(str(path.absolute()), recursive=bind)
     try:
         syscalls.map_owners(clone, owner.descriptor)
     except OSError as error:
-        if or_plain and error.errno in (errno.EINVAL, errno.EPERM):
+        if bind and error.errno in (errno.EINVAL, errno.EPERM):
             return clone
         os.close(clone)
         raise OSError(error.errno, error.strerror, str(path)) from error

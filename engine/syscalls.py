@@ -16,7 +16,7 @@ MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 0x2, 0x4, 0x4000, 0x40000
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _KEYCTL = {"x86_64": 250, "aarch64": 219}
 _OPEN_TREE_CLONE = 1
-_AT_EMPTY_PATH = 0x1000
+_AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOUNT_ATTR_IDMAP = 0x00100000
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -52,20 +52,22 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
     )
 
 
-def clone_mount(path: str) -> int:
-    """A mount of what is at `path` (without the mounts below it) that hangs nowhere yet: its
-    descriptor."""
-    flags = ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC)
-    return _syscall(_OPEN_TREE, path, ctypes.c_int(-100), os.fsencode(path), flags)
+def clone_mount(path: str, recursive: bool) -> int:
+    """A mount of what is at `path` that hangs nowhere yet: its descriptor. `recursive`: with the
+    mounts below it."""
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    return _syscall(
+        _OPEN_TREE, path, ctypes.c_int(-100), os.fsencode(path), ctypes.c_uint(flags)
+    )
 
 
 def map_owners(mount: int, user_namespace: int) -> None:
-    """Show uid N on disk as what uid N of a user namespace is. Raises EINVAL where the file system
-    cannot, ENOSYS before Linux 5.12."""
+    """Show uid N on disk as what uid N of a user namespace is, in a mount and those below it, or in
+    none. Raises EINVAL where a file system cannot, ENOSYS before Linux 5.12."""
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
     _syscall(
-        _MOUNT_SETATTR, "mount_setattr", ctypes.c_int(mount), b"", ctypes.c_uint(_AT_EMPTY_PATH),
-        attributes, ctypes.c_size_t(len(attributes)),
+        _MOUNT_SETATTR, "mount_setattr", ctypes.c_int(mount), b"",
+        ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE), attributes, ctypes.c_size_t(len(attributes)),
     )
 
 

@@ -295,6 +295,32 @@ def test_a_bind_of_a_file_system_that_cannot_show_other_owners_can_be_read(
     assert lines == [Path("/proc/version").read_text().strip()]
 
 
+def test_a_bind_shows_the_mounts_below_it(base: Path, tmp_path: Path) -> None:
+    """As /usr/local may be one, where the machine's own programs are shown."""
+    for name in ("source/mapped", "source/plain", "s"):
+        (tmp_path / name).mkdir(parents=True)
+    script = """
+        import sys
+        from pathlib import Path
+        from engine import sandbox
+        base, place = Path(sys.argv[1]), Path(sys.argv[2])
+        bind = sandbox.Bind(place / "source", "/opt/s")
+        sandbox.run(["sh", "-c", "cat /opt/s/*/*"], layers=[base], scratch=place / "s", binds=[bind],
+                    log=print, name="x")
+    """
+    for name, begin in (
+        ("mapped", "mount -t tmpfs none mapped && echo below >mapped/file && "),
+        ("plain", "mount --bind /proc/sys/kernel/random plain && "),
+    ):
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c",
+             f'cd {tmp_path}/source && {begin} cd "$0" && exec "$@"', str(PROJECT), sys.executable, "-c",
+             textwrap.dedent(script), str(base), str(tmp_path)],
+            capture_output=True, text=True, check=False,
+        )
+        assert "below" in done.stdout if name == "mapped" else done.stdout, done.stderr
+
+
 def test_output_may_be_opened_by_its_name(base: Path, tmp_path: Path) -> None:
     _, lines = run("echo out >/dev/stdout; echo err >/dev/stderr; echo self >/proc/self/fd/1",
                    [base], tmp_path / "s")
