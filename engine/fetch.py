@@ -25,7 +25,8 @@ from engine.command import raise_if_cancelled
 from engine.derivation import Fetch
 from engine.errors import FetchError
 from engine.events import Event, Sink, silent
-from engine.origins import UNCHECKED, configured_login
+from engine.origins import configured_login
+from engine.urls import UNCHECKED, redacted, without_login
 from engine.version import VERSION
 from store import Store, bodies, limits, redirects, retry
 from store.connections import interruptible
@@ -123,10 +124,8 @@ def _size(path: Path) -> int:
 
 
 def shown(url: str) -> str:
-    """`url` without the user name and password that it may hold."""
-    parts = urlsplit(url)
-    scheme = "https" if parts.scheme == UNCHECKED else parts.scheme
-    return urlunsplit(parts._replace(scheme=scheme, netloc=parts.netloc.rpartition("@")[2]))
+    """`url` as people and locks may have it: without its login and other secrets."""
+    return redacted(url)
 
 
 def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bool) -> int:
@@ -332,7 +331,7 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
         own = redirects.same_server(url, start)  # else neither the login nor the trust is for it
         response = _pool(_proxy(url), not (unchecked and own)).request(
             method,
-            shown(url),
+            without_login(url),
             headers=headers | (_authorization(start) if own else {}),
             preload_content=False,
             redirect=False,
@@ -344,7 +343,7 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
         )
         location = response.get_redirect_location()
         if not location:
-            response.url = shown(url)
+            response.url = without_login(url)
             return response
         response.close()
         url = redirects.followed(url, location, count)
@@ -415,7 +414,7 @@ def _pool(proxy: str, checked: bool = True) -> PoolManager:
             else None
         )
         return interruptible(urllib3.ProxyManager(
-            shown(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
+            without_login(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
             ca_certs=authorities, cert_reqs=certificates,
         ))
     return interruptible(urllib3.PoolManager(

@@ -29,6 +29,7 @@ from engine.resolve.apt import Apt
 from engine.resolve.system import Archives
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
+from engine.urls import hidden
 from grammar.environment import Cuda, Environment, Position, Request
 
 # Dependencies between sections: when the one on the right moves, the left is resolved again.
@@ -131,7 +132,7 @@ def requests_of(environment: Environment) -> dict[str, tuple[str, ...]]:
     base_requests = [f"image={base.image}"] if base.image else [f"os={base.os}"]
     base_requests.append(f"language={base.language}")
     if environment.apt_source:
-        base_requests.append(f"apt_source={environment.apt_source}")
+        base_requests.append(f"apt_source={hidden(environment.apt_source)}")
     for name, content in debian.own_keys(environment).items():
         base_requests.append(f"apt_key={name} sha256:{hashlib.sha256(content).hexdigest()}")
     python = python_wanted(environment).texts()
@@ -406,7 +407,8 @@ class _Session:
             names.append("python3")
         packages = apt.bootstrap(self.apt, names)
         return LockedBase(
-            "debootstrap", self.system.os, debian.release_of(base).suite, self.archives.sources,
+            "debootstrap", self.system.os, debian.release_of(base).suite,
+            tuple(map(hidden, self.archives.sources)),
             packages=tuple(packages), keys=debian.own_keys(environment),
         )
 

@@ -17,15 +17,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from engine.lock import LockedPackage
-
-# Scheme of an https URL whose server's certificate is not checked; only ever in memory. The bytes
-# are held to the lock's SHA-256 all the same.
-UNCHECKED = "https+unchecked"
+from engine.urls import UNCHECKED, restored
 
 
 @dataclass(frozen=True)
 class Origins:
-    """`directory` is what relative URLs start from; `indexes` are URLs that may hold logins;
+    """`directory` is what relative URLs start from; `indexes` are URLs that may hold secrets;
     `trusted` are hosts ("host" or "host:port") whose certificates are not checked."""
 
     directory: Path
@@ -39,10 +36,11 @@ class Origins:
             return (self.directory.absolute() / unquote(url)).as_uri()
         if parts.scheme not in ("http", "https"):
             return url
-        login = next((found for i in self.indexes if (found := _login_of(i, url))), "")
+        for index in self.indexes:
+            if (found := restored(url, index)) != url:
+                parts = urlsplit(found)
+                break
         host = parts.netloc.rpartition("@")[2]
-        if login:
-            parts = parts._replace(netloc=f"{login}@{host}")
         if parts.scheme == "https" and {host, parts.hostname} & set(self.trusted):
             parts = parts._replace(scheme=UNCHECKED)
         return urlunsplit(parts)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import fastpath, languages, locking, planning, publish, userns
+from engine import fastpath, languages, locking, planning, publish, redaction, userns
 from engine import lock as locks
 from engine import secrets as step_secrets
 from engine import steps as network_steps
@@ -67,12 +67,13 @@ def evaluate(
         project.spec, project.function, project.directory, _includer(project, update),
         tuple(Path(p) for p in os.environ.get("ENVD_ALLOW_PATHS", "").split(os.pathsep) if p),
     )
+    redaction.know(redaction.strings_in(environment))
     with open_sink("json") as emit:
         for notice in environment.notices:
             if progress == "json":
                 emit(Event("message", str(notice.position), text=f"warning: {notice.text}"))
             else:
-                print(notice, file=sys.stderr)
+                print(redaction.visible(str(notice)), file=sys.stderr)
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     if build:

@@ -6,6 +6,8 @@ Wheels, conda, CUDA and extensions are siblings above the base: none depends on 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,6 +48,7 @@ from engine.origins import Origins
 from engine.resolve import cuda as cuda_names
 from engine.resolve import web
 from engine.selection import Selection, sentence
+from engine.urls import redacted
 from grammar.environment import Copy, Environment, Run
 
 # Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
@@ -221,8 +224,15 @@ def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
     python = origins(python_wanted(environment), directory)
     inside = origins(conda_wanted(environment), directory)
     channels = Origins(directory, [channel_url(c) for c in environment.conda_channels])
+    mirrors = [v for k, v in os.environ.items() if k.startswith("ENVD_") and k.endswith("_MIRROR")]
+    archives = Origins(
+        directory, re.findall(r"https?://\S+", " ".join([environment.apt_source or "", *mirrors]))
+    )
+    if lock.base.kind != "image":
+        lock = replace(lock, base=replace(lock.base, packages=archives.packages(lock.base.packages)))
     return replace(
-        lock, wheels=python.packages(lock.wheels), cuda=python.packages(lock.cuda),
+        lock, apt=archives.packages(lock.apt), dev=archives.packages(lock.dev),
+        wheels=python.packages(lock.wheels), cuda=python.packages(lock.cuda),
         conda=channels.packages(lock.conda), conda_wheels=inside.packages(lock.conda_wheels),
         tools=python.packages(lock.tools),
     )
@@ -343,7 +353,7 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
         "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
     }
     if environment.repo is not None:
-        labels["org.opencontainers.image.source"] = environment.repo.url
+        labels["org.opencontainers.image.source"] = redacted(environment.repo.url)
         labels["org.opencontainers.image.description"] = environment.repo.description
     if dev.wanted(environment):
         labels[dev.LABEL] = dev.label(environment)

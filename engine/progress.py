@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from engine import terminal
 from engine.events import Event, Sink
+from engine.redaction import know_settings, visible_event
 from store.notices import Listener, heard
 
 if TYPE_CHECKING:
@@ -264,6 +265,7 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
     if mode not in MODES:
         raise ValueError(f"no progress mode '{mode}'")
     out = stream or sys.stderr
+    know_settings()
     begin = time.monotonic()
     lock = threading.Lock()
 
@@ -279,9 +281,13 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
 
         tree = _Tree(Console(file=terminal.bare(out)))
         cleaned = _cleaned(tree)
+
+        def drawn(event: Event) -> None:
+            cleaned(visible_event(event))
+
         try:
-            with heard(_messages(cleaned)):
-                yield cleaned
+            with heard(_messages(drawn)):
+                yield drawn
         finally:
             tree.stop()
         tree.close(time.monotonic() - begin)
@@ -294,8 +300,9 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
             write(json.dumps(event.as_dict(), ensure_ascii=False))
 
     def sink(event: Event) -> None:
+        shown = visible_event(event)
         with lock:
-            show(event)
+            show(shown)
 
     with heard(_messages(sink)):
         yield sink

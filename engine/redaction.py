@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
 from itertools import islice
 from urllib.parse import quote, quote_plus
 
 from engine.events import Event, Sink
+from engine.urls import MARK, hidden, secrets_of
 
-MARK = "***"
 SHORTEST = 4  # characters: what is shorter is in every other word
 _LONGEST = 8192  # characters of a form: of what is longer, its lines
 _MOST = 500  # forms of one value that are looked for: of a long file's lines the first ones
@@ -52,6 +53,53 @@ class Forms:
             emit(replace(event, name=self.redact(event.name), text=self.redact(event.text)))
 
         return clean
+
+
+_known: set[str] = set()  # secrets of URLs that this process has to do with
+_pattern: Forms = Forms()
+
+
+def know(texts: Iterable[str]) -> None:
+    """Keep the secrets of all URLs in `texts` out of what `visible` lets through from now on: other
+    programs' words may hold them without the URL."""
+    global _pattern
+    found = {secret for text in texts if "://" in text for secret in secrets_of(text)} - _known
+    if found:
+        _known.update(found)
+        _pattern = Forms.of(secret.encode() for secret in _known)
+
+
+def know_settings() -> None:
+    """The same of this machine's indexes, mirrors and proxies, which the environment names."""
+    know(
+        value for name, value in os.environ.items()
+        if name.startswith(("ENVD_", "PIP_", "UV_", "CONDA_")) or name.lower().endswith("_proxy")
+    )
+
+
+def visible(text: str) -> str:
+    """`text` as people may see it: no URL in it has a login or a token."""
+    return _pattern.redact(hidden(text))
+
+
+def visible_event(event: Event) -> Event:
+    """An event likewise."""
+    name, text = visible(event.name), visible(event.text)
+    return event if (name, text) == (event.name, event.text) else replace(event, name=name, text=text)
+
+
+def strings_in(value: object) -> Iterator[str]:
+    """Every string in a record of records."""
+    if isinstance(value, str):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            yield from strings_in(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        yield from strings_in([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from strings_in(item)
 
 
 def _forms(value: bytes) -> Iterable[str]:
@@ -91,4 +139,6 @@ def _encoded(value: bytes) -> Iterable[str]:
                 yield inner[start:end]
 
 
-__all__ = ["MARK", "SHORTEST", "Forms"]
+__all__ = [
+    "MARK", "SHORTEST", "Forms", "know", "know_settings", "strings_in", "visible", "visible_event",
+]

@@ -21,6 +21,7 @@ import click
 from engine import signals, terminal
 from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
+from engine.redaction import know_settings, visible
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"error: {terminal.clean(usage_message(error))}", err=True)
+        click.echo(terminal.clean(visible(f"error: {usage_message(error)}")), err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as stop:
         _interrupted(getattr(stop, "number", signals.received() or signal.SIGINT))
@@ -230,14 +231,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if number := signals.received():  # what it has torn down failed before it was heard
             _interrupted(number)
+        know_settings()
         if os.environ.get("ENVD_DEBUG"):
-            raise
+            import traceback
+
+            click.echo(visible(traceback.format_exc()).rstrip(), err=True)
+            known = _known_error(error)
+            sys.exit(1 if known is None else known[1])
         known = _of_output(error) or _known_error(error)
         if known is None:
             text, code = f"error: internal error: {error!r}; run again with --debug", 1
         else:
             text, code = known
-        click.echo(terminal.clean(text), err=True)
+        click.echo(terminal.clean(visible(text)), err=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
         sys.exit(code)

@@ -26,13 +26,14 @@ def parse(file: str | None, path: str | None, form: str) -> None:
 
     from engine import pipeline
     from engine.project import find
+    from engine.redaction import visible
 
     environment = pipeline.evaluate(find(file, path), build=False)
     if form == "json":
-        click.echo(json.dumps(asdict(environment), indent=2, ensure_ascii=False))
+        click.echo(visible(json.dumps(asdict(environment), indent=2, ensure_ascii=False)))
     else:
         for line in _lines(environment):
-            click.echo(line)
+            click.echo(visible(line))
 
 
 def _lines(environment: Environment) -> Iterator[str]:

@@ -14,13 +14,15 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
+from urllib.parse import unquote, urlsplit
 
 from engine import command
 from engine.atomic import write_text
@@ -28,6 +30,7 @@ from engine.command import HOST_ENVIRONMENT, pause
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.package_lists import PackageLists
+from engine.urls import hidden, redacted, without_login
 from engine.version import VERSION
 from grammar.environment import Request
 from store import notices
@@ -131,7 +134,7 @@ class Apt:
                     filename = fields["Filename"]
                     file = LockedFile(
                         name=filename.rpartition("/")[2],
-                        url=f"{base}/{filename.removeprefix('./')}",
+                        url=redacted(f"{base}/{filename.removeprefix('./')}"),
                         sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
                     )
                     extra = {"arch": fields["Architecture"]}
@@ -222,7 +225,27 @@ def open_apt(
     """
     trusted = [[name, content.hex()] for name, content in sorted(keys.items())]
     key = hash_value("envd apt directory v1", [*sources, *trusted])[:16]
-    directory = cache / f"apt-{key}"
+    with ExitStack() as stack:
+        if any(hidden(line) != _without_logins(line) for line in sources):
+            # Lists are called by their URLs: with a token in these they are not kept.
+            directory = Path(stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="apt-", dir=cache, ignore_cleanup_errors=True)
+            ))
+        else:
+            directory = cache / f"apt-{key}"
+        with _opened(directory, sources, keyring, log, keys) as apt:
+            yield apt
+
+
+def _without_logins(line: str) -> str:
+    return re.sub(r"https?://\S+", lambda match: without_login(match[0]), line)
+
+
+@contextmanager
+def _opened(
+    directory: Path, sources: Sequence[str], keyring: str, log: Callable[[str], None],
+    keys: Mapping[str, bytes],
+) -> Iterator[Apt]:
     for name in ("lists/partial", "archives/partial", "etc/empty.d", "etc/keys.d", "log"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     apt = Apt(directory)
@@ -236,10 +259,33 @@ def open_apt(
                 (directory / "etc/keys.d" / cleaned).write_bytes(content)
             _configure(directory, sources, keyring)
             log(f"reading package lists of {len(sources)} sources")
-            _update(apt)
+            with _logins(directory, sources):
+                _update(apt)
             fresh.touch()
             fcntl.flock(handle, fcntl.LOCK_SH)  # others may read them beside us, not change them
         yield apt
+
+
+@contextmanager
+def _logins(directory: Path, sources: Sequence[str]) -> Iterator[None]:
+    """Where apt finds the logins of `sources`, as long as it fetches (apt_auth.conf(5)): the lists are
+    kept, and have no business with them."""
+    rows = []
+    for url in re.findall(r"https?://\S+", "\n".join(sources)):
+        parts = urlsplit(url)
+        if parts.username is not None:
+            place = parts.netloc.rpartition("@")[2] + parts.path
+            rows.append(f"machine {parts.scheme}://{place} login {unquote(parts.username)} "
+                        f"password {unquote(parts.password or '')}\n")
+    path = directory / "etc/auth.conf"
+    path.unlink(missing_ok=True)
+    if rows:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.writelines(rows)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _is_fresh(handle: TextIO, fresh: Path) -> bool:
@@ -332,6 +378,8 @@ Dir::Etc::main "none";
 Dir::Etc::parts "empty.d";
 Dir::Etc::sourcelist "{here}/etc/sources.list";
 Dir::Etc::sourceparts "empty.d";
+Dir::Etc::netrc "{here}/etc/auth.conf";
+Dir::Etc::netrcparts "empty.d";
 Dir::Etc::preferences "none";
 Dir::Etc::preferencesparts "empty.d";
 Dir::Etc::trusted "{keyring or 'none'}";
@@ -349,9 +397,8 @@ Acquire::Check-Valid-Until "{"false" if os.environ.get(ALLOW_EXPIRED) else "true
 Debug::NoLocking "true";
 """
     (directory / "apt.conf").write_text(settings + _proxy_settings() + "\n", "utf-8")
-    (directory / "etc/sources.list").write_text(
-        "".join(f"{_dated(line)}\n" for line in sources), "utf-8"
-    )
+    lines = "".join(f"{_dated(_without_logins(line))}\n" for line in sources)
+    (directory / "etc/sources.list").write_text(lines, "utf-8")
     status = directory / "status"
     if not status.exists():
         status.write_text("")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from engine.fetch import shown
 from engine.held import MemoryHeldError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve import conda_solver
+from engine.urls import without_login
 from grammar.environment import Request
 
 DEFAULT_CHANNEL = "conda-forge"
@@ -47,11 +50,10 @@ def resolve(
         ("__glibc", glibc, "0"), ("__unix", "0", "0"), ("__linux", "5.10", "0"),
         ("__archspec", "1", "x86_64"),
     )
-    question = conda_solver.Question(
-        specs, [channel_url(c) for c in asked], virtual, str(cache_directory / "conda")
-    )
+    urls = [channel_url(c) for c in asked]
     try:
-        solution = conda_solver.ask(question)
+        with _cache(cache_directory, urls) as kept:
+            solution = conda_solver.ask(conda_solver.Question(specs, urls, virtual, str(kept)))
     except MemoryHeldError as error:
         where = next((f"{r.position}: " for r in requests if r.position.line), "")
         raise ResolveError(f"{where}channels {', '.join(names)}: {error}") from error
@@ -69,12 +71,22 @@ def resolve(
     return found
 
 
+@contextmanager
+def _cache(directory: Path, channels: Sequence[str]) -> Iterator[Path]:
+    """Where the channels' indexes are kept: under their URLs, so not when one holds a secret."""
+    if all(shown(url) == url for url in channels):
+        yield directory / "conda"
+        return
+    with tempfile.TemporaryDirectory(prefix="conda-", dir=directory) as name:
+        yield Path(name)
+
+
 def _spec(request: Request) -> tuple[str, bool]:
     """A request as a MatchSpec, and whether that is in the strict form. Raises ResolveError."""
     from rattler import MatchSpec
 
     channel, separator, rest = request.text.rpartition("::")
-    text = f"{shown(channel_url(channel))}::{rest}" if separator else request.text
+    text = f"{without_login(channel_url(channel))}::{rest}" if separator else request.text
     try:
         try:
             MatchSpec(text, strict=True)
