@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 
-from tests.faults.rows import ROWS, Do
+from tests.faults.rows import DEBIAN, ROWS, Do
 from tests.faults.server import running
 from tests.faults.world import Row, Trial, World, unmount
 from tests.integration import distribution, servers
@@ -62,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
             world = World(directory, options.seed, bad, debs, docker, registry.address, key)
             _tell("preparing a store")
             world.prepare()
+            if DEBIAN & set(chosen):
+                threading.Thread(target=world.debian, daemon=True).start()
             _tell(f"prepared after {time.monotonic() - begin:.0f} s")
             done = _all(world, chosen, lambda rows: _write(rows, options, directory, begin))
     finally:
@@ -86,7 +88,9 @@ def _all(
             so_far([done[n] for n in chosen if n in done])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(one, reversed(chosen)))  # those that wait for the network first
+        # Those that wait for the network first, those that wait for Debian's base last.
+        rows = [*chosen][::-1]
+        list(pool.map(one, sorted(rows, key=lambda name: name in DEBIAN)))
     return [done[name] for name in chosen]
 
 
@@ -106,7 +110,7 @@ def _tell(text: str) -> None:
 def _do(world: World, name: str, do: Do) -> Row:
     row, begin = Row(name), time.monotonic()
     try:
-        for trial in do(world.of_row(name)):
+        for trial in do((world.debian() if name in DEBIAN else world).of_row(name)):
             row.trials.append(trial)
     except Exception as error:  # a fault of this script's is no survival
         row.trials.append(Trial("unclear", remark=f"the trial itself failed: {error!r}"))

@@ -29,7 +29,7 @@ def _project(world: World, address: str, package: str = "faulty") -> Path:
 def _release(world: World, what: str) -> bytes:
     """An InRelease that does not go with the archive's lists: of another time, or one that says
     that it is (the key is the archive's own)."""
-    text = (world.directory / f"debs/dists/{SUITE}/Release").read_text()
+    text = (world.directory.parent / f"debs/dists/{SUITE}/Release").read_text()
     date = next(line for line in text.splitlines() if line.startswith("Date: "))
     if what == "newer":  # the lists' hashes are not those that the lists have
         text = "".join(
@@ -66,7 +66,7 @@ def _locked(world: World, what: str, *faults: Fault) -> Trial:
     return trial
 
 
-@row("apt archive while locking, once: 500, 503, drop, half of Packages, wrong Packages")
+@row("apt archive while locking, once: 500, 503, drop, half of Packages, wrong Packages", debian=True)
 def _once(world: World) -> Iterator[Trial]:
     with ThreadPoolExecutor(4) as pool:
         yield from pool.map(lambda given: _locked(world, *given), [
@@ -76,7 +76,7 @@ def _once(world: World) -> Iterator[Trial]:
         ])  # fmt: skip
 
 
-@row("apt archive while locking, always: 404, 500, drop, html, a circle, black hole")
+@row("apt archive while locking, always: 404, 500, drop, html, a circle, black hole", debian=True)
 def _always(world: World) -> Iterator[Trial]:
     with ThreadPoolExecutor(6) as pool:
         yield from pool.map(
@@ -85,7 +85,7 @@ def _always(world: World) -> Iterator[Trial]:
         )
 
 
-@row("apt archive gone half way: Packages 404, 500, drop, stall, after its InRelease")
+@row("apt archive gone half way: Packages 404, 500, drop, stall, after its InRelease", debian=True)
 def _half(world: World) -> Iterator[Trial]:
     with ThreadPoolExecutor(4) as pool:
         yield from pool.map(
@@ -94,7 +94,10 @@ def _half(world: World) -> Iterator[Trial]:
         )
 
 
-@row("apt archive: Hash Sum mismatch, InRelease damaged, of another time, of the future, expired")
+@row(
+    "apt archive: Hash Sum mismatch, InRelease damaged, of another time, of the future, expired",
+    debian=True,
+)
 def _mismatch(world: World) -> Iterator[Trial]:
     yield _locked(world, "Packages wrong", Fault("wrong", "Packages"))
     yield _locked(world, "Packages cut off", Fault("short", "Packages"))
@@ -136,7 +139,7 @@ def _while_stalled(world: World, bad: Bad, store: Path, project: Path, victim: s
     return done
 
 
-@row("apt killed in the middle of its update; envd killed and interrupted there")
+@row("apt killed in the middle of its update; envd killed and interrupted there", debian=True)
 def _apt_killed(world: World) -> Iterator[Trial]:
     for victim in ("apt-get", "envd", "SIGINT"):
         with running(behind=world.debs.address) as bad:
@@ -159,7 +162,10 @@ def _apt_killed(world: World) -> Iterator[Trial]:
         yield trial
 
 
-@row(".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always; a torn one")
+@row(
+    ".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always; a torn one",
+    debian=True,
+)
 def _debs(world: World) -> Iterator[Trial]:
     # One archive, so that there is one base: the trials come one after the other.
     store, project = world.store("debs"), _project(world, world.debs.address)
@@ -191,7 +197,7 @@ def _debs(world: World) -> Iterator[Trial]:
     yield trial
 
 
-@row("dpkg killed in the middle of an installation; envd killed there")
+@row("dpkg killed in the middle of an installation; envd killed there", debian=True)
 def _dpkg_killed(world: World) -> Iterator[Trial]:
     store, project = world.store("dpkg"), _project(world, world.debs.address, "sleepy")
     assert world.run("lock", store=store, project=project).code == 0

@@ -96,7 +96,7 @@ def _stopped(world: World) -> Iterator[Trial]:
     world.drop(store)
 
 
-@row("two `envd up` of one project at once; up, exec and destroy with the engine killed")
+@row("two `envd up` of one project at once; up, exec and destroy with the engine killed", debian=True)
 def _up(world: World) -> Iterator[Trial]:
     store, project = world.store("up"), world.copy()
     world.write(project, world.spec(steps='    shell("bash")\n'))

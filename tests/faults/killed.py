@@ -38,7 +38,7 @@ for _number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
     row(f"{_number.name} at a random moment of build, warm")(
         lambda world, number=_number: _builds(world, number, 3, cold=False)  # type: ignore[misc]
     )
-    row(f"{_number.name} at a random moment of build, everything built anew")(
+    row(f"{_number.name} at a random moment of build, everything built anew", debian=True)(
         lambda world, number=_number: _builds(world, number, 1, cold=True)  # type: ignore[misc]
     )
 

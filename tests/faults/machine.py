@@ -11,7 +11,10 @@ from tests.faults.rows import BUILD, disk, resize, row
 from tests.faults.world import Trial, World
 
 # Each stage wants room: a wheel is fetched and unpacked, a step writes a lot, which is captured.
-_STEPS = '    run(["cp -a /usr/lib/python3.11 /opt/copy", "echo {word} > /etc/word"])\n'
+_STEPS = (
+    '    run(["mkdir /opt/copy", "cat /opt/noise /opt/noise > /opt/copy/noise", '
+    '"for f in /opt/many/*; do cat $f > /opt/copy/${{f##*/}}; done", "echo {word} > /etc/word"])\n'
+)
 _REPAIR = ("store", "verify", "--repair")
 
 
@@ -45,7 +48,7 @@ def _full(world: World) -> Iterator[Trial]:
             world.drop(store)
 
 
-@row("disk full (ENOSPC) while the base is unpacked and installed anew")
+@row("disk full (ENOSPC) while the base is unpacked and installed anew", debian=True)
 def _full_cold(world: World) -> Iterator[Trial]:
     with disk(world, "full-cold") as mount:
         kept = mount / "kept"
@@ -209,7 +212,7 @@ def _overlay(world: World) -> Iterator[Trial]:
             subprocess.run(["umount", "-l", str(place / "m")], check=False)
 
 
-@row("clock in 1971, 2001, 2045 (faketime) while building and while locking")
+@row("clock in 1971, 2001, 2045 (faketime) while building and while locking", debian=True)
 def _clock(world: World) -> Iterator[Trial]:
     for year in (1971, 2001, 2045):
         store, project = world.store("clock"), world.copy()

@@ -13,14 +13,17 @@ from tests.faults.world import Trial, World
 
 Do = Callable[[World], Iterator[Trial]]
 ROWS: dict[str, Do] = {}
+DEBIAN: set[str] = set()  # rows that want a base of Debian's
 BUILD = ("build", "--no-load", "--locked", "--progress", "plain")
 
 
-def row(name: str) -> Callable[[Do], Do]:
-    """Enter a row in the table."""
+def row(name: str, *, debian: bool = False) -> Callable[[Do], Do]:
+    """Enter a row in the table; `debian`: with a base of Debian's, instead of a small one."""
 
     def enter(function: Do) -> Do:
         ROWS[name] = function
+        if debian:
+            DEBIAN.add(name)
         return function
 
     return enter

@@ -12,9 +12,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +25,8 @@ from engine.derivation import Fetch
 from engine.fetch import fetch
 from store import Store
 from tests.faults.server import Bad
-from tests.integration import archive, distribution, index
+from tests.integration import archive, distribution, index, small_root
+from tests.integration.scratch import push_scratch
 
 ENVD = Path(sys.executable).parent / "envd"
 HUNG = 420.0  # seconds after which a command counts as hanging
@@ -32,6 +34,7 @@ SUITE = "bookworm"
 _KEY = "archive.asc"  # what a project calls the archive's key
 
 _BASE = '    base(os="debian12", language="python3")\n'
+_SMALL = '    base(image="{registry}/faults/small:1")\n'
 _ARCHIVE = '    config.apt_source(source="deb http://{archive} {suite} main", key="{key}")\n'
 _REST = """    config.pip_index(url="http://{index}/simple")
     install.python_packages(["six"])
@@ -115,7 +118,9 @@ class World:
         self.prepared = directory / "prepared"
         self.project = directory / "p"
         self.image = ""
+        self._base = _SMALL
         self._numbers = itertools.count(1)
+        self._debian = _Later()
 
     def of_row(self, name: str) -> World:
         """The same with the row's own chance: rows run side by side, in any order."""
@@ -124,20 +129,38 @@ class World:
         return mine
 
     def prepare(self) -> None:
-        """An archive and an index, the base and pip in a store, the lock of the project, and the
-        image that it should give."""
+        """A base of a few files and an index; a store with the base and pip, the lock of the
+        project, and the image that it should give."""
         python_index(self.directory / "index")
-        (self.directory / _KEY).write_bytes(self.key.gpg("--export", "--armor"))
-        debs = self.directory / "debs"
-        first = self.directory / "first"
+        small = scratch_files(self.directory / "tools")
+        push_scratch(self.directory / "small", f"{self.registry}/faults/small:1", small)
+        self._prepare()
+
+    def debian(self) -> World:
+        """The same with a base of Debian's, bootstrapped from a signed archive of our own; made when
+        it is first wanted. What costs a thousand files more for each trial is only done where .debs
+        matter."""
+        return self._debian.get(self._made_debian)
+
+    def _made_debian(self) -> World:
+        mine = copy.copy(self)
+        mine.directory, mine._base = self.directory / "debian", _BASE + _ARCHIVE
+        mine.prepared, mine.project = mine.directory / "prepared", mine.directory / "p"
+        mine.directory.mkdir()
+        (mine.directory / _KEY).write_bytes(self.key.gpg("--export", "--armor"))
+        first = mine.directory / "first"
         first.mkdir()
         (first / "build.envd").write_text(f"def build():\n{_BASE}")
-        elsewhere = self.directory / "first-store"
-        self._fine(self.run("lock", "--dev", store=elsewhere, project=first))
-        fill_archive(debs, tomllib.loads((first / "envd.lock").read_text()), self.key,
-                     Store.open(elsewhere))
-        self.drop(elsewhere)
-        self.write(self.project, self.spec(_BASE + _ARCHIVE))
+        elsewhere = mine.directory / "first-store"
+        mine._fine(mine.run("lock", "--dev", store=elsewhere, project=first))
+        fill_archive(self.directory / "debs", tomllib.loads((first / "envd.lock").read_text()),
+                     self.key, Store.open(elsewhere))
+        mine.drop(elsewhere)
+        mine._prepare()
+        return mine
+
+    def _prepare(self) -> None:
+        self.write(self.project, self.spec(self._base))
         self._fine(self.run("build", "--no-load", store=self.prepared, project=self.project))
         self.write(self.project)
         self._fine(self.run("lock", store=self.prepared, project=self.project))
@@ -159,8 +182,9 @@ class World:
         self, text: str = "", *, steps: str = "", word: str = "hello", more: str = ""
     ) -> str:
         """The project's spec with other steps, or another word in them."""
-        text = text or _BASE + _ARCHIVE + _REST + more + (steps or _STEPS)
+        text = text or self._base + _REST + more + (steps or _STEPS)
         return text.format(
+            registry=self.registry,
             archive=self.debs.address, suite=SUITE, key=_KEY, index=self.bad.address, word=word
         )
 
@@ -168,7 +192,8 @@ class World:
         """Write the spec, with the key that it names."""
         project.mkdir(parents=True, exist_ok=True)
         (project / "build.envd").write_text(f"def build():\n{body or self.spec(word=word)}")
-        shutil.copy(self.directory / _KEY, project)
+        if (key := self.directory / _KEY).exists():
+            shutil.copy(key, project)
 
     def copy(self, word: str = "hello", body: str = "") -> Path:
         """A project of a trial's own, with the lock."""
@@ -262,6 +287,41 @@ def unmount(directory: Path) -> None:
     points = [line.split()[4] for line in lines]
     for point in reversed([p for p in points if p.startswith(f"{directory}/")]):
         subprocess.run(["umount", "-l", point], check=False)
+
+
+class _Later:
+    """What is made once, by whoever wants it first; the others wait for it."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._made: World | None = None
+
+    def get(self, make: Callable[[], World]) -> World:
+        with self._guard:
+            if self._made is None:
+                self._made = make()
+            return self._made
+
+
+def scratch_files(directory: Path) -> dict[str, bytes | str]:
+    """What the small base holds: commands of this machine's, a Python to install for, bytes that do
+    not compress, and many files. `directory` is for what is made meanwhile."""
+    directory.mkdir()
+    root = small_root.make(directory / "root")
+    files: dict[str, bytes | str] = {
+        "etc/os-release": b"ID=small\n", "etc/debian_version": b"12.0\n",
+        "opt/noise": random.Random(1).randbytes(6_000_000),
+        "usr/bin/python3": "python3.11", "usr/bin/python3.11": b"#!/bin/sh\nexit 1\n",
+        "usr/lib/python3/dist-packages/README": b"\n",
+        **{f"opt/many/{n}": f"{n}\n".encode() for n in range(300)},
+    }
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_symlink():
+            files[name] = str(path.readlink())
+        elif path.is_file():
+            files[name] = path.read_bytes()
+    return files
 
 
 def work_left(store: Path) -> list[str]:

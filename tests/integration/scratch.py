@@ -17,12 +17,16 @@ def skopeo(*arguments: str) -> str:
     return done.stdout
 
 
-def scratch_image(directory: Path, files: Mapping[str, bytes]) -> Path:
-    """A Docker archive of one layer with `files` alone."""
+def scratch_image(directory: Path, files: Mapping[str, bytes | str]) -> Path:
+    """A Docker archive of one layer with `files` alone. A str is what a symbolic link leads to."""
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = tarfile.SYMTYPE, content
+                tar.addfile(member)
+                continue
             member.size, member.mode = len(content), 0o755
             tar.addfile(member, io.BytesIO(content))
     diff = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
@@ -43,7 +47,9 @@ def scratch_image(directory: Path, files: Mapping[str, bytes]) -> Path:
     return path
 
 
-def push_scratch(directory: Path, reference: str, files: Mapping[str, bytes]) -> None:
+def push_scratch(
+    directory: Path, reference: str, files: Mapping[str, bytes | str]
+) -> None:
     """Push such an image to a registry."""
     archive = scratch_image(directory, files)
     skopeo("copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}",
