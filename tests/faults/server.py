@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import random
+import socket
 import subprocess
 import threading
 import time
@@ -189,11 +191,21 @@ def running(directory: Path | None = None, behind: str = "") -> Iterator[Bad]:
         server.server_close()
 
 
+def _lasting_port() -> int:
+    """A free port that no client's connection gets while its server is dead: those are 32768 and
+    more (ip(7), ip_local_port_range)."""
+    while True:
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Registry:
     """A registry that can be killed and started again, with the data that it had."""
 
     def __init__(self, directory: Path) -> None:
-        self.address = f"127.0.0.1:{servers.free_port()}"
+        self.address = f"127.0.0.1:{_lasting_port()}"
         self._settings = directory / "registry.yml"
         self._settings.write_text(
             "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n"
