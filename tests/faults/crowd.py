@@ -78,12 +78,7 @@ def _database_held(world: World) -> Iterator[Trial]:
         )) as other:
             other.execute("BEGIN IMMEDIATE")
             process = world.start(*BUILD, store=store, project=project)
-            assert process.stderr is not None
-            told = ""
-            for line in process.stderr:
-                told += line
-                if "waiting for another process" in line:
-                    break
+            told = world.told(process, "waiting for another process")
             for arguments in (("store", "ls"), ("images", "ls"), ("store", "roots")):
                 if ever and process.poll() is None:
                     yield world.run(*arguments, store=store).trial(f"{arguments}")
@@ -109,12 +104,12 @@ def _lock_held(world: World) -> Iterator[Trial]:
         time.sleep(0.01)
     first.send_signal(signal.SIGSTOP)
     second = world.start(*BUILD, store=store, project=two)
-    time.sleep(4)
+    told = world.told(second, "waiting for process")
     waits = second.poll() is None
     first.send_signal(signal.SIGCONT)
     ends = [world.end(first), world.end(second)]
     trial = world.judge(ends[1], store, two, image=ends[0].out.strip())
-    if not waits or "waiting for process" not in ends[1].err or ends[0].code:
+    if not waits or "waiting for process" not in told or ends[0].code:
         trial.ended, trial.remark = "unclear", f"{[done.err[-200:] for done in ends]}"
     world.drop(store)
     yield trial

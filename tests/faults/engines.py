@@ -84,7 +84,7 @@ def _stopped(world: World) -> Iterator[Trial]:
         if again.code or not _has(host, world.image):
             trial.lost, trial.remark = True, f"loaded again: {again.err[-200:]}"
         yield trial
-    with disk(world, "engine", "size=40m") as mount:
+    with disk(world, "engine", "size=12m") as mount:
         with servers.docker_engine(data=mount / "data") as host:
             environment = {"DOCKER_HOST": host}
             load = ("build", "--locked")

@@ -240,6 +240,16 @@ class World:
         )
         return self.end(process)
 
+    def told(self, process: subprocess.Popen[str], text: str) -> str:
+        """Wait until a command says `text`, or ends; what it has said on standard error."""
+        assert process.stderr is not None
+        said = ""
+        for line in process.stderr:
+            said += line
+            if text in line:
+                break
+        return said
+
     def end(self, process: subprocess.Popen[str]) -> Done:
         """Wait for a command. One that hangs is killed, and its code is 999."""
         begin = time.monotonic()
