@@ -24,6 +24,16 @@ def _damage(path: Path, how: str, at: float) -> None:
         path.chmod(mode & 0o777)
 
 
+def _used(world: World, word: str) -> tuple[Path, Path, str]:
+    """A store with unpacked trees, a project that has a step to build on them, and its image."""
+    project = world.copy(word=word)
+    sound = world.store(word, of=world.directory / "reference")
+    image = world.run(*BUILD, store=sound, project=project).out.strip()
+    assert image
+    world.drop(sound)
+    return world.store(word, of=world.directory / "reference"), project, image
+
+
 def _mend_and_judge(world: World, store: Path, project: Path, code: int) -> Trial:
     """`verify --repair` is what every message of damage names."""
     found = world.run("store", "verify", store=store, project=project)
@@ -69,19 +79,19 @@ for _how in ("flipped", "truncated", "deleted"):
 
     @row(f"unpacked tree: a file {_how}")
     def _tree(world: World, how: str = _how) -> Iterator[Trial]:
-        store, project = world.store("tree"), world.copy()
+        store, project, image = _used(world, "tree")
         names = [p / "etc/debian_version" for p in (store / "trees").iterdir()]
         found = [p for p in names if p.exists()]
         assert found
         for file in found:
             _damage(file, how, world.random.random())
         done = world.run(*BUILD, store=store, project=project)
-        if done.code == 0 and done.out.strip() != world.image:
+        if done.code == 0 and done.out.strip() != image:
             yield Trial("unclear", lost=True, remark="the damaged file is in the image")
         else:
             if done.code:
                 world.run("store", "verify", "--repair", store=store, project=project)
-            yield world.judge(done, store, project)
+            yield world.judge(done, store, project, image=image)
         world.drop(store)
 
 
@@ -144,13 +154,15 @@ for _how in ("flipped", "truncated", "deleted"):
 @row("unpacked tree of a layer, and of the base, deleted")
 def _trees_deleted(world: World) -> Iterator[Trial]:
     for base in (True, False):
-        store, project = world.store("trees"), world.copy(word="trees" if base else "hello")
-        image = ""
-        for tree in (store / "trees").iterdir():
-            if (tree / "etc/debian_version").exists() == base:
-                shutil.rmtree(tree)
+        store, project, image = _used(world, "trees")
+        found = [
+            tree for tree in (store / "trees").iterdir()
+            if (tree / "etc/debian_version").exists() == base
+        ]
+        assert found
+        for tree in found:
+            shutil.rmtree(tree)
         done = world.run(*BUILD, store=store, project=project)
-        image = done.out.strip() if base else ""
         yield world.judge(done, store, project, image=image)
         world.drop(store)
 
