@@ -319,8 +319,8 @@ def check(store: Path) -> None:
     seccomp.program()
     if idmapped.is_used(store / "tmp"):
         return
-    with tempfile.TemporaryDirectory(dir=store / "tmp", prefix=f"overlay-{os.getpid()}-") as name:
-        scratch = Path(name)
+    scratch = Path(tempfile.mkdtemp(dir=store / "tmp", prefix=f"overlay-{os.getpid()}-"))
+    try:
         (scratch / "lower").mkdir()
         (scratch / "upper").mkdir()
         options = _overlay_options(scratch, [scratch / "lower"])
@@ -330,6 +330,8 @@ def check(store: Path) -> None:
             environment={**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
             cwd=scratch,
         )
+    finally:
+        _remove_trial(scratch)
     if done.returncode == 0:
         _is_mapped(store / "tmp")
         return
@@ -344,6 +346,17 @@ def check(store: Path) -> None:
         f"{store}: the store is on {kind}, which cannot carry {what}; set ENVD_STORE to a directory "
         "on ext4, xfs or btrfs (in a container: a volume)"
     )
+
+
+def _remove_trial(scratch: Path) -> None:
+    """Remove what `check` has made. No directory is opened: there may be no descriptor for that."""
+    for name in ("l/0", "l", "lower", "upper", "merged", "work/work", "work", "."):
+        path = scratch / name if name != "." else scratch
+        with suppress(OSError):
+            if path.is_symlink():
+                path.unlink()
+            else:
+                path.rmdir()
 
 
 def _file_system(path: Path) -> str:

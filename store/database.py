@@ -21,6 +21,7 @@ from store.errors import (
     DamagedError,
     ReadOnlyError,
     StoreError,
+    UnmadeError,
     disk_full,
     full,
     not_readable,
@@ -171,7 +172,9 @@ class Database:
             )
         if self.reading:
             if version == 0:
-                raise DamagedError(self._damaged("it is empty"))
+                (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                kind = DamagedError if tables else UnmadeError
+                raise kind(self._damaged("it is empty"))
             self.version = version
             return
         if version == 0:

@@ -35,6 +35,10 @@ class DamagedError(StoreError):
     """The store's database cannot be trusted. Nothing was changed."""
 
 
+class UnmadeError(DamagedError):
+    """The store's database has nothing in it: whoever made it was stopped."""
+
+
 class ReadOnlyError(StoreError):
     """The store cannot be written by this process."""
 

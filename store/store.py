@@ -27,6 +27,7 @@ from store.errors import (
     ReadOnlyError,
     StoreError,
     TooLargeError,
+    UnmadeError,
     UnstorableError,
     explained,
     not_readable,
@@ -60,7 +61,11 @@ class Store:
         """
         file = path / database.NAME
         if reading and is_store(path) and (file.stat().st_size or not os.access(file, os.W_OK)):
-            return cls(path, Database(file, reading=True))
+            try:
+                return cls(path, Database(file, reading=True))
+            except UnmadeError:  # the disk was full then, say: it is as if there were none
+                if not os.access(file, os.W_OK):
+                    raise
         try:
             private.prepare(path)
         except (FileExistsError, NotADirectoryError) as error:

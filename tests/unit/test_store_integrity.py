@@ -475,6 +475,21 @@ def test_a_store_on_a_full_disk_is_read(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", place], check=True)
 
 
+def test_a_database_that_was_never_finished_is_made(tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
+    try:
+        with pytest.raises(StoreError, match="no space left"):
+            Store.open(place / "store")
+        assert (place / "store/db.sqlite").stat().st_size
+        subprocess.run(["mount", "-o", "remount,size=40m", place], check=True)
+        assert verify_at(place / "store") == []
+        Store.open(place / "store", reading=True).close()
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
 def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
     place = tmp_path / "small"
     place.mkdir()
