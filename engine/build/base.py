@@ -44,8 +44,8 @@ rm -f /usr/sbin/policy-rc.d
 _ROOT = "/base"
 _UNPACK = f"""
 for deb; do
-    dpkg-deb --fsys-tarfile "$deb" >/tmp/files &&
-        tar --keep-directory-symlink -xpf /tmp/files -C {_ROOT} ||
+    {{ dpkg-deb --fsys-tarfile "$deb" || : >/tmp/failed; }} |
+        tar --keep-directory-symlink -xpf - -C {_ROOT} && [ ! -e /tmp/failed ] ||
         {{ echo "$deb: cannot be unpacked"; exit 1; }}
 done
 """
