@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -11,11 +12,17 @@ from typing import Any
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def _make_writable(remove: Callable[..., Any], path: str, _: object) -> None:
+def _make_writable(remove: Callable[..., Any], path: str, failed: Any) -> None:
+    error = failed[1]
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        raise error
     parent = os.path.dirname(path)  # noqa: PTH120
     os.chmod(parent, 0o700)  # noqa: PTH101
     if not os.path.islink(path) and os.path.isdir(path):  # noqa: PTH112, PTH114
         os.chmod(path, 0o700)  # noqa: PTH101
+    if remove is os.open:  # a directory that could not be read, and can now
+        shutil.rmtree(path, onerror=_make_writable)
+        return
     remove(path)
 
 

@@ -27,6 +27,7 @@ from store.blobs import CheckedFile, blob_path
 from store.database import Database
 from store.errors import CorruptError, DamagedError, ReadOnlyError, StoreError, explained
 from store.model import Object
+from store.removal import remove_tree
 from store.verify import verify, verify_at
 
 OLD_SCHEMA = """
@@ -488,6 +489,30 @@ def test_a_database_that_was_never_finished_is_made(tmp_path: Path) -> None:
         Store.open(place / "store", reading=True).close()
     finally:
         subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_tree_with_closed_directories_is_removed_by_its_owner(tmp_path: Path) -> None:
+    for path in [tmp_path, *list(tmp_path.parents)[:3]]:
+        path.chmod(path.stat().st_mode | 0o055)
+    tree = tmp_path / "mine/tree"
+    (tree / "closed/inner").mkdir(parents=True)
+    (tree / "closed/inner/file").touch()
+    for path in [tmp_path / "mine", tree, *tree.rglob("*")]:
+        os.chown(path, 65534, 65534)
+    (tree / "closed/inner").chmod(0)
+    (tree / "closed").chmod(0)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            remove_tree(tree)
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not tree.exists()
 
 
 def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
