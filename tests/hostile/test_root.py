@@ -122,6 +122,7 @@ def test_every_process_of_a_step_is_filtered(base: Path, tmp_path: Path) -> None
     assert {line.split()[1] for line in lines if line.startswith("NoNewPrivs:")} == {"1"}
 
 
+@pytest.mark.needs_root
 def test_root_inside_is_nobody_outside(base: Path, tmp_path: Path) -> None:
     marker = f"29{os.getpid()}"
     found: list[dict[str, list[str]]] = []
@@ -194,6 +195,7 @@ int main(int count, char **words) {
 
 
 @pytest.mark.parametrize("filtered", [True, False])
+@pytest.mark.needs_root
 def test_roots_keys_are_not_the_steps(
     base: Path, tmp_path: Path, key: int, filtered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +228,7 @@ def test_each_run_has_a_session_keyring_of_its_own() -> None:
     assert mine() == before
 
 
+@pytest.mark.needs_root
 def test_files_have_their_real_owners_on_disk(base: Path, tmp_path: Path) -> None:
     script = """
     echo 1 >/opt/root; echo 2 >/opt/user; chown 1000:100 /opt/user; chmod 4755 /opt/user
@@ -358,6 +361,7 @@ CHROOT = 'mount --rbind / "$0" && exec chroot "$0" "$@"'
 
 
 @pytest.mark.parametrize("way", [COVERED, CHROOT], ids=["covered", "chroot"])
+@pytest.mark.needs_root
 def test_without_a_user_namespace_a_step_has_the_rest_and_that_is_said_once(
     base: Path, tmp_path: Path, way: str
 ) -> None:

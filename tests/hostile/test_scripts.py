@@ -82,6 +82,7 @@ def test_a_data_directory_of_others_is_refused(prepare: Callable[[Path], None], 
     assert victim.read_text() == "root's own\n"
 
 
+@pytest.mark.needs_root
 def test_a_predictable_name_is_not_used(place: Path) -> None:
     victim = place / "victim"
     victim.write_text("root's own\n")
@@ -103,6 +104,7 @@ def test_a_predictable_name_is_not_used(place: Path) -> None:
             shutil.rmtree(old)
 
 
+@pytest.mark.needs_root
 def test_a_directory_of_ones_own_is_kept(place: Path) -> None:
     data = place / "data"
     outcome = start(data)

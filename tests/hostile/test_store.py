@@ -249,6 +249,7 @@ def test_a_closed_store_says_whose_it_is(place: Path, reading: bool) -> None:
     )
 
 
+@pytest.mark.needs_root
 def test_what_cannot_be_closed_is_said(place: Path, told: list[str]) -> None:
     """As on a file system without modes (vfat): chmod(2) is refused."""
     store = Store.open(place / "store")
@@ -316,6 +317,7 @@ def test_device_nodes_stay_in_their_layer(
         assert [m.name for m in tar if m.isdev()] == [node()[0].name]
 
 
+@pytest.mark.needs_root
 def test_device_nodes_of_an_older_store_go(place: Path, told: list[str]) -> None:
     store = Store.open(place / "store")
     item = layer(store, entry("srv/zero", tarfile.CHRTYPE, 0o666, (1, 5)), entry("x", content=b"x"))
