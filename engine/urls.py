@@ -26,8 +26,10 @@ _WORDS = frozenset((
     "access", "private", "sid", "auth",
 ))
 _PARTS = re.compile(r"token|secret|passw|signature|credential|apikey|authoriz|authent|privatekey")
-# A path's part after which a token stands (conda, packagecloud).
-_BEFORE_TOKENS = frozenset(("t", "priv", "token", "tokens"))
+# A path's part after which a token stands (packagecloud and others). conda's "t" is the first part:
+# further below, archives sort packages by their first letter (pool/main/t/tzdata).
+_BEFORE_TOKENS = frozenset(("priv", "token", "tokens"))
+_FIRST_BEFORE_TOKENS = "t"
 # As well-known services make them.
 _PREFIXES = re.compile(
     r"(gh[pousr]_|github_pat_|glpat-|gl[a-z]{2,4}t-|hvs\.|xox[a-z]-|sk-|pypi-|AKIA|ASIA|npm_|dckr_pat_|hf_)"
@@ -117,8 +119,10 @@ def _segments(path: str) -> list[str]:
     """The parts of a path, redacted."""
     parts = path.split("/")
     return [
-        _obscure(part, known=number > 0 and parts[number - 1] in _BEFORE_TOKENS
-                 and number + 1 < len(parts) and len(part) > 3)
+        _obscure(part, known=number + 1 < len(parts) and len(part) > 3 and (
+            parts[:number] == ["", _FIRST_BEFORE_TOKENS]
+            or (number > 0 and parts[number - 1] in _BEFORE_TOKENS)
+        ))
         for number, part in enumerate(parts)
     ]
 

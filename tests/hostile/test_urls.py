@@ -251,6 +251,8 @@ SHOWN = {
         "git@host:a/b", "ssh://git@host/a", "https://host/t/file.tgz", "https://host/?", "oci://h/n",
         f"https://host/packages/ab/{'0a' * 30}/x-1-py3-none-any.whl#sha256={'0a' * 32}",
         "https://host/package/682c06a0-de6a-54ab-a142-c8b1cf79cde6/0a6c5b8ef5c0ae2cbb1bb2bc1f2cc1e5e95c",
+        "http://host/debian/pool/updates/main/t/tzdata/tzdata_2026f-0+deb12u1_all.deb",
+        "https://host/packages/source/t/tokenizers/tokenizers-1.0.tar.gz",
         "https://host/a%20b/c++?download=1&ref=v1.2", "relative/path?token", "file:///t/secret/x",
     )},
 }
