@@ -24,6 +24,7 @@ from engine.origins import configured_index
 from engine.resolve.stand_in import stand_in
 from engine.resolve.target import Target
 from grammar.environment import PipIndex, PythonOption
+from store import notices
 
 Log = Callable[[str], None]
 
@@ -105,9 +106,23 @@ _KEPT = re.compile(
     r"|HTTP_\w+|REQUEST_TIMEOUT|OFFLINE|CONCURRENT_DOWNLOADS|EXCLUDE_NEWER|PRERELEASE|RESOLUTION)"
 )
 
+# Settings of uv's that would choose other packages: the spec says what is wanted, not the machine.
+_NOT_TAKEN = re.compile(
+    r"UV_(CONFIG_FILE|CONSTRAINT|OVERRIDE|EXCLUDE|BUILD_CONSTRAINT|NO_BINARY(_PACKAGE)?|NO_BUILD(_PACKAGE)?"
+    r"|FORK_STRATEGY|TORCH_BACKEND|NO_SOURCES)"
+)
+
+
+def _say_what_is_not_taken() -> None:
+    names = sorted(k for k, v in os.environ.items() if v and _NOT_TAKEN.fullmatch(k))
+    if names:
+        notices.say("lock", f"{', '.join(names)} in the environment: not taken, for another machine "
+                    "would lock other packages; say it in the spec or in a file of the project")
+
 
 def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
     environment = {k: v for k, v in os.environ.items() if _KEPT.fullmatch(k)}
+    _say_what_is_not_taken()
     python = stand_in(cache_directory)
     # No git, no compiler; the command that the user has said knows their logins.
     environment["PATH"] = os.fspath(python.parent)

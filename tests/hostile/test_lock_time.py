@@ -254,7 +254,9 @@ def test_requirements_that_would_be_built(line: str, tmp_path: Path) -> None:
         requirements.read(tmp_path / "requirements.txt", AT, tmp_path)
 
 
-def test_the_environment_of_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_uv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept = {"HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "/c", "NETRC": "/n",
             "UV_INDEX_OWN_PASSWORD": "p"}
     dropped = {"SECRET": "x", "AWS_SECRET_ACCESS_KEY": "x", "SSH_AUTH_SOCK": "/s", "PYTHONPATH": "/p",
@@ -265,6 +267,8 @@ def test_the_environment_of_uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     found = uv._environment(tmp_path, uv.Sources())
     assert kept.items() <= found.items()
     assert not dropped.items() & found.items()
+    said = capsys.readouterr().err
+    assert said.startswith("lock: UV_BUILD_CONSTRAINT, UV_CONFIG_FILE in the environment: not taken")
     assert [p.name for p in Path(found["PATH"]).iterdir()] == ["python"]
 
 
