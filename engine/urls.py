@@ -151,6 +151,8 @@ def _obscure(text: str, *, known: bool) -> str:
     alike = re.fullmatch(r"[A-Za-z0-9_~+/=-]{20,}", plain) and all(
         re.search(kind, plain) for kind in ("[a-z]", "[A-Z]", "[0-9]")
     )
-    if (_PREFIXES.match(plain) and len(plain) >= 12) or alike:
+    made = _PREFIXES.match(plain)  # a file's name may begin like that, but goes on with dots
+    known_form = made and re.fullmatch(r"(?=.*[0-9])[A-Za-z0-9_-]{15,}", plain[made.end():])
+    if alike or known_form:
         return f"{MARK}{hash_value('envd secret in a URL v1', plain)[:8]}"
     return text

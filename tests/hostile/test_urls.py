@@ -252,6 +252,8 @@ SHOWN = {
         f"https://host/packages/ab/{'0a' * 30}/x-1-py3-none-any.whl#sha256={'0a' * 32}",
         "https://host/package/682c06a0-de6a-54ab-a142-c8b1cf79cde6/0a6c5b8ef5c0ae2cbb1bb2bc1f2cc1e5e95c",
         "http://host/debian/pool/updates/main/t/tzdata/tzdata_2026f-0+deb12u1_all.deb",
+        "https://host/pool/main/n/npm/npm_9.2.0~ds1-1_all.deb", "https://host/simple/pypi-attestations/",
+        "https://host/a/hf_transfer-0.1.9-cp38-abi3-manylinux_2_17_x86_64.whl",
         "https://host/packages/source/t/tokenizers/tokenizers-1.0.tar.gz",
         "https://host/a%20b/c++?download=1&ref=v1.2", "relative/path?token", "file:///t/secret/x",
     )},
