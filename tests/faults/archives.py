@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.faults.rows import BUILD, processes, row
 from tests.faults.server import Bad, Fault, running
-from tests.faults.world import SUITE, Done, Trial, World, work_left
+from tests.faults.world import SUITE, Done, Trial, World
 
 _MORE = '    install.apt_packages(["{package}"])\n'
 
@@ -163,7 +163,7 @@ def _apt_killed(world: World) -> Iterator[Trial]:
 
 
 @row(
-    ".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always; a torn one",
+    ".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always",
     debian=True,
 )
 def _debs(world: World) -> Iterator[Trial]:
@@ -185,16 +185,6 @@ def _debs(world: World) -> Iterator[Trial]:
             done, store, project, image=image, remark=kind if done.code else ""
         )
         world.drop(store)
-    # A file that is what its archive says, and no package.
-    store, project = world.store("debs"), _project(world, world.debs.address, "torn")
-    assert world.run("lock", store=store, project=project).code == 0
-    done = world.run(*BUILD, store=store, project=project)
-    verified = world.run("store", "verify", store=store)
-    trial = done.trial("torn", lost=verified.code != 0)
-    if left := work_left(store):
-        trial.ended, trial.remark = "unclear", f"left in tmp/: {left}"
-    world.drop(store)
-    yield trial
 
 
 @row("dpkg killed in the middle of an installation; envd killed there", debian=True)

@@ -351,9 +351,8 @@ def python_index(directory: Path) -> None:
 def fill_archive(
     directory: Path, lock: Mapping[str, Any], key: distribution.Key, store: Store
 ) -> None:
-    """A signed archive of the .debs that a lock pins, and three more: "faulty"; "sleepy", whose
-    installation takes some seconds; "torn", which is cut off in its middle. `store` is for what is
-    fetched meanwhile."""
+    """A signed archive of the .debs that a lock pins, and two more: "faulty", and "sleepy", whose
+    installation takes some seconds. `store` is for what is fetched meanwhile."""
     pool = directory / "pool"
     pool.mkdir(parents=True, exist_ok=True)
     rows = [row for section in ("base", "apt", "dev") for row in _packages(lock.get(section))]
@@ -367,12 +366,10 @@ def fill_archive(
         list(threads.map(bring, rows))
     store.close()
     noise = random.Random(1).randbytes(200_000)
-    for name, scripts in (("faulty", {}), ("sleepy", {"postinst": "sleep 3"}), ("torn", {})):
+    for name, scripts in (("faulty", {}), ("sleepy", {"postinst": "sleep 3"})):
         files = {f"opt/{name}": noise}
         archive.make_deb(pool, name, "1.0", files, scripts=scripts)
         shutil.rmtree(pool / f".{name}")
-    torn = pool / "torn_1.0_amd64.deb"
-    os.truncate(torn, torn.stat().st_size // 2)
     distribution.write_indexes(directory, [SUITE], key)
 
 
