@@ -26,7 +26,7 @@ from engine.derivation import Fetch
 from engine.errors import FetchError
 from engine.events import Event, Sink, silent
 from engine.origins import configured_login
-from engine.urls import UNCHECKED, redacted, without_login
+from engine.urls import MARK, UNCHECKED, redacted, without_login
 from engine.version import VERSION
 from store import Store, bodies, limits, redirects, retry
 from store.connections import interruptible
@@ -381,6 +381,12 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
         404: "the source no longer has it; run `envd lock` anew",
         410: "the source no longer has it; run `envd lock` anew",
     }.get(status, "the source cannot be used")
+    if MARK in wanted.url and status < 500:
+        # The spec and this machine's settings put back what they have of it (`engine.origins`).
+        advice = (
+            "its address held a secret, which is in no lock; give it with the index's or the file's "
+            "own address in the spec or in this machine's settings"
+        )
     kind = _GoneError if status in (404, 410) else FetchError
     raise kind(
         f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"

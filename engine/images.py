@@ -179,7 +179,7 @@ def _described(
     labels = {str(k): str(v) for k, v in sorted((config.get("Labels") or {}).items())}
     try:
         packages = tuple(str(p) for p in json.loads(labels.get(LABEL, "[]")))
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         packages = ()
     return Description(
         names=names, id=row.id, manifest=manifest, size=row.size, python=row.python,

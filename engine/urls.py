@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from store.hashing import hash_value
@@ -148,11 +149,23 @@ def _obscure(text: str, *, known: bool) -> str:
     if known:
         return MARK
     plain = unquote(text)
-    alike = re.fullmatch(r"[A-Za-z0-9_~+/=-]{20,}", plain) and all(
-        re.search(kind, plain) for kind in ("[a-z]", "[A-Z]", "[0-9]")
-    )
     made = _PREFIXES.match(plain)  # a file's name may begin like that, but goes on with dots
     known_form = made and re.fullmatch(r"(?=.*[0-9])[A-Za-z0-9_-]{15,}", plain[made.end():])
-    if alike or known_form:
+    if _is_random(plain) or known_form:
         return f"{MARK}{hash_value('envd secret in a URL v1', plain)[:8]}"
     return text
+
+
+def _is_random(text: str) -> bool:
+    """Whether `text` looks drawn from letters and digits: these change kind at every second place
+    then, in names (Meta-Llama-3-8B-Instruct-GGUF, SomePackageName2024) at every fourth."""
+    if not re.fullmatch(r"[A-Za-z0-9_~+/=-]{20,}", text) or not all(
+        re.search(kind, text) for kind in ("[a-z]", "[A-Z]", "[0-9]")
+    ):
+        return False
+    kinds = [
+        [c.isdigit() + 2 * c.isupper() for c in part] for part in re.findall("[A-Za-z0-9]+", text)
+    ]
+    pairs = [pair for part in kinds for pair in pairwise(part)]
+    changes = sum(1 for one, other in pairs if one != other)
+    return changes >= 0.4 * len(pairs)

@@ -239,7 +239,7 @@ def _documents(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
         try:
             found = json.loads(file.read_bytes())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict):
             yield f"sha256:{file.name}", found

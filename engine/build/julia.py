@@ -171,7 +171,10 @@ def _library(layer: Path, directory: str) -> dict[str, dict[str, Any]]:
     """The Project.toml of each package of the standard library."""
     found = {}
     for path in confined.regular(layer, f"{directory}/v*/*/Project.toml"):
-        project = tomllib.loads((confined.read(layer, path) or b"").decode("utf-8"))
+        try:
+            project = tomllib.loads((confined.read(layer, path) or b"").decode("utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BuildError(f"Julia's {path} is malformed: {error}") from error
         if "uuid" in project:
             found[str(project.get("name", path.split("/")[-2]))] = project
     return found

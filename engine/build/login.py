@@ -113,7 +113,10 @@ def completed(
 def given(tree: Path) -> dict[str, str]:
     """The variables that activation gave; none when `tree` is another layer's."""
     text = confined.read(tree, ACTIVATED)
-    return {str(k): str(v) for k, v in json.loads(text or b"{}").items()}
+    try:
+        return {str(k): str(v) for k, v in json.loads(text or b"{}").items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise BuildError(f"/{ACTIVATED}: an activation script has damaged it: {error}") from error
 
 
 # -- conda ------------------------------------------------------------------------------------

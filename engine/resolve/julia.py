@@ -233,7 +233,7 @@ def _members(path: Path) -> dict[str, bytes]:
 def _toml(data: bytes | None) -> dict[str, Any]:
     try:
         return tomllib.loads((data or b"").decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ResolveError(f"a Julia package holds a malformed TOML file: {error}") from error
 
 

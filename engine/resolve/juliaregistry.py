@@ -45,7 +45,7 @@ class Package:
     def _read(self, name: str) -> dict[str, Any]:
         try:
             return tomllib.loads(self.files.get(name, b"").decode("utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._malformed(name, error) from error
 
     def _malformed(self, name: str, error: Exception) -> ResolveError:
@@ -188,5 +188,5 @@ def _packages(path: Path) -> Iterable[Package]:
         index = tomllib.loads(files[""]["Registry.toml"].decode("utf-8"))
         rows = index["packages"].items()
         return [Package(str(r["name"]), str(u), files.get(str(r["path"]), {})) for u, r in rows]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ResolveError(f"a Julia registry's Registry.toml is malformed: {error!r}") from error

@@ -39,7 +39,9 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
         manifest = tomllib.loads(answer.text())
         version = str(manifest["pkg"]["rust"]["version"]).split()[0]
         found = [_component(manifest, name, version, at) for name in (*_NEEDED, *_WELCOME)]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (
+        ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError
+    ) as error:
         raise DIST.unreadable(path, at) from error
     return [component for component in found if component is not None]
 

@@ -97,7 +97,7 @@ def document(wanted: PythonInput) -> dict[str, Any]:
     """An input that is TOML, parsed. Raises UsageError."""
     try:
         return tomllib.loads(_read(wanted).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"{wanted.position}: {path_of(wanted)}: not valid TOML: {error}") from error
 
 

@@ -89,7 +89,7 @@ def declared(root: Path) -> Declared:
 def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read(path)) if path.is_file() else {}
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return {}
 
 
@@ -174,7 +174,7 @@ def _of_conda(path: Path) -> list[str]:
 
     try:
         document = yaml.safe_load(read(path))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return []
     rows = document.get("dependencies") if isinstance(document, dict) else None
     found: list[str] = []

@@ -72,7 +72,7 @@ def _sources(path: Path, installed: list[str]) -> Iterator[str]:
     try:
         cells = json.loads(text)["cells"]
         codes = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return  # no notebook of format 4
     for code in codes:
         if code.lstrip().startswith("%%") and not code.lstrip().startswith(("%%time", "%%capture")):

@@ -55,7 +55,7 @@ def _r(root: Path, paths: Sequence[Path]) -> Language | None:
     if (lock := root / "renv.lock").is_file():
         try:
             packages = sorted(json.loads(read(lock))["Packages"])
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             packages = []
         return Language("r", "", tuple(p for p in packages if p not in _R_BASE), "renv.lock")
     if re.search(r"^Package:", description, re.MULTILINE):
@@ -81,7 +81,7 @@ def _julia(root: Path, paths: Sequence[Path]) -> Language | None:
     if (root / "Project.toml").is_file():
         try:
             document = tomllib.loads(read(root / "Project.toml"))
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             document = {}
         names = document.get("deps") or {}
         return Language("julia", "", tuple(sorted(set(names) - _JULIA_BASE)), "Project.toml")
@@ -102,7 +102,7 @@ def _node(root: Path) -> Language | None:
     if not path.is_file():
         return None
     wanted = read(root / ".nvmrc") or read(root / ".node-version")
-    with contextlib.suppress(ValueError, LookupError, TypeError):
+    with contextlib.suppress(ValueError, LookupError, TypeError, RecursionError):
         wanted = wanted or str(json.loads(read(path))["engines"]["node"])
     match = re.match(r"\s*v?(?:>=|\^|~)?\s*(\d+)", wanted)
     return Language("nodejs", match[1] if match else "", (), "package.json")

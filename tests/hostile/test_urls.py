@@ -245,6 +245,7 @@ SHOWN = {
     "https://host/a?X-Amz-Signature=ab&n=1": "https://host/a?X-Amz-Signature=***&n=1",
     "https://host/a?accessToken=ab": "https://host/a?accessToken=***",
     "https://host/a#access_token=ab": "https://host/a#access_token=***",
+    "https://host/a1B2c3D4e5F6g7H8i9J0/x": f"https://host/{urls.redacted('https://h/a1B2c3D4e5F6g7H8i9J0/').split('/')[3]}/x",
     "https://host/priv/0123456789/x": "https://host/priv/***/x",
     # nothing of these is secret: not a byte of them changes
     **{u: u for u in (
@@ -255,6 +256,8 @@ SHOWN = {
         "https://host/pool/main/n/npm/npm_9.2.0~ds1-1_all.deb", "https://host/simple/pypi-attestations/",
         "https://host/a/hf_transfer-0.1.9-cp38-abi3-manylinux_2_17_x86_64.whl",
         "https://host/packages/source/t/tokenizers/tokenizers-1.0.tar.gz",
+        "https://host/org/Meta-Llama-3-8B-Instruct-GGUF/resolve/main/model.bin",
+        "https://host/SomeCompanyPackages2024/x.whl?branch=Feature-Number12-of-TheTeam",
         "https://host/a%20b/c++?download=1&ref=v1.2", "relative/path?token", "file:///t/secret/x",
     )},
 }
