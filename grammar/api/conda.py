@@ -15,8 +15,9 @@ from grammar.errors import Problems, SpecError
 if TYPE_CHECKING:
     from yaml import Node
 
+# A channel may be a URL, with a login or a token in it.
 _SPEC = re.compile(
-    r"([\w./:-]+::)?[A-Za-z0-9_*][\w.*-]*(\s*[=<>!~\[].*|\s+[\w.*]\S*(\s+\S+)?)?"
+    r"((?:[\w+]+://[^\s\[\]]+|[\w./:-]+)::)?[A-Za-z0-9_*][\w.*-]*(\s*[=<>!~\[].*|\s+[\w.*]\S*(\s+\S+)?)?"
 )
 # Keys of a .condarc that say where channels are; its other keys are about conda's own behaviour.
 _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
