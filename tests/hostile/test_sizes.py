@@ -422,19 +422,24 @@ def test_ctrl_c_while_a_server_keeps_us_waiting(
 
 
 def test_ctrl_c_in_a_step(shared_store: Path, tmp_path: Path) -> None:
-    spec = f'    base(os="debian12")\n    run(["echo begun; trap : INT; sleep 9998; : {tmp_path}"])\n'
+    long = f"9998.{os.getpid()}"  # another user's test may sleep, too
+    spec = f'    base(os="debian12")\n    run(["echo begun; trap : INT; sleep {long}; : {tmp_path}"])\n'
     with started(
         tmp_path / "project", shared_store, spec, "build", "--progress", "plain", "-o", "oci:x.tar"
     ) as process:
         assert process.stderr is not None
+        before = []
         for line in process.stderr:
+            before.append(line)
             if "> begun" in line:
                 break
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
+    assert process.returncode == 130, "".join(before) + errors
+    assert errors.splitlines()[-1] == "envd: interrupted"
     assert not [
-        p for p in Path("/proc").glob("[0-9]*/cmdline") if p.read_bytes().startswith(b"sleep\x009998")
+        p for p in Path("/proc").glob("[0-9]*/cmdline")
+        if p.read_bytes().startswith(f"sleep\0{long}\0".encode())
     ]
 
 
