@@ -92,6 +92,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "engine/sandbox.py:run": ("mkdir", NEW),
     "engine/sandbox.py:_overlay_options": ("mkdir symlink_to unlink", OWN),
     "engine/sandbox.py:check": ("mkdir", NEW),
+    "engine/sandbox.py:_remove_trial": ("rmdir unlink", NEW),
     "engine/sandbox.py:_file_system": ("read_text", "/proc"),
     "engine/sandbox.py:_holds_something": ("iterdir", "a layer's own /tmp or /run, when it is no link"),
     "engine/sandbox.py:_clean": ("glob rmtree unlink", OWN),
