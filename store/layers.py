@@ -19,6 +19,7 @@ import stat
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from store.errors import UnstorableError
@@ -26,7 +27,7 @@ from store.errors import UnstorableError
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 AUFS = ".wh..wh."
-_OPAQUE_XATTRS = ("trusted.overlay.opaque", "user.overlay.opaque")
+_CAP_SYS_ADMIN = 21
 _CHUNK = 1 << 20
 
 
@@ -120,15 +121,28 @@ def _attributes(entry: _Entry) -> dict[str, str]:
     return found
 
 
+@cache
+def opaque_mark() -> str:
+    """The attribute by which overlayfs marks a directory opaque for this process: trusted.* for who
+    may mount in the machine's own user namespace, user.* elsewhere (xattr(7), overlayfs.rst).
+
+    Only the one: where the mark is trusted.*, a build step may give any file a user.* of that name,
+    and overlayfs takes no notice.
+    """
+    with open("/proc/self/uid_map", encoding="ascii") as file:
+        mapped = file.read().split() != ["0", "0", "4294967295"]
+    with open("/proc/self/status", "rb") as file:
+        able = next(int(line.split()[1], 16) for line in file if line.startswith(b"CapEff:"))
+    trusted = not mapped and able >> _CAP_SYS_ADMIN & 1
+    return "trusted.overlay.opaque" if trusted else "user.overlay.opaque"
+
+
 def is_opaque(path: str | bytes) -> bool:
     """Whether a directory in upper form hides everything below it."""
-    for name in _OPAQUE_XATTRS:
-        try:
-            if os.getxattr(path, name, follow_symlinks=False) == b"y":
-                return True
-        except OSError:
-            continue
-    return False
+    try:
+        return os.getxattr(path, opaque_mark(), follow_symlinks=False) == b"y"
+    except OSError:
+        return False
 
 
 def is_whiteout(info: os.stat_result) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from store import archives
 from store.errors import CorruptError
-from store.layers import AUFS, ENCODING, ERRORS, OPAQUE, WHITEOUT, as_bytes, printable
+from store.layers import AUFS, ENCODING, ERRORS, OPAQUE, WHITEOUT, as_bytes, opaque_mark, printable
 
 _AUFS, _OPAQUE, _WHITEOUT = AUFS.encode(), OPAQUE.encode(), WHITEOUT.encode()
 # What the machine does to any entry; every other error is the entry's own.
@@ -120,11 +120,8 @@ def _inside(root: bytes, name: bytes, checked: set[bytes]) -> bytes:
 
 
 def set_opaque(path: Path | bytes) -> None:
-    """Mark a directory opaque, as overlayfs does for us: trusted.* as root, user.* elsewhere."""
-    try:
-        os.setxattr(path, "trusted.overlay.opaque", b"y")
-    except PermissionError:
-        os.setxattr(path, "user.overlay.opaque", b"y")
+    """Mark a directory opaque, as overlayfs does for us."""
+    os.setxattr(path, opaque_mark(), b"y")
 
 
 def unpack(chunks: Iterable[bytes], root: Path) -> None:

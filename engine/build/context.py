@@ -1,10 +1,10 @@
 """What a builder is given, and the one shape that all builders have.
 
 A builder is a function `build(context) -> Path`: it returns a directory whose content is the
-layer, in overlayfs upper form (a character device 0:0 is a whiteout, the xattr
-`trusted.overlay.opaque` or `user.overlay.opaque` = "y" an opaque directory). It never touches
-anything outside `context.scratch`. Raising leaves nothing in the store. A layer that exists
-compressed already is returned as `Imported`.
+layer, in overlayfs upper form (a character device 0:0 is a whiteout, the xattr that
+`store.layers.opaque_mark` names = "y" an opaque directory). It never touches anything outside
+`context.scratch`. Raising leaves nothing in the store. A layer that exists compressed already is
+returned as `Imported`.
 """
 
 from __future__ import annotations

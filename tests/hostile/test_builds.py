@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,24 @@ def test_nothing_of_the_host_is_touched(
     assert "Traceback" not in outcome.stderr
     assert "internal error" not in outcome.stderr
     assert content(victim) == before
+
+
+def test_a_steps_own_overlay_marks_mean_nothing(shared_store: Path, tmp_path: Path) -> None:
+    """Overlayfs has its marks in attributes: of the same names, some of a step's own can be set."""
+    setxattr = {"x86_64": 188, "aarch64": 5}[platform.machine()]
+    names = " ".join(f"{space}.overlay.{name}" for space in ("user", "trusted") for name in (
+        "opaque", "redirect", "metacopy", "whiteout", "origin", "impure",
+    ))
+    program = (
+        f'for my $d ("/", "/usr/share/perl5") {{ for my $n (qw({names})) '
+        f'{{ my ($path, $name, $y) = ($d, $n, "y"); syscall({setxattr}, $path, $name, $y, 1, 0); }} }}'
+    )
+    envd = Envd(shared_store, tmp_path / "project")
+    first = [f"touch /usr/share/perl5/own; : {tmp_path}", f"perl -e '{program}'"]
+    second = ["ls /usr/share/perl5/own /usr/share/perl5/Debconf /etc/debian_version"]
+    envd.spec(f'def build():\n    base(os="debian12")\n    run({first!r})\n    run({second!r})\n')
+    root = envd.unpacked(tmp_path)
+    for name in ("usr/share/perl5/own", "usr/share/perl5/Debconf", "etc/debian_version"):
+        assert (root / name).exists(), name
+    for path in (root, root / "usr/share/perl5"):
+        assert not [name for name in os.listxattr(path) if "overlay" in name]
