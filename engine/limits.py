@@ -284,20 +284,23 @@ class _Disk:
         return self._free() > _ROOM
 
     def is_beyond(self, process: int, *, at_end: bool = False) -> bool:
-        """Whether it is more than the limit. Every file is looked at only when the file system has
-        lost half as much, or now and then, since others may have given it back."""
+        """Whether it is more than the limit. For a share of the disk, every file is looked at only when
+        the file system has lost half as much, or now and then, since others may have given it back."""
         if math.isinf(self.limit):
             return False
         begin = time.monotonic()
         lost = self._before - self._free()
         if at_end:
-            if lost < self.limit / 2:
+            if self.is_share and lost < self.limit / 2:
                 return False
-        elif begin < self._soonest or (lost < self.limit / 2 and begin < self._latest):
+        elif begin < self._soonest or (
+            self.is_share and lost < self.limit / 2 and begin < self._latest
+        ):
             return False
         found = written(self._upper)
-        if lost >= self.limit > found and not at_end:
-            found += sum(map(_deleted, _below(process)))
+        if (lost >= self.limit or not self.is_share) and found < self.limit and not at_end:
+            device = self._upper.stat().st_dev
+            found += sum(_deleted(number, device) for number in _below(process))
         end = time.monotonic()
         self._soonest = end + 20 * (end - begin)
         self._latest = end + _RARELY
@@ -358,14 +361,16 @@ def _proportional(process: int, resident: int) -> int:
     return int(match[1]) * 1024 if match else 0
 
 
-def _deleted(process: int) -> int:
-    """The disk that files take which a process holds open and nothing names any more."""
+def _deleted(process: int, device: int) -> int:
+    """The disk that files take which a process holds open and nothing names any more: those of the
+    overlay that is its root, or of `device`, and none in memory."""
     total = 0
     with contextlib.suppress(OSError):
+        disks = {device, Path("/proc", str(process), "root").stat().st_dev}
         for entry in os.scandir(f"/proc/{process}/fd"):
             with contextlib.suppress(OSError):
                 info = Path(entry.path).stat()
-                if info.st_nlink == 0 and stat.S_ISREG(info.st_mode):
+                if info.st_nlink == 0 and stat.S_ISREG(info.st_mode) and info.st_dev in disks:
                     total += info.st_blocks * 512
     return total
 

@@ -138,6 +138,30 @@ def test_a_step_ends_in_its_limits(
     assert not [p for p in (shared_store / "tmp").iterdir() if "run-" in p.name]
 
 
+@pytest.mark.parametrize("name", ["one file", "many files", "files without a name"])
+def test_a_disk_that_others_empty_meanwhile(name: str, shared_store: Path, tmp_path: Path) -> None:
+    """What the file system has lost says nothing then."""
+    ballast = shared_store.parent / f"ballast-{tmp_path.name}"
+    ballast.write_bytes(bytes(200 << 20))
+    limit, command, words = STEPS[name]
+    envd = Envd(shared_store, tmp_path / "project")
+    envd.spec(spec(f"echo begun; sleep 1; {command}"))
+    process = subprocess.Popen(
+        [*envd_command(), "build", "-o", "oci:out.tar", "--progress", "plain", "--limit", limit],
+        cwd=envd.project, env={**os.environ, "ENVD_STORE": str(shared_store)}, stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if "> begun" in line:
+            ballast.unlink()
+    assert process.wait() == 1
+    process.stderr.close()
+    assert words in "".join(said)
+
+
 def test_a_line_without_end_is_cut(shared_store: Path, tmp_path: Path) -> None:
     """It would have been in memory whole: 1.5 GB of it."""
     envd = Envd(
