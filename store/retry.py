@@ -39,11 +39,14 @@ def _after(text: str) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    try:
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except OverflowError:  # in the year 1, east of Greenwich
+        return None
 
 
 def wait(attempt: int, error: TransientError, pause: float = PAUSE) -> float | None:

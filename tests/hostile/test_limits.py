@@ -74,6 +74,12 @@ WITHOUT_GROUPS = (
 )
 
 
+@pytest.fixture(scope="module")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of this file's own: what is in it is compared before and after."""
+    return tmp_path_factory.mktemp("limits") / "store"
+
+
 @pytest.fixture(autouse=True, scope="module")
 def base(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert built(Envd(shared_store, tmp_path_factory.mktemp("base")), "true").code == 0
