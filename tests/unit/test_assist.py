@@ -46,7 +46,7 @@ SPEC = "def build():\n    "
         (SPEC + "data.|", (), ["envd", "path"]),
         (SPEC + "io.|", (), ["copy", "http"]),
         (SPEC + "nothing.|", (), []),
-        (SPEC + "run(['echo \")\"'], |", ("parameter",), ["mount_host=", "network="]),
+        (SPEC + "run(['echo \")\"'], |", ("parameter",), ["mount_host=", "network=", "secrets="]),
     ],
 )
 def test_completion(text: str, kinds: tuple[str, ...], expected: list[str]) -> None:
