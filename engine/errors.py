@@ -16,6 +16,11 @@ class BuildError(EnvdError):
         super().__init__(message)
         self.log = log
 
+    @property
+    def last_line(self) -> str:
+        """The last line of the log that says something: what a program that failed says of it."""
+        return next((line.strip() for line in reversed(self.log.splitlines()) if line.strip()), "")
+
 
 class FetchError(EnvdError):
     """A source could not be fetched, or is not what the lock says."""

@@ -13,6 +13,7 @@ from engine import confined, jail
 from engine.build import debs
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
+from engine.command import CancelledError, LimitError
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.fetch import shown
@@ -76,12 +77,6 @@ def _linked(context: BuildContext) -> Path:
     subdirs = {name: subdir for name, _, subdir in context.parameters["urls"]}
     python, binds = jail.python()
     packages = _packages()
-    said: list[str] = []
-
-    def log(line: str) -> None:
-        said.append(line)
-        context.log(line)
-
     try:
         jail.run(
             [python, "-I", "-S", "-B", f"{_HERE}/link.py", f"{_HERE}/packages", f"{_HERE}/archives",
@@ -93,11 +88,12 @@ def _linked(context: BuildContext) -> Path:
             ),
             # rattler begins with a client of TLS, though there is no network: that wants some roots
             environment={"HOME": "/tmp", "SSL_CERT_FILE": f"{_HERE}/packages/certifi/cacert.pem"},
-            scratch=context.scratch / "link", log=log, name=context.name,
+            scratch=context.scratch / "link", log=context.log, name=context.name,
         )
+    except (CancelledError, LimitError):
+        raise
     except BuildError as error:
-        words = next((line for line in reversed(said) if line.strip()), str(error))
-        raise BuildError(f"conda: {words}", error.log) from error
+        raise BuildError(f"conda: {error.last_line or error}", error.log) from error
     upper = work / "upper"
     if not stat.S_ISDIR(upper.lstat().st_mode):
         raise BuildError(f"conda: the packages leave no directory {PREFIX}")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import confined, userns
+from engine.command import CancelledError, LimitError
 from engine.errors import BuildError, ResolveError, UsageError
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve import pylock, sdists, uv
@@ -110,7 +111,6 @@ class Resolver:
             output.mkdir()
             self._fetch(required, wheels, package.file.name)
             python, binds = jail.python()
-            said: list[str] = []
             try:
                 jail.run(
                     [python, "-S", "-B", f"{_HERE}/backend.py", f"{_HERE}/source/{package.file.name}",
@@ -125,13 +125,19 @@ class Resolver:
                         "PYTHONPATH": "/tmp/tools", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp",
                         "PATH": "/tmp/tools/bin:/usr/local/bin:/usr/bin:/bin",
                     },
-                    scratch=scratch / "root", log=said.append, name=package.file.name,
+                    scratch=scratch / "root", log=lambda _: None, name=package.file.name,
                 )
+            except CancelledError:
+                raise
+            except LimitError as error:
+                raise ResolveError(
+                    f"{package.file.name} says only by its build what it needs, and {error.reason}"
+                ) from error
             except BuildError as error:
                 raise ResolveError(
                     f"{package.file.name} says only by its build what it needs, and that fails in the "
-                    f"sandbox (without network): {_last(said) or error}; ask for a version that has a "
-                    "wheel, or build one and name it in local_wheels"
+                    f"sandbox (without network): {error.last_line or error}; ask for a version that has "
+                    "a wheel, or build one and name it in local_wheels"
                 ) from error
             wanted = json.loads(confined.read(output, "requires.json", _LARGEST) or b"[]")
             if not isinstance(wanted, list):
@@ -188,10 +194,6 @@ def _parts(wanted: str) -> tuple[str, str, str]:
 def _is_archive(url: str) -> bool:
     return re.match(r"(https?|file)://", url) is not None and \
         re.search(r"\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)($|[#?])", url) is not None
-
-
-def _last(lines: Sequence[str]) -> str:
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _python() -> str:

@@ -13,6 +13,7 @@ import pytest
 
 from engine.build import conda
 from engine.build.context import BuildContext
+from engine.command import LimitError
 from engine.errors import BuildError
 from tests.hostile import canary
 
@@ -145,6 +146,13 @@ def test_a_path_that_leads_out_is_refused_by_name(name: str, tmp_path: Path) -> 
     own = canary.make(tmp_path)
     with pytest.raises(BuildError, match=r"evil-1-0.tar.bz2: the path '.*' leads"):
         build(tmp_path, *hostile(name, tmp_path, str(own.directory)))
+
+
+def test_a_limit_is_told_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVD_LIMITS", "time=0.001s")
+    one = package(tmp_path, "one", {"a": b"a"}, paths=[{"_path": "a", "path_type": "hardlink"}])
+    with pytest.raises(LimitError, match=r"conda: it took longer than .*s, its limit; .*--limit time="):
+        build(tmp_path, one)
 
 
 def test_an_honest_one(tmp_path: Path) -> None:

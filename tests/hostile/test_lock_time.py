@@ -128,6 +128,16 @@ def test_what_it_sees(tmp_path: Path, canary: Path, cache: Path) -> None:
     assert not [n for n in names if n.startswith(("UV_", "PIP_", "ENVD_", "SSH_"))]
 
 
+def test_one_without_end_ends_in_its_limits(
+    tmp_path: Path, canary: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdist(tmp_path / "dist", "evil", "import time\nprint('asleep', flush=True)\ntime.sleep(9999)\n")
+    monkeypatch.setenv("ENVD_LIMITS", "time=2s")
+    wanted = Wanted((Request("evil", AT),), options=links(tmp_path / "dist"))
+    with pytest.raises(EnvdError, match=r"it took longer than 2s, its limit; .*--limit time=4s"):
+        pypi.resolve(wanted, TARGET, cache, print)
+
+
 def test_static_metadata_need_no_build(tmp_path: Path, canary: Path, cache: Path) -> None:
     sdist(tmp_path / "dist", "evil", backend(canary), metadata="2.2")
     wanted = Wanted((Request("evil", AT),), options=links(tmp_path / "dist"))
