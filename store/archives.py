@@ -28,6 +28,7 @@ LONGEST_PATH = 4095  # bytes
 LONGEST_NAME = 255  # bytes of one component
 _LARGEST_HEADER = 1 << 20  # bytes of PAX records, or of a long name, before one entry
 _GLOBAL_RECORDS = 1000
+_NESTED = 100  # headers before one entry, each of which tarfile reads within the one before
 _SPARSE_PIECES = 1 << 16
 LARGEST_HOLES = 1 << 32  # bytes of one file that the archive does not hold
 _LATEST = 1 << 40  # seconds before or after 1970; what file systems hold is less
@@ -36,6 +37,11 @@ _HEADERS = (
     tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
+# What the machine does to any entry; every other error is the entry's own.
+_MACHINE = frozenset({
+    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE,
+    errno.ENOMEM, errno.EINTR,
+})
 _DAMAGED = (tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError)  # type: ignore[attr-defined]
 # What tarfile and the decompressors raise for bytes that make no sense.
 FAULTS = (
@@ -62,7 +68,14 @@ class Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"'{shown(self.name)}': a header of {self.size} bytes")
         if len(archive.pax_headers) > _GLOBAL_RECORDS:
             raise tarfile.ReadError("too many global records")
-        return super()._proc_member(archive)  # type: ignore[misc]
+        nested = getattr(archive, "nested", 0)
+        if nested > _NESTED:
+            raise tarfile.ReadError(f"'{shown(self.name)}': more than {_NESTED} headers of one entry")
+        archive.nested = nested + 1
+        try:
+            return super()._proc_member(archive)  # type: ignore[misc]
+        finally:
+            archive.nested = nested
 
     def _block(self, count: int) -> int:
         if count < 0:
@@ -181,6 +194,17 @@ def _check_holes(member: tarfile.TarInfo, refuse: Callable[[str], None]) -> None
         end, data = offset + size, data + size
     if member.size - data > LARGEST_HOLES:
         refuse(f"it has {member.size - data} bytes of holes")
+
+
+@contextmanager
+def naming(member: tarfile.TarInfo, refused: Callable[[str], Exception]) -> Iterator[None]:
+    """What a member does not let be made is what `refused` makes of its name and the reason."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _MACHINE:
+            raise
+        raise refused(f"'{shown(member.name)}': {error.strerror or error}") from error
 
 
 def copy(

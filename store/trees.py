@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from store import archives
@@ -16,13 +14,6 @@ from store.errors import CorruptError
 from store.layers import AUFS, ENCODING, ERRORS, OPAQUE, WHITEOUT, as_bytes, opaque_mark, printable
 
 _AUFS, _OPAQUE, _WHITEOUT = AUFS.encode(), OPAQUE.encode(), WHITEOUT.encode()
-# What the machine does to any entry; every other error is the entry's own.
-_MACHINE = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE,
-    errno.ENOMEM, errno.EINTR,
-})
-
-
 _PATIENCE = 64  # reads behind the end
 
 
@@ -136,27 +127,17 @@ def unpack(chunks: Iterable[bytes], root: Path) -> None:
     try:
         with open_tar(chunks) as archive:
             for member in members(archive):
-                with _naming(member):
+                with archives.naming(member, _refused):
                     _unpack_member(archive, member, place, directories, checked)
     except tarfile.TarError as error:
         raise CorruptError(f"damaged layer: {error}") from error
     for path, member in reversed(directories):
-        with _naming(member):
+        with archives.naming(member, _refused):
             dress(path, member)
 
 
-@contextmanager
-def _naming(member: tarfile.TarInfo) -> Iterator[None]:
-    """What an entry does not let be made is an error that names it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _MACHINE:
-            raise
-        raise CorruptError(
-            f"layer holds an entry that cannot be unpacked: '{archives.shown(member.name)}': "
-            f"{error.strerror}"
-        ) from error
+def _refused(what: str) -> CorruptError:
+    return CorruptError(f"layer holds an entry that cannot be unpacked: {what}")
 
 
 def _unpack_member(

@@ -7,22 +7,17 @@ following what an earlier member has made: see `engine.confined`.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from engine import confined
 from engine.build import places
 from engine.errors import BuildError
 from store import archives
-
-# What the machine does to any member; every other error is the member's own.
-_MACHINE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE})
 
 
 def unpack(
@@ -45,7 +40,7 @@ def unpack(
             target = place(member.name)
             if target is None:
                 continue
-            with _naming(member):
+            with archives.naming(member, BuildError):
                 _parents(target, upper, made)
                 count += _member(archive, member, target, place, into, upper, executable, times)
             if member.issym() and _climbs_after_a_name(member.linkname):
@@ -53,17 +48,6 @@ def unpack(
     for target, link in climbing.items():
         _check_climbing(target, link, upper)
     return count
-
-
-@contextmanager
-def _naming(member: tarfile.TarInfo) -> Iterator[None]:
-    """What a member does not let be made is an error that names it."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _MACHINE:
-            raise
-        raise BuildError(f"'{archives.shown(member.name)}': {error.strerror or error}") from error
 
 
 def _member(
