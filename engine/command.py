@@ -12,7 +12,9 @@ killed before it has begun.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import resource
 import select
 import shlex
 import shutil
@@ -338,3 +340,16 @@ def which(command: str) -> str | None:
         if os.access(path, os.X_OK):
             return path
     return None
+
+
+def with_rlimits(limits: Mapping[str, float]) -> list[str]:
+    """What to put before a command line so that it runs under `limits`, by prlimit(1)'s names for them
+    ("data": 1 << 30); infinity is none. Nothing where there is no prlimit."""
+    options = []
+    for name, value in limits.items():
+        _, most = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
+        # Only root may have more than it has already, and needs no more.
+        if not math.isinf(value) and (most == resource.RLIM_INFINITY or value < most):
+            options.append(f"--{name}={int(value)}")
+    program = which("prlimit")
+    return [program, *options, "--"] if program and options else []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import resource
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,19 +28,11 @@ def ask(
     Raises MemoryHeldError when that was too little, and what `command.ask` raises.
     """
     limit = limits.current().answer
-    done = command.ask_text([*_prefix(TIMES * limit), *argv], environment=environment, cwd=cwd)
+    held = command.with_rlimits({"data": TIMES * limit})  # what is private and can be written
+    done = command.ask_text([*held, *argv], environment=environment, cwd=cwd)
     if done.returncode != 0 and _WORDS.search(done.stderr):
         raise MemoryHeldError(
             f"what servers answer takes more than {limits.shown_size(TIMES * limit)} of memory to read; "
             f"{limits.advice('answer', limit)}"
         )
     return done
-
-
-def _prefix(memory: float) -> list[str]:
-    """The command that limits its memory: private and writable (RLIMIT_DATA, getrlimit(2))."""
-    program = command.which("prlimit")
-    _, most = resource.getrlimit(resource.RLIMIT_DATA)
-    if program is None or math.isinf(memory) or (most != resource.RLIM_INFINITY and memory > most):
-        return []
-    return [program, f"--data={int(memory)}", "--"]

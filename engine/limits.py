@@ -17,7 +17,6 @@ import errno
 import math
 import os
 import re
-import resource
 import stat
 import threading
 import time
@@ -27,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 from engine import cgroups
-from engine.command import which
+from engine.command import with_rlimits
 from engine.errors import UsageError
 from store import limits as settings
 from store import notices
@@ -152,22 +151,15 @@ class Step:
 
     def prefix(self) -> list[str]:
         """What to put before the command: its rlimits."""
-        wanted = {}
+        wanted: dict[str, float] = {}
         if not self._disk.is_share:
-            wanted["fsize"] = resource.RLIMIT_FSIZE, self._disk.limit
+            wanted["fsize"] = self._disk.limit
         if self._group is None:
             # More than is counted up to: what is refused a process may ask for ever, and never be ended.
-            wanted["nproc"] = resource.RLIMIT_NPROC, 2 * self._limits.processes
+            wanted["nproc"] = 2 * self._limits.processes
             if self._memory is not None:
-                wanted["data"] = resource.RLIMIT_DATA, self._memory
-        options = []
-        for name, (number, value) in wanted.items():
-            _, most = resource.getrlimit(number)
-            # Only root may have more than it has already, and needs no more.
-            if not math.isinf(value) and (most == resource.RLIM_INFINITY or value < most):
-                options.append(f"--{name}={int(value)}")
-        program = which("prlimit")
-        return [program, *options, "--"] if program and options else []
+                wanted["data"] = self._memory
+        return with_rlimits(wanted)
 
     def started(self, process: int) -> None:
         self._process = process
@@ -405,14 +397,17 @@ def step(upper: Path) -> Iterator[Step]:
     group = None
     groups = _groups()
     if os.environ.get("ENVD_DEBUG"):
-        _say(described())
+        notices.once("limits", described())
     if isinstance(groups, cgroups.Groups):
         held = _held(limits)
         try:
             group = groups.make()
             group.hold(held.memory, held.swapped, held.processes)
         except OSError as error:
-            _say(f"no control group can be made ({error.strerror}): processes are counted instead")
+            notices.once(
+                "limits",
+                f"no control group can be made ({error.strerror}): processes are counted instead",
+            )
             if group is not None:
                 group.remove()
             group = None
@@ -421,8 +416,3 @@ def step(upper: Path) -> Iterator[Step]:
         yield watched
     finally:
         watched.close()
-
-
-@cache
-def _say(text: str) -> None:
-    notices.say("limits", text)

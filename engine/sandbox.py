@@ -88,7 +88,6 @@ exit $?
 # Features that leave host-dependent marks in the upper directory are off.
 _OPTIONS = "redirect_dir=nofollow,metacopy=off,index=off,xino=off"
 _UNFILTERED = "this kernel has no seccomp: build steps may make any system call"
-_said: set[str] = set()  # what this process has said
 _MAX_LINKS = 40  # symlinks followed in one path, as the kernel's ELOOP limit
 
 
@@ -163,9 +162,8 @@ def _is_mapped(directory: Path) -> bool:
     """Whether steps with their files in `directory` get a user namespace from us. Says so, once, when
     they should and cannot."""
     reason = idmapped.reason_unavailable(directory)
-    if reason is not None and reason not in _said:
-        _said.add(reason)
-        notices.say("sandbox", f"build steps run with root's own uid here: {reason}")
+    if reason is not None:
+        notices.once("sandbox", f"build steps run with root's own uid here: {reason}")
     return idmapped.is_used(directory)
 
 
@@ -203,9 +201,8 @@ def _start(
     step: limits.Step, *namespaces: str, cwd: Path | None = None, owner: int | None = None,
 ) -> None:
     """Run `script` with a session keyring and a system call filter for what it starts."""
-    if (descriptor := seccomp.program()) is None and _UNFILTERED not in _said:
-        _said.add(_UNFILTERED)
-        notices.say("sandbox", _UNFILTERED)
+    if (descriptor := seccomp.program()) is None:
+        notices.once("sandbox", _UNFILTERED)
     filtered = [] if descriptor is None else ["--seccomp", "9"]
     # Processes of a pid namespace end with its first one, whatever moment that is killed in:
     # bubblewrap alone would leave its child when it is killed before it has asked for that.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 Listener = Callable[[str, str], None]  # (subject, text)
 
 _listeners: list[Listener] = []
+_told: set[tuple[str, str]] = set()
 
 
 def say(subject: str, text: str) -> None:
@@ -22,6 +23,13 @@ def say(subject: str, text: str) -> None:
         print(f"{subject}: {text}" if subject else text, file=sys.stderr, flush=True)
     except OSError:
         return  # nobody listens: no reason to stop
+
+
+def once(subject: str, text: str) -> None:
+    """`say`, unless this process has said the same before."""
+    if (subject, text) not in _told:
+        _told.add((subject, text))
+        say(subject, text)
 
 
 @contextmanager

@@ -26,7 +26,6 @@ _LATER = ("cache",)  # made by whoever needs it
 _DATABASE = "db.sqlite"
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-_told: set[Path] = set()  # stores of which was said that they cannot be closed
 
 
 def prepare(path: Path) -> None:
@@ -45,9 +44,8 @@ def prepare(path: Path) -> None:
         _close_files(path)
         # `blobs` is below itself: deepest first, the top last.
         left = [p for p in [*still_open[::-1], *([path] if own else [])] if not _close(p, 0o700)]
-        if left and path not in _told:
-            _told.add(path)
-            notices.say(
+        if left:
+            notices.once(
                 "store",
                 f"{path}: its file system does not keep modes: other users of this machine may be able "
                 "to use what is in the store; ENVD_STORE chooses another place",

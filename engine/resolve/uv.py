@@ -116,8 +116,8 @@ _NOT_TAKEN = re.compile(
 def _say_what_is_not_taken() -> None:
     names = sorted(k for k, v in os.environ.items() if v and _NOT_TAKEN.fullmatch(k))
     if names:
-        notices.say("lock", f"{', '.join(names)} in the environment: not taken, for another machine "
-                    "would lock other packages; say it in the spec or in a file of the project")
+        notices.once("lock", f"{', '.join(names)} in the environment: not taken, for another machine "
+                     "would lock other packages; say it in the spec or in a file of the project")
 
 
 def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
