@@ -150,25 +150,22 @@ def _full_project(world: World) -> Iterator[Trial]:
 @row("too few open files allowed (EMFILE: 64, 32, 20, 12)")
 def _files(world: World) -> Iterator[Trial]:
     for limit in (64, 32, 20, 12):
-        store, project = world.store("files"), world.copy()
-        prefix = ("prlimit", f"--nofile={limit}:{limit}")
-        yield world.judge(
-            world.run(*BUILD, store=store, project=project, prefix=prefix), store, project,
-            remark=str(limit),
-        )
-        world.drop(store)
+        yield _built(world, f"--nofile={limit}:{limit}", str(limit))
 
 
 @row("too little address space allowed (ulimit -v: 1 GB, 400, 200, 100 MB)")
 def _memory(world: World) -> Iterator[Trial]:
     for megabytes in (1000, 400, 200, 100):
-        store, project = world.store("memory"), world.copy()
-        prefix = ("prlimit", f"--as={megabytes << 20}")
-        yield world.judge(
-            world.run(*BUILD, store=store, project=project, prefix=prefix), store, project,
-            remark=f"{megabytes} MB",
-        )
-        world.drop(store)
+        yield _built(world, f"--as={megabytes << 20}", f"{megabytes} MB")
+
+
+def _built(world: World, limit: str, remark: str) -> Trial:
+    """A build with one of prlimit(1)'s limits."""
+    store, project = world.store("limit"), world.copy()
+    done = world.run(*BUILD, store=store, project=project, prefix=("prlimit", limit))
+    trial = world.judge(done, store, project, remark=remark)
+    world.drop(store)
+    return trial
 
 
 @row("store on a read-only file system: build, lock, ls, images, verify, gc, prune, push, pull, load")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +26,10 @@ class Canary:
         return state(self.directory) == self.before
 
 
-def make(place: Path) -> Canary:
-    """A canary below `place`."""
+def make(place: Path, names: Sequence[str] = ()) -> Canary:
+    """A canary below `place`, with files `names` beside its usual ones."""
     directory = place / "victim"
-    for name in ("file", "dir/file", "dir/deep/file"):
+    for name in ("file", "dir/file", "dir/deep/file", *names):
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("the host's own\n")

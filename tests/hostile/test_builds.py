@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.hostile import canary
 from tests.integration.envd import Envd
 
 LINKS = [
@@ -34,16 +35,7 @@ LINKS = [
 @pytest.fixture
 def victim(tmp_path: Path) -> Path:
     """What belongs to the host; open to whoever follows a link to it."""
-    directory = tmp_path / "victim"
-    names = ("file", "dir/file", "dir/deep/file", "ssh/ssh_host_key", ".cache/file", "x/.cache/f")
-    for name in names:
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("the host's own\n")
-        path.chmod(0o666)
-    for path in (directory, *(p for p in directory.rglob("*") if p.is_dir())):
-        path.chmod(0o777)
-    return directory
+    return canary.make(tmp_path, ("ssh/ssh_host_key", ".cache/file", "x/.cache/f")).directory
 
 
 def content(directory: Path) -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -51,15 +50,10 @@ def start(shared_store: Path, tmp_path: Path, docker_engine: str) -> Iterator[St
 def status(url: str) -> int:
     """The status, once something answers."""
     end = time.monotonic() + servers.PATIENCE
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            assert time.monotonic() < end
-            time.sleep(0.2)
+    while not (found := servers.status(url)):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    return found
 
 
 def seen_by_others(container: str, image: str, engine: str) -> str:

@@ -210,13 +210,18 @@ def _engine_answers(host: str) -> bool:
 
 
 def _http_answers(url: str) -> bool:
+    return status(url) != 0  # 401, too: it is there
+
+
+def status(url: str) -> int:
+    """The status of an HTTP server's answer; 0 when none answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5):
-            return True
-    except urllib.error.HTTPError:
-        return True  # 401: it is there
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
     except OSError:
-        return False
+        return 0
 
 
 def _root_is_mount_point() -> bool:

@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator
@@ -82,18 +81,8 @@ class Up:
         """Jupyter's address, as `up` printed it, once it answers."""
         match = re.search(r"jupyter +(http://\S+)", self.printed)
         assert match is not None
-        assert eventually(lambda: status(match[1]) == 200)
+        assert eventually(lambda: servers.status(match[1]) == 200)
         return match[1]
-
-
-def status(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
 
 
 def eventually(true: Any) -> bool:
@@ -206,7 +195,7 @@ def test_sftp_and_port_forwarding(up: Up, tmp_path: Path) -> None:
         ["ssh", "-F", config, "-N", "-L", f"{local}:127.0.0.1:{remote}", f"{up.name}.envd"]
     )
     try:
-        assert eventually(lambda: status(f"http://127.0.0.1:{local}/login") == 200)
+        assert eventually(lambda: servers.status(f"http://127.0.0.1:{local}/login") == 200)
     finally:
         forward.terminate()
         forward.wait()
@@ -225,8 +214,8 @@ def test_extensions_are_where_editors_look(up: Up) -> None:
 
 def test_jupyter_wants_its_token_and_shows_the_project(up: Up, tmp_path: Path) -> None:
     url = up.url()
-    assert status(url.replace("/lab?", "/api/contents?")) == 200
-    assert status(url.partition("?")[0].replace("/lab", "/api/contents")) == 403
+    assert servers.status(url.replace("/lab?", "/api/contents?")) == 200
+    assert servers.status(url.partition("?")[0].replace("/lab", "/api/contents")) == 403
     # no token on any command line: those are everybody's to read on the host
     assert url.partition("token=")[2] not in up.ssh("ps axww -o args")
     page = subprocess.run(
@@ -255,7 +244,7 @@ def test_services_run_as_the_user(up: Up) -> None:
         assert answer.read().startswith(b"slope 3.00")
     # it comes back when it dies
     up.ssh("pkill -f '[h]ttp.server'")
-    assert eventually(lambda: status(url) == 200)
+    assert eventually(lambda: servers.status(url) == 200)
 
 
 def test_exec(up: Up) -> None:

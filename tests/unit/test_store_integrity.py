@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -435,12 +435,21 @@ def test_recording_an_object_again_keeps_who_refers_to_it(store: Store) -> None:
     assert store.realisation("k") is not None
 
 
+@contextmanager
+def small_disk(place: Path, options: str) -> Iterator[Path]:
+    """A file system of its own below `place`, with mount(8)'s options for a tmpfs."""
+    disk = place / "small"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], check=True)
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path) -> None:
     """A real, full file system: sqlite ends the transaction by itself then."""
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path, "size=400k") as place:
         store = Store.open(place / "store")
         with pytest.raises(StoreError, match="no space left on the store's disk; run `envd prune`"):
             for number in range(2000):
@@ -451,15 +460,10 @@ def test_a_full_disk_is_told_in_one_sentence(tmp_path: Path) -> None:
         store.close()
         with pytest.raises(StoreError, match=f"{place}/store2: no space left"):
             Store.open(place / "store2")
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_a_store_on_a_full_disk_is_read(tmp_path: Path) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path, "size=2m") as place:
         child = os.fork()
         if child == 0:  # killed before its log was brought into the file
             Store.open(place / "store").set_memo("k", "v")
@@ -472,23 +476,16 @@ def test_a_store_on_a_full_disk_is_read(tmp_path: Path) -> None:
         reading = Store.open(place / "store", reading=True)  # sqlite's index of the log has no room
         assert reading.memo("k") == "v"
         reading.close()
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_a_database_that_was_never_finished_is_made(tmp_path: Path) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path, "size=16k") as place:
         with pytest.raises(StoreError, match="no space left"):
             Store.open(place / "store")
         assert (place / "store/db.sqlite").stat().st_size
         subprocess.run(["mount", "-o", "remount,size=40m", place], check=True)
         assert verify_at(place / "store") == []
         Store.open(place / "store", reading=True).close()
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_a_tree_with_closed_directories_is_removed_by_its_owner(tmp_path: Path) -> None:
@@ -516,19 +513,13 @@ def test_a_tree_with_closed_directories_is_removed_by_its_owner(tmp_path: Path) 
 
 
 def test_a_disk_without_inodes_is_told(tmp_path: Path) -> None:
-    place = tmp_path / "small"
-    place.mkdir()
-    options = "size=40m,nr_inodes=40"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=True)
-    try:
+    with small_disk(tmp_path, "size=40m,nr_inodes=40") as place:
         Store.open(place / "store").close()
         with suppress(OSError):
             for number in range(100):
                 (place / f"{number}").touch()
         with pytest.raises(StoreError, match="no inodes left on the store's disk; run `envd prune`"):
             Store.open(place / "store").set_memo("k", "v")
-    finally:
-        subprocess.run(["umount", "-l", place], check=True)
 
 
 def test_errors_of_the_file_system_name_the_store(tmp_path: Path) -> None:
