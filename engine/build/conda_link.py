@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import sys
 from pathlib import Path, PurePosixPath
@@ -88,8 +89,10 @@ def main(packages: str, archives: str, work: str, target: str, subdirs: str) -> 
     try:
         asyncio.run(link(Path(archives), Path(work), target, json.loads(subdirs)))
     except Exception as error:  # rattler's exceptions have no common base
-        print(" ".join(str(error).split()) or type(error).__name__)
-        sys.exit(1)
+        print(" ".join(str(error).split()) or type(error).__name__, flush=True)
+        os._exit(1)
+    # rattler's threads run on: one that wakes while the interpreter is taken down crashes the process
+    os._exit(0)
 
 
 if __name__ == "__main__":

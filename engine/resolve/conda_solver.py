@@ -125,6 +125,8 @@ def main() -> None:
     """Read the question from the file that is named first, write the answer into the second."""
     row = json.loads(Path(sys.argv[1]).read_bytes())
     Path(sys.argv[2]).write_text(json.dumps(asdict(solve(Question(**row)))), "utf-8")
+    # rattler's threads run on: one that wakes while the interpreter is taken down crashes the process
+    os._exit(0)
 
 
 if __name__ == "__main__":
