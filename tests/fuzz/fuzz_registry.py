@@ -163,7 +163,7 @@ def _label(text: bytes) -> None:
 
 
 def _gallery(body: bytes, checksum: bytes) -> None:
-    vscode.get = lambda url, position: Answer(  # type: ignore[assignment]
+    vscode.get = lambda url, position: Answer(  # type: ignore[attr-defined]
         checksum if url.endswith("sha256") else body, url
     )
     try:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -87,20 +86,12 @@ def test_demo_runs_in_docker(
     name = docker("run", "-d", "--network=host", image, host=docker_engine)
     try:
         assert _jupyter_answers(f"http://127.0.0.1:{port}/api/status?token=secret")
-        assert _status(f"http://127.0.0.1:{port}/api/status") == 403
+        assert servers.status(f"http://127.0.0.1:{port}/api/status") == 403
     finally:
         docker("stop", "-t", "30", name, host=docker_engine)
         code = docker("inspect", "-f", "{{.State.ExitCode}}", name, host=docker_engine)
         docker("rm", "-f", name, host=docker_engine)
     assert code == "0", "the container had to be killed"
-
-
-def _status(url: str) -> int:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
 
 
 def _jupyter_answers(url: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from lsprotocol import types
-from pygls.lsp.client import BaseLanguageClient
+from pygls.lsp.client import LanguageClient
 
 from tests.integration.envd import ENVD
 
@@ -30,7 +30,7 @@ class Editor:
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
-        self.client = BaseLanguageClient("editor", "1")
+        self.client = LanguageClient("editor", "1")
         self.diagnostics: asyncio.Queue[types.PublishDiagnosticsParams] = asyncio.Queue()
         self.version = 1
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.integration import servers
 from tests.integration.specs import Specs, sdist, wheel
-from tests.integration.test_up import eventually, status
+from tests.integration.test_up import eventually
 
 EXTENSION = """\
 #include <Python.h>
@@ -142,7 +142,7 @@ def test_a_development_environment(specs: Specs) -> None:
     """
     with specs.up(spec, {"main.py": "print('main')\n"}) as running:
         url = running.url("jupyter")
-        assert status(url) == 200  # at once
+        assert servers.status(url) == 200  # at once
         with urllib.request.urlopen(url.replace("/lab?", "/api/contents?"), timeout=20) as answer:
             assert b"main.py" in answer.read()
         assert running.sh("python -c 'import numpy; print(numpy.arange(3) + 2)'") == "[2 3 4]"
