@@ -70,3 +70,8 @@ def configuration() -> str:
     """Where the user's settings are: $XDG_CONFIG_HOME/envd, else ~/.config/envd."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return os.path.join(home, "envd")
+
+
+def docker_directory() -> str:
+    """Where docker(1) keeps its settings."""
+    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.atomic import write_text
-from engine.docker.endpoint import docker_directory
 from engine.errors import EnvdError, UsageError
+from engine.locate import docker_directory
 from store import redirects, registry, retry
 from store.registry import Reference
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine import blob_memory
 from engine.errors import UsageError
 from engine.events import Event, Sink
 from engine.image import layout
 from engine.image.model import Image
 from engine.progress import human_bytes
 from store import Store
-from store.errors import ReadOnlyError
 
 if TYPE_CHECKING:
     from store.registry import Count, PushReport, Reference
@@ -55,28 +54,12 @@ def push(
     blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
     report = registry.Registry(target).push_image(
         blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-        also, lambda digest: known(store, target.host, digest),
+        also, lambda digest: blob_memory.known(store, target.host, digest),
     )
-    remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
+    blob_memory.remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
     for tag in dict.fromkeys((target.tag, *also)):
         emit(Event("push", f"{target.host}/{target.name}:{tag}", text=said(report)))
     return report
-
-
-def remember(store: Store, host: str, repository: str, digests: Sequence[str]) -> None:
-    """Remember that a registry has blobs in a repository: a push to another mounts them."""
-    with suppress(ReadOnlyError):  # in a store that is only read, nothing is
-        for digest in digests:
-            store.set_memo(_where(host, digest), repository)
-
-
-def known(store: Store, host: str, digest: str) -> str | None:
-    """The repository of a registry that is remembered to have a blob, or None."""
-    return store.memo(_where(host, digest))
-
-
-def _where(host: str, digest: str) -> str:
-    return f"blob:{host}:{digest}"
 
 
 def said(report: PushReport) -> str:

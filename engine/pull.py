@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import publish
+from engine import blob_memory
 from engine.deliver import deliver
 from engine.derivation import Fetch
 from engine.errors import BuildError, UsageError
@@ -56,7 +56,7 @@ def pull(
             with store.in_use():
                 image = _fetched(pinned, store, emit)
                 digests = [image.config_digest, *(layer.digest for layer in image.layers)]
-                publish.remember(store, name.host, name.name, digests)
+                blob_memory.remember(store, name.host, name.name, digests)
                 for tag in tags or [shown]:
                     kept.keep(store, tag, image)
                 size = sum(layer.size for layer in image.layers)

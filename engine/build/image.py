@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engine import publish
+from engine import blob_memory
 from engine.build.context import BuildContext, Imported
 from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
@@ -48,8 +48,8 @@ def build(context: BuildContext) -> Imported:
 def _remember(layer: Fetch, store: Store) -> None:
     """A push to another repository of the layer's registry mounts it from its own."""
     host, _, name = layer.url.removeprefix("oci://").partition("/")
-    if publish.known(store, host, layer.output) is None:
-        publish.remember(store, host, name, [layer.output])
+    if blob_memory.known(store, host, layer.output) is None:
+        blob_memory.remember(store, host, name, [layer.output])
 
 
 def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) -> Object:

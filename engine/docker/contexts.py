@@ -16,6 +16,7 @@ from typing import Any
 from engine.atomic import write_text
 from engine.docker import endpoint
 from engine.errors import UsageError
+from engine.locate import docker_directory
 from grammar.errors import suggest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -60,7 +61,7 @@ def _docker_contexts() -> list[str]:
     import json
 
     names = []
-    for path in Path(endpoint.docker_directory()).glob("contexts/meta/*/meta.json"):
+    for path in Path(docker_directory()).glob("contexts/meta/*/meta.json"):
         try:
             names.append(str(json.loads(path.read_text("utf-8"))["Name"]))
         except (OSError, ValueError, LookupError, TypeError):

@@ -78,11 +78,6 @@ def read_contexts() -> dict[str, Any]:
     return document
 
 
-def docker_directory() -> str:
-    """Where docker(1) keeps its settings."""
-    return os.environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
-
-
 def current() -> Endpoint:
     """The engine that is meant. Raises UsageError for a context that is not there."""
     if given := os.environ.get("DOCKER_HOST"):
@@ -107,12 +102,12 @@ def _of_environment(host: str) -> Endpoint:
     # DOCKER_TLS_VERIFY and DOCKER_CERT_PATH, as docker(1) reads them.
     if not host.startswith("tcp://") or not os.environ.get("DOCKER_TLS_VERIFY"):
         return Endpoint(host)
-    folder = os.environ.get("DOCKER_CERT_PATH") or docker_directory()
+    folder = os.environ.get("DOCKER_CERT_PATH") or locate.docker_directory()
     return Endpoint(host, "", _files(folder))
 
 
 def _docker_current() -> str:
-    path = os.path.join(docker_directory(), "config.json")
+    path = os.path.join(locate.docker_directory(), "config.json")
     if not os.path.exists(path):
         return DEFAULT
     import json
@@ -133,7 +128,7 @@ def docker_context(name: str) -> Endpoint:
     from hashlib import sha256
 
     identity = sha256(name.encode()).hexdigest()
-    folder = os.path.join(docker_directory(), "contexts")
+    folder = os.path.join(locate.docker_directory(), "contexts")
     try:
         with open(os.path.join(folder, "meta", identity, "meta.json"), encoding="utf-8") as file:
             settings = json.load(file)["Endpoints"]["docker"]
