@@ -142,6 +142,13 @@ def _package_row(package: LockedPackage) -> dict[str, Any]:
     return row
 
 
+def _bytes(value: Any) -> int:
+    """A size. TOML has numbers that are no size: inf, nan, true. Raises ValueError."""
+    if type(value) is not int:
+        raise ValueError(f"the size {value!r} is not a whole number")
+    return value
+
+
 _ROW = frozenset({"name", "version", "kind", "file", "url", "size", "sha256"})
 
 
@@ -152,7 +159,7 @@ def _row_package(row: Mapping[str, Any]) -> LockedPackage:
         version=str(row["version"]),
         file=LockedFile(
             name=str(row["file"]), url=str(row["url"]), sha256=str(row["sha256"]),
-            size=int(row["size"]),
+            size=_bytes(row["size"]),
         ),
         extra={k: str(v) for k, v in row.items() if k not in _ROW},
     )
@@ -280,7 +287,7 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             steps=tuple(
                 LockedStep(
                     str(row["name"]), str(row.get("variant", "")), str(row["key"]),
-                    str(row["object"]), str(row["diff_id"]), int(row["size"]),
+                    str(row["object"]), str(row["diff_id"]), _bytes(row["size"]),
                 )
                 for row in document.get("steps", ())
             ),

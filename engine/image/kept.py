@@ -96,7 +96,7 @@ def _image(store: Store, root: Root) -> Image | None:
                 as_it_lies(by_diff_id[diff_id], entry)
                 for diff_id, entry in zip(diff_ids, document["layers"], strict=True)
             )
-        except (ValueError, LookupError, TypeError, RecursionError):
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
             continue  # the config, or one whose layers were collected
         return Image(config, body, config_digest, digest, layers)
     return None

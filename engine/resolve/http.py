@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,15 +31,23 @@ class Answer:
     url: str = ""
 
     def json(self) -> Any:
-        """The body as JSON. Raises ValueError."""
+        """The body as JSON, of finite numbers. Raises ValueError."""
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_float=_finite, parse_constant=_finite)
         except RecursionError as error:
             raise ValueError("it is nested too deeply") from error
 
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
+
+
+def _finite(text: str) -> float:
+    """A number of JSON text, whose NaN, Infinity and 1e999 nothing can count with."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text} is not finite")
+    return number
 
 
 def get(url: str, position: Position) -> Answer | None:

@@ -15,6 +15,7 @@ import pytest
 from engine import lock_rows
 from engine.errors import EnvdError, ResolveError
 from engine.resolve import image, vscode
+from engine.resolve.http import get
 from grammar.environment import Position, Request
 from store import pull
 from tests.integration import web
@@ -48,6 +49,22 @@ def server(answers: Answers) -> Iterator[str]:
 
 def ok(document: Any) -> tuple[int, Mapping[str, str], bytes]:
     return 200, {}, document if isinstance(document, bytes) else json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
+def test_numbers_without_end_are_refused(number: bytes) -> None:
+    """Python's own reader takes them all, and int() of them is no ValueError."""
+    release = {
+        "version": "go1.22.0",
+        "files": [{"filename": "go1.22.0.linux-amd64.tar.gz", "os": "linux", "arch": "amd64",
+                   "kind": "archive", "sha256": "0" * 64, "size": 12345}],
+    }
+    body = json.dumps([release]).encode().replace(b"12345", number)
+    with server(lambda path: ok(body)) as address:
+        found = get(address + "/", HERE)
+        assert found is not None
+        with pytest.raises(ValueError, match="is not finite"):
+            found.json()
 
 
 # -- galleries --------------------------------------------------------------------------------

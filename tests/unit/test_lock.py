@@ -70,6 +70,14 @@ def test_refusals_name_the_file(text: str, says: str) -> None:
     assert "some/envd.lock" in str(caught.value)
 
 
+@pytest.mark.parametrize("size", ["inf", "-inf", "nan", "1.0", "true", '"1"'])
+def test_a_size_is_a_whole_number(size: str) -> None:
+    text = locks.dumps(sample())
+    line = next(line for line in text.splitlines() if line.startswith("size = "))
+    with pytest.raises(UsageError, match="malformed lock"):
+        locks.loads(text.replace(line, f"size = {size}"))
+
+
 def test_write_is_atomic_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "envd.lock"
     locks.write(sample(), path)
