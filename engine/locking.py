@@ -23,7 +23,7 @@ from engine.events import Event, Sink
 from engine.fetch import shown
 from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda, cuda_apt, debian, pypi, system, tools, web
+from engine.resolve import apt, cuda, cuda_apt, debian, image_system, pypi, system, tools, web
 from engine.resolve import languages as by_language
 from engine.resolve.apt import Apt
 from engine.resolve.system import Archives
@@ -261,7 +261,7 @@ class _Session:
                 if self.lacking is not None:
                     raise self.lacking
                 assert self.base is not None
-                self._system = system.of_image(
+                self._system = image_system.of_image(
                     self.environment, self.base, self.cache, self.log
                 )
         return self._system

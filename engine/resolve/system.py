@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,32 +62,6 @@ def archives(environment: Environment, cache: Path) -> Archives:
     if not keyring and not keys:
         keyring = debian.fetched_keyring(release, cache, environment.base.position)
     return Archives(sources, keyring, keys)
-
-
-def of_image(
-    environment: Environment, base: LockedBase, cache: Path, log: Callable[[str], None]
-) -> System:
-    """The system of `base(image=...)`: its archives are ours where we know the release, else its
-    own. Raises ResolveError, FetchError."""
-    from engine.resolve import image
-
-    facts = base.facts
-    title = f"{base.image} ({facts.get('title') or 'which names no distribution'})"
-    python, glibc = facts.get("python", ""), facts.get("glibc", "")
-    there = frozenset((*facts.get("shells", "").split(), *(["python3"] if python else ())))
-    if not facts.get("apt"):
-        return System(
-            base.os, title, None, glibc, python, apt=False,
-            musl=facts.get("musl", ""), there=there,
-        )
-    inside = image.contents(base.digest, base.packages, cache, log)
-    release = debian.RELEASES.get(base.os)
-    known = release is not None or environment.apt_source
-    found = Archives(
-        debian.sources(environment, release) if known else inside.sources,
-        debian.keyring(release, needed=False), {**inside.keys, **debian.own_keys(environment)},
-    )
-    return System(base.os, title, found, glibc, python, inside.status, there=there)
 
 
 def version_of(packages: Sequence[LockedPackage], name: str) -> str:
