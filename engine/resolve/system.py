@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedBase, LockedPackage
+from engine.lock import LockedPackage
 from engine.resolve import debian
 from grammar.environment import Base, Environment, Position, Request
 
