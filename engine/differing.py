@@ -25,9 +25,9 @@ def lines(store: Store, before: str, after: str) -> list[str]:
     try:
         found = between(store, before, after)
     except StoreError as error:
-        return [f"which files differ cannot be said: {error}"]
+        return [f"envd cannot tell which files differ: {error}"]
     if found is None:
-        return ["which files differ cannot be said: the store has no longer what was built before"]
+        return ["envd cannot tell which files differ: the store has no longer what was built before"]
     said = [str(one) for one in found[:SHOWN]]
     more = len(found) - SHOWN
     return [*said, f"and {more} more"] if more > 0 else said

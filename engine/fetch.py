@@ -100,7 +100,7 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
                         f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins, or is "
                         f"cut off on its way: {error} ({retry.tried(attempt, error)}), expected "
                         f"sha256 {wanted.sha256}; check the network and {again}; if the source changed "
-                        "it on purpose, run `envd lock` anew"
+                        "it on purpose, run `envd lock` again"
                     ) from error
                 raise FetchError(
                     f"{wanted.name}: cannot fetch {shown(wanted.url)}: {error} "
@@ -157,7 +157,7 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
             raise FetchError(
                 f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins: its "
                 f"sha256 is {found} ({offset} bytes), expected {wanted.sha256}; if the source "
-                "changed it on purpose, run `envd lock` anew"
+                "changed it on purpose, run `envd lock` again"
             )
         file.flush()
         os.fsync(file.fileno())
@@ -378,8 +378,8 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
     advice = {
         401: "give a user name and password in the index's URL",
         403: "the source refuses access",
-        404: "the source no longer has it; run `envd lock` anew",
-        410: "the source no longer has it; run `envd lock` anew",
+        404: "the source no longer has it; run `envd lock` again",
+        410: "the source no longer has it; run `envd lock` again",
     }.get(status, "the source cannot be used")
     if MARK in wanted.url and status < 500:
         # The spec and this machine's settings put back what they have of it (`engine.origins`).

@@ -100,7 +100,7 @@ def _choose(name: str) -> list[Listed]:
         raise UsageError(f"'{name}' is the beginning of several IDs; give more digits")
     if not by_id:
         hint = suggest(name, [row.name for row in rows if row.name])
-        raise UsageError(f"no image '{name}'{hint or '; `envd images` lists what there is'}")
+        raise UsageError(f"no image '{name}'{hint or '; `envd images` lists them'}")
     return by_id
 
 

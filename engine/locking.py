@@ -606,8 +606,8 @@ def resolve(
     if lost := _unpinned(lock, environment):
         names = "; ".join(f"{section}: {' '.join(texts)}" for section, texts in lost.items())
         raise ResolveError(
-            f"{environment.base.position}: nothing was found for {names}: the sources have it under "
-            "no such name, or envd left it out; please report it with the spec"
+            f"{environment.base.position}: nothing was found for {names}: no source has it under "
+            "that name, or envd left it out; please report it with the spec"
         )
     return lock
 

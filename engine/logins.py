@@ -66,7 +66,9 @@ def _key(host: str) -> str:
 
 def _check_host(host: str) -> None:
     if not _HOST.fullmatch(host):
-        raise UsageError(f"'{host}' is no registry; write HOST or HOST:PORT, without a path")
+        raise UsageError(
+            f"'{host}' is not a valid registry name; write HOST or HOST:PORT, without a path"
+        )
 
 
 def _file() -> Path:
@@ -79,9 +81,9 @@ def _read() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{_file()}: no valid JSON ({error}); mend it first") from None
+        raise UsageError(f"{_file()}: invalid JSON ({error}); fix the file and try again") from None
     if not isinstance(document, dict):
-        raise UsageError(f"{_file()}: no JSON object; mend it first")
+        raise UsageError(f"{_file()}: not a JSON object; fix the file and try again")
     return document
 
 
@@ -138,4 +140,4 @@ def _ask(host: str, user: str, password: str) -> None:
     if answer.status_code in (401, 403):
         raise EnvdError(f"{host} refuses this user name and password")
     if answer.status_code != 200:
-        raise EnvdError(f"{host} is no registry: HTTP status {answer.status_code} from {url}")
+        raise EnvdError(f"{host} is not a registry: HTTP status {answer.status_code} from {url}")

@@ -409,6 +409,6 @@ def _kept(store: Store, name: str) -> Image:
 
         hint = suggest(name, [item.name for item in kept.listed(store)])
         raise UsageError(
-            f"the store has no image '{name}'{hint or '; `envd images` lists what there is'}"
+            f"the store has no image '{name}'{hint or '; `envd images` lists them'}"
         )
     return image

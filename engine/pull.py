@@ -47,7 +47,7 @@ def pull(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if name.digest and not tags:
-        raise UsageError(f"{text}: an image by its digest has no name; give one with -t NAME:TAG")
+        raise UsageError(f"{text}: a digest reference has no tag; name the image with -t NAME:TAG")
     shown = f"{text.partition('@')[0]}" if ":" in text.rpartition("/")[2] else f"{text}:{name.tag}"
     with open_sink(progress) as emit:
         pinned = look_up(name, lambda line: emit(Event("log", "pull", text=line)))

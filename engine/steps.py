@@ -82,15 +82,15 @@ class Steps:
         if row is None or row.object == made:
             return
         if store.get(row.object) is None:
-            lines = ["which files differ cannot be said: this store does not have what was pinned "
+            lines = ["envd cannot tell which files differ: this store does not have what was pinned "
                      f"({row.size} bytes)"]
         else:
             lines = differing.lines(store, row.object, made)
         text = "\n".join(f"  {line}" for line in lines)
         raise StepChangedError(_located(
-            derivation, f"{row.name}: built anew, it gave other bytes than the lock pins (was "
+            derivation, f"{row.name}: rebuilt, it differs from what the lock pins (was "
             f"{row.object[:16]}, is {made[:16]}):\n{text}\n  accept that with `envd lock "
-            f"--update-step {row.name}`, or have the source as it was"))
+            f"--update-step {row.name}`, or restore the source"))
 
 
 def _located(derivation: Derivation, text: str) -> str:
@@ -119,7 +119,7 @@ def of(
         name = names.get(layer.drv_id)
         if locked and name is not None and name not in pins:
             raise LockMismatch(_located(
-                layer, f"{name}: what it gives is not pinned; build without --locked once, and "
+                layer, f"{name}: its result is not pinned; build without --locked once, and "
                 "commit the lock"))
     return Steps(names, pins, locked, frozenset(anew))
 
@@ -159,10 +159,10 @@ def _said(had: LockedStep | None, row: LockedStep, store: Store) -> str:
     if had is None:
         return f"pinned in the lock: {is_now}"
     if had.object == row.object:
-        return "its pin is renewed: the layers below are others, what it gives is the same"
+        return "its pin is renewed: the layers below changed, its result did not"
     if had.key != row.key:
         return (
-            "its pin is renewed: the layers below or its environment are others; was "
+            "its pin is renewed: the layers below or its environment changed; was "
             f"{had.object[:16]}, is {is_now}"
         )
     lines = "".join(f"\n  {line}" for line in differing.lines(store, had.object, row.object))

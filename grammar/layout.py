@@ -73,7 +73,7 @@ class Layout(PostLex):
         if token in RESERVED:
             raise _at(token, RESERVED[token])
         if not token.isascii() and not all(c == "_" or c.isalpha() or c.isdecimal() for c in token):
-            raise _at(token, f"'{token}' is no name: names are letters, digits and underscores")
+            raise _at(token, f"'{token}' is not a valid name: names are letters, digits and underscores")
 
     def _line(self, token: Token, levels: list[int]) -> Iterator[Token]:
         """The end of a line, and how the next one is indented."""

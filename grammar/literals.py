@@ -76,18 +76,18 @@ def _escaped(code: str, in_bytes: bool, where: Callable[[], Position]) -> bytes:
         number = int(code, 8)
     elif kind in "xuU":
         if len(code) == 1:
-            raise SpecError(f"truncated escape: '\\{kind}' wants {_DIGITS[kind]}", where())
+            raise SpecError(f"truncated escape: '\\{kind}' needs {_DIGITS[kind]}", where())
         number = int(code[1:], 16)
     else:
         raise SpecError(f"invalid escape sequence '\\{code}': write '\\\\{code}'", where())
     if kind in "uU":
         if number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
-            raise SpecError(f"'\\{code}' is no Unicode code point", where())
+            raise SpecError(f"'\\{code}' is not a Unicode code point", where())
         return chr(number).encode()
     if number > (255 if in_bytes else 127):
         if in_bytes:
-            raise SpecError(f"'\\{code}' is no byte: it is at most '\\377'", where())
-        raise SpecError(f"'\\{code}' is no ASCII character: write '\\u{number:04x}'", where())
+            raise SpecError(f"'\\{code}' is not a byte: the largest is '\\377'", where())
+        raise SpecError(f"'\\{code}' is not an ASCII character: write '\\u{number:04x}'", where())
     return bytes([number])
 
 

@@ -135,7 +135,7 @@ def _run(
     called = defined[function]
     if not isinstance(called, Function):
         what = "one of envd's own" if isinstance(called, Builtin) else f"a {type_name(called)}"
-        raise SpecError(f"'{function}' is no function of this file but {what}", start)
+        raise SpecError(f"'{function}' is not a function of this file but {what}", start)
     for parameter in called.code.parameters:
         if not parameter.kind and parameter.default is None:
             raise SpecError(

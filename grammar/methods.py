@@ -174,11 +174,11 @@ def pairs_of(name: str, value: Value, meter: Meter) -> list[tuple[Value, Value]]
             iterable(item)
         except ValueProblem:
             raise ValueProblem(
-                f"{name}: element #{number} is no pair: {type_name(item)} value is not iterable"
+                f"{name}: element #{number} is not a pair: {type_name(item)} value is not iterable"
             ) from None
         if len(item) != 2:
             raise ValueProblem(
-                f"{name}: element #{number} has length {len(item)}; 2 is required: it is no pair"
+                f"{name}: element #{number} has length {len(item)}; 2 is required: it is not a pair"
             )
         key, content = iterable(item)
         meter.bytes(100)

@@ -135,12 +135,12 @@ class _Builder:
         if not arguments or arguments[0].kind:
             raise SpecError("load() begins with the module, a literal string", at)
         if len(arguments) == 1:
-            raise SpecError("load() wants at least one name to load", at)
+            raise SpecError("load() needs at least one name to load", at)
         names = []
         for argument in arguments[1:]:
             name = str(argument.value.value)
             if not name.isidentifier() or name in RESERVED or name in KEYWORDS:
-                raise SpecError(f"load: '{name}' is no name", argument.value.position)
+                raise SpecError(f"load: '{name}' is not a valid name", argument.value.position)
             if name.startswith("_"):
                 raise SpecError(
                     f"load: names with leading underscores are not exported: {name}",
@@ -185,7 +185,7 @@ class _Builder:
             seen.add(parameter.name)
             if state == 3 or (parameter.kind == "*" and state == 2):
                 after = "**" if state == 3 else "another *"
-                raise SpecError(f"no such parameter may follow {after}", parameter.position)
+                raise SpecError(f"this parameter may not follow {after}", parameter.position)
             if parameter.kind:
                 state = 2 if parameter.kind == "*" else 3
             elif parameter.default is not None:

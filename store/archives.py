@@ -170,7 +170,7 @@ def _check(member: tarfile.TarInfo) -> None:
     if not math.isfinite(member.mtime) or abs(member.mtime) > _LATEST:
         refuse(f"its time is {member.mtime}")
     if not (0 <= member.uid < _NOBODY and 0 <= member.gid < _NOBODY):
-        refuse(f"it belongs to {member.uid}:{member.gid}, which is no user and group")
+        refuse(f"it belongs to {member.uid}:{member.gid}, which is not a valid user and group")
     if member.size < 0:
         refuse("its size is below zero")
     if (member.ischr() or member.isblk()) and not (

@@ -20,7 +20,7 @@ def blob_path(root: Path, digest: str) -> Path:
     """Where the blob of `digest` ("sha256:<hex>") lies or would lie."""
     algorithm, _, hexadecimal = digest.partition(":")
     if algorithm != "sha256" or not _HEX.fullmatch(hexadecimal):
-        raise CorruptError(f"'{digest}' is no sha256 digest")
+        raise CorruptError(f"'{digest}' is not a valid sha256 digest")
     return root / "blobs" / "sha256" / hexadecimal
 
 

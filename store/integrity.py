@@ -117,7 +117,7 @@ def rebuild(path: Path) -> list[str]:
     kept = {table: sum(f"INTO {table} " in sql for sql, _ in statements)
             for table in ("object", "realisation", "root")}
     lines = [
-        f"the database was made anew, with {_count(kept['object'], 'layer')}, "
+        f"the database was recreated, with {_count(kept['object'], 'layer')}, "
         f"{_count(kept['realisation'], 'realisation')} and {_count(kept['root'], 'root')}, of which "
         f"one keeps every file; the damaged one is {aside.name}"
     ]

@@ -117,7 +117,7 @@ def parse(text: str) -> Limits:
         try:
             found[name] = math.inf if value.lower() == NONE else _READERS[name](value)
         except LimitError as error:
-            raise LimitError(f"'{value}' is no value of {name}: it is {error}") from None
+            raise LimitError(f"'{value}' is not a valid value of {name}: it is {error}") from None
     return Limits(**found)  # type: ignore[arg-type]
 
 

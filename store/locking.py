@@ -1,6 +1,6 @@
 """Locks between processes and threads: flock on one file per name.
 
-Each acquisition opens the file anew, so two threads of one process exclude each other too
+Each acquisition opens the file anew, so two threads of one process cannot be used together too
 (flock belongs to the open file description). A lock's file goes away with its last holder, or
 there would be one for ever for everything that was ever built; so whoever gets a lock looks whether
 the file is still the one of that name.

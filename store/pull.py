@@ -70,7 +70,7 @@ def parse_image(text: str) -> ImageName:
     )
     if not fits:
         raise ValueError(
-            f"'{text}' is no image name; write [HOST/]NAME[:TAG], such as python:3.12-slim"
+            f"'{text}' is not a valid image name; write [HOST/]NAME[:TAG], such as python:3.12-slim"
         )
     return ImageName(host, name, tag or "latest", digest)
 

@@ -53,7 +53,7 @@ def followed(url: str, location: str, count: int = 0) -> str:
         target = location
     before, after = _parts(url), _parts(target)
     if after.scheme not in ("http", "https") or not after.hostname:
-        raise RedirectError(f"it redirects to {_shown(target)}, which is no http or https URL")
+        raise RedirectError(f"it redirects to {_shown(target)}, which is not an http or https URL")
     if before.scheme == "https" and after.scheme == "http":
         raise RedirectError(f"it redirects from https to {_shown(target)}, which anybody could change")
     return target
@@ -72,7 +72,9 @@ def check_realm(endpoint: str, realm: str) -> None:
     """Raise RedirectError when a login for the registry at `endpoint` must not go to `realm`."""
     asked, wanted = _parts(endpoint), _parts(realm)
     if wanted.scheme not in ("http", "https") or not wanted.hostname or wanted.username is not None:
-        raise RedirectError(f"it wants logins sent to {_shown(realm)}, which is no http or https URL")
+        raise RedirectError(
+            f"it asks for logins to be sent to {_shown(realm)}, which is not an http or https URL"
+        )
     if wanted.scheme == "https":
         return
     here = asked.scheme == "http" and (
@@ -81,8 +83,8 @@ def check_realm(endpoint: str, realm: str) -> None:
     )
     if not here:
         raise RedirectError(
-            f"it wants logins sent to {_shown(realm)}, in the clear; a registry has to name an https "
-            "URL"
+            f"it asks for logins to be sent to {_shown(realm)}, in the clear; a registry has to "
+            "name an https URL"
         )
 
 

@@ -86,7 +86,7 @@ def parse_reference(text: str) -> Reference:
     match = _REFERENCE.fullmatch(text)
     if match is None or not ({".", ":"} & set(match["host"]) or match["host"] == "localhost"):
         raise ValueError(
-            f"'{text}' is no image reference; write HOST/NAME:TAG, such as "
+            f"'{text}' is not a valid image reference; write HOST/NAME:TAG, such as "
             "registry.example.org/team/env:v1"
         )
     return Reference(match["host"], match["name"], match["tag"] or "latest")
@@ -343,7 +343,9 @@ class Registry:
 
     def _blob_url(self, digest: str) -> str:
         if not _DIGEST.fullmatch(digest):  # it may be an answer's
-            raise RegistryError(f"{self._host}: '{printable(digest.encode())}' is no sha256 digest")
+            raise RegistryError(
+                f"{self._host}: '{printable(digest.encode())}' is not a valid sha256 digest"
+            )
         return f"{self._base}/blobs/{digest}"
 
     def has_blob(self, digest: str) -> bool:
@@ -396,7 +398,9 @@ class Registry:
             return None
         location = answer.headers.get("Location", "")
         if not location:
-            raise RegistryError(f"{self._host}: starting an upload: it does not say where to")
+            raise RegistryError(
+                f"{self._host}: starting an upload: its answer does not say where to send the data"
+            )
         return redirects.followed(self._root, urljoin(self._root, location))
 
     def push_manifest(self, manifest: bytes, tag: str = "") -> None:

@@ -319,7 +319,7 @@ class Store:
         if rows:
             notices.say(
                 "store",
-                f"{item.name}: somebody has changed its files in {target}; they are unpacked anew"
+                f"{item.name}: somebody has changed its files in {target}; they are unpacked again"
             )
         return False
 

@@ -94,7 +94,7 @@ class BuilderOfRuns:
             raise _explained(error, context) from error
         if not network and script.failure(context.scratch, commands).network:
             context.say(
-                f"{context.origin}: it looked for the network, which `run` does not have, and went "
+                f"{context.origin}: it tried to use the network, which `run` does not have, and went "
                 "on without; if it matters, fetch files with io.http, or write run(..., network=True)"
             )
         debs.clean(upper, context.log, by_user=True)
@@ -138,7 +138,7 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
         return BuildError(text, error.log)
     if known.network or script.speaks_of_network(error.log):
         text += (
-            "; it looked for the network, which `run` does not have: fetch files with io.http, or "
+            "; it tried to use the network, which `run` does not have: fetch files with io.http, or "
             "let this step use it with run(..., network=True)"
         )
     return BuildError(text, error.log)

@@ -74,7 +74,7 @@ def _member(
         source = place(member.linkname)
         found = None if source is None else confined.lstat(upper, _below(source, upper))
         if source is None or found is None or not stat.S_ISREG(found.st_mode):
-            raise BuildError(f"'{name}' is a hard link to nothing that is there")
+            raise BuildError(f"'{name}' is a hard link to a file that does not exist")
         target.hardlink_to(source)
     elif member.isreg():
         with target.open("xb") as file:

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 @project_options
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", shell_complete=complete.image_name,
-    help="The image's name, also several times [default: PROJECT:dev].",
+    help="Name of the image (repeatable) [default: PROJECT:dev].",
 )
 @click.option(
     "-o", "--output", "outputs", multiple=True, metavar="OUTPUT",
-    help="Where to, instead of into Docker; see below. Also several times.",
+    help="Write the image to OUTPUT instead of loading it into Docker (repeatable).",
 )
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
-@click.option("--dev", is_flag=True, help="The variant that `envd up` runs: sshd, sudo, git, ….")
+@click.option("--dev", is_flag=True, help="Build what `envd up` runs: with sshd, sudo, git, ….")
 @image_options
 @secret_option
 @build_options

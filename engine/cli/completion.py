@@ -26,7 +26,7 @@ def completion(shell: str | None, option: str | None) -> None:
 
     name = shell or option
     if name is None:
-        raise click.UsageError("say which shell: bash, zsh or fish")
+        raise click.UsageError("no shell given; choose bash, zsh or fish")
     found = get_completion_class(name)
     assert found is not None
     click.echo(found(cli, {}, "envd", "_ENVD_COMPLETE").source())

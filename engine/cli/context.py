@@ -35,7 +35,7 @@ def _one(name: str | None, option: str | None) -> str:
     from engine.errors import UsageError
 
     if bool(name) == bool(option):
-        raise UsageError("give the context's name, once")
+        raise UsageError("give the context's name exactly once")
     return name or option or ""
 
 
@@ -49,7 +49,7 @@ def _one(name: str | None, option: str | None) -> str:
 @click.option("--cert", metavar="FILE", default="", help="Our certificate.")
 @click.option("--key", metavar="FILE", default="", help="Our certificate's key.")
 @click.option("--insecure", is_flag=True, help="Do not verify the engine's certificate.")
-@click.option("--use", is_flag=True, help="Use it from now on.")
+@click.option("--use", is_flag=True, help="Make it the current context.")
 def create(
     name: str | None, option: str | None, host: str, ca: str, cert: str, key: str, insecure: bool,
     use: bool,
@@ -93,7 +93,7 @@ def use(name: str | None, option: str | None) -> None:
 
 @context.command("rm")
 @_name
-@click.option("--force", is_flag=True, help="Even when it is in use.")
+@click.option("--force", is_flag=True, help="Remove it even if it is in use.")
 def remove(name: str | None, option: str | None, force: bool) -> None:
     """Forget a context."""
     from engine.docker import contexts

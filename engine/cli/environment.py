@@ -42,7 +42,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
                 raise ValueError
             return sum(float(n) * self._UNITS[u] for n, u in parts)
         except ValueError:
-            self.fail(f"'{value}' is no time such as 30s or 1m30s", param, ctx)
+            self.fail(f"'{value}' is not a valid time, such as 30s or 1m30s", param, ctx)
 
 
 def environment_options(function: F) -> F:
@@ -51,11 +51,11 @@ def environment_options(function: F) -> F:
         click.option("--name", "-n", metavar="NAME", help="The environment's name [default: PROJECT]."),
         click.option(
             "-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
-            help="Mount a directory of the host, also several times.",
+            help="Mount a directory of the host (repeatable).",
         ),
         click.option(
             "-e", "--env", "environ", multiple=True, metavar="NAME[=VALUE]",
-            help="Set an environment variable, also several times.",
+            help="Set an environment variable (repeatable).",
         ),
         click.option(
             "--allow-mount", "allow_mounts", multiple=True, metavar="DIR",
@@ -70,27 +70,27 @@ def environment_options(function: F) -> F:
             "--gpus", "--gpu", "--gpu-set", "gpus", metavar="COUNT|all|device=0,1", default="",
             help="GPUs [default: what the spec asks for].",
         ),
-        click.option("--no-gpu", is_flag=True, help="Without GPUs, whatever the spec says."),
+        click.option("--no-gpu", is_flag=True, help="Start without GPUs, whatever the spec says."),
         click.option(
             "--shm-size", type=click.IntRange(1, 1 << 24), metavar="MB",
             help="Shared memory in megabytes [default: config.shm_size, else 2048].",
         ),
         click.option(
             "--cpus", "--cpu", "cpus", type=click.FloatRange(0.01, 4096), metavar="COUNT",
-            help="How many cores it may use, such as 0.5.",
+            help="Number of cores it may use, such as 0.5.",
         ),
-        click.option("--cpu-set", default="", metavar="LIST", help="Which cores: 0-3 or 1,3."),
+        click.option("--cpu-set", default="", metavar="LIST", help="The cores it may use: 0-3 or 1,3."),
         click.option("--memory", default="", metavar="SIZE", help="Memory, such as 512m or 2g."),
         click.option(
             "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
-            help="Where its ssh server listens.",
+            help="The address its ssh server listens on.",
         ),
         click.option(
             "--timeout", type=Duration(), default="30s", show_default=True,
-            help="How long it may take until the ssh server answers.",
+            help="How long to wait for the ssh server.",
         ),
         click.option(
-            "-k", "--private-key", metavar="FILE", help="Enter with this key [default: envd's own]."
+            "-k", "--private-key", metavar="FILE", help="Log in with this key [default: envd's own]."
         ),
         click.option(
             "--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."
@@ -198,7 +198,7 @@ def which_or_none(client: docker.APIClient, path: str | None, name: str | None) 
     from engine.errors import UsageError
 
     if name and path:
-        raise UsageError("--name and --path exclude each other")
+        raise UsageError("--name and --path cannot be used together")
     if name:
         return environments.find(client, name)
     directory = _directory(path)

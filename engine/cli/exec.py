@@ -18,7 +18,7 @@ from engine.cli.environment import which
     help="The project's directory [default: this one].",
 )
 @click.option("-f", "--from", "file", metavar="FILE[:FUNC]", hidden=True)
-@click.option("-c", "--command", metavar="NAME", help="A command that runtime.command names.")
+@click.option("-c", "--command", metavar="NAME", help="A command defined by runtime.command.")
 @click.option("-r", "--raw", metavar="TEXT", help="A command line for the environment's shell.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED)
 def execute(

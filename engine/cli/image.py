@@ -111,7 +111,7 @@ _REMOVED = (listing.Column("kind", "WHAT"), listing.Column("name", "NAME"))
 
 @images.command()
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.image_name)
-@click.option("--force", is_flag=True, help="Even when a container uses it.")
+@click.option("--force", is_flag=True, help="Remove it even if a container uses it.")
 @listing.format_option
 def remove(names: tuple[str, ...], force: bool, form: str) -> None:
     """Remove images, by name or ID, from Docker and from the store's roots.
@@ -128,8 +128,8 @@ def remove(names: tuple[str, ...], force: bool, form: str) -> None:
 
 
 @images.command()
-@click.option("--all", "everything", is_flag=True, help="Also images that no container uses.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--all", "everything", is_flag=True, help="Also remove images that no container uses.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @listing.format_option
 def prune(everything: bool, dry_run: bool, form: str) -> None:
     """Remove images that envd built and that lost their names, from Docker.
@@ -148,7 +148,7 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
 @click.argument("name", shell_complete=complete.image_name)
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
-    help="Under which name, also several times [default: its own].",
+    help="Name for the image (repeatable) [default: its own name].",
 )
 @progress_option
 def load(name: str, tags: tuple[str, ...], progress: str) -> None:

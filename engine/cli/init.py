@@ -17,13 +17,13 @@ LANGUAGES = ("python", "r", "julia")
 
 
 @click.command()
-@click.option("-l", "--lang", type=click.Choice(LANGUAGES), help="The language [default: as found].")
-@click.option("-f", "--force", is_flag=True, help="Overwrite a build.envd that is there.")
+@click.option("-l", "--lang", type=click.Choice(LANGUAGES), help="The language [default: detected].")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing build.envd.")
 @click.option(
     "-p", "--path", metavar="DIR", default=".", shell_complete=complete.directory,
     help="The project's directory [default: this one].",
 )
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing, also on a terminal.")
+@click.option("-y", "--yes", is_flag=True, help="Ask no questions, even on a terminal.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written.")
 def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> None:
     """Read a project and write a build.envd for it.
@@ -48,7 +48,7 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
         raise UsageError(f"{root}: not a directory; give the project's with -p")
     target = root / SPEC_NAME
     if target.exists() and not force and not dry_run:
-        raise UsageError(f"{target}: there already; --force overwrites it")
+        raise UsageError(f"{target}: already exists; --force overwrites it")
     choice = decide(root.resolve(), lang)
     _tell(choice)
     if not yes and not dry_run and sys.stdin.isatty() and sys.stdout.isatty():
@@ -64,7 +64,7 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
 
 def _tell(choice: Choice) -> None:
     if not choice.findings:
-        click.echo("no project files that envd knows: a Python environment to start from", err=True)
+        click.echo("no project files that envd knows; starting with a plain Python", err=True)
     width = max((len(f.what) for f in choice.findings), default=0)
     for finding in choice.findings:
         click.echo(f"found {finding.what:<{width}}  {finding.why}", err=True)
@@ -103,4 +103,4 @@ def _check(target: Path) -> None:
     try:
         load(target)
     except SpecError as error:
-        click.echo(f"{error}\nnote: `envd build` will refuse this; mend it, or {target}", err=True)
+        click.echo(f"{error}\nnote: `envd build` will refuse this; fix it, or {target}", err=True)

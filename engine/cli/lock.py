@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @project_options
-@click.option("--update", is_flag=True, help="Resolve everything anew, not only what changed.")
-@click.option("--dev", is_flag=True, help="Pin what `envd up` adds, too.")
-@click.option("--check", is_flag=True, help="Only tell whether the lock fits; exit 2 if not.")
+@click.option("--update", is_flag=True, help="Resolve everything again, not only what changed.")
+@click.option("--dev", is_flag=True, help="Also pin what `envd up` adds.")
+@click.option("--check", is_flag=True,
+              help="Only check whether the lock matches the spec; if not, exit 2.")
 @click.option(
     "--update-step", "update_steps", multiple=True, metavar="NAME|all",
-    help="Build a run(..., network=True) anew, and pin what it gives. Also several times.",
+    help="Rebuild a run(..., network=True) step and pin its result (repeatable).",
 )
 @secret_option
 @progress_option
@@ -44,7 +45,7 @@ def lock(
         count = pipeline.update_steps(
             project, update_steps, dev=dev, progress=progress, secrets=secrets
         )
-        click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned anew")
+        click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned again")
         return
     if secrets:
         raise click.UsageError("--secret is for the steps that --update-step builds")

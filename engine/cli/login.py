@@ -10,7 +10,7 @@ import click
 @click.command()
 @click.argument("host")
 @click.option("-u", "--username", metavar="NAME", help="The user's name; asked for when missing.")
-@click.option("-p", "--password", metavar="TEXT", help="The password; better give it another way.")
+@click.option("-p", "--password", metavar="TEXT", help="The password; --password-stdin is safer.")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 def login(host: str, username: str | None, password: str | None, password_stdin: bool) -> None:
     """Log in to the registry HOST, for push, pull and base images.

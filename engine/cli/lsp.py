@@ -10,7 +10,8 @@ import click
     "--stubs", is_flag=True,
     help="Print Python stubs of the language instead (write them to __builtins__.pyi).",
 )
-@click.option("--stdio", is_flag=True, help="Speak over standard input and output (it does).")
+@click.option("--stdio", is_flag=True,
+              help="Accepted for editors; it always uses standard input and output.")
 def lsp(stubs: bool, stdio: bool) -> None:
     """Run the language server for editors, over standard input and output.
 

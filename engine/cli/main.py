@@ -46,18 +46,18 @@ SECTIONS = {
     },
     "Environments": {
         "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
-        "run": ("engine.cli.run", "run", "Run a development image that is there."),
+        "run": ("engine.cli.run", "run", "Run an existing development image."),
         "exec": ("engine.cli.exec", "execute", "Run a command in a development environment."),
         "envs": ("engine.cli.envs", "envs", "List development environments."),
         "pause": ("engine.cli.pause", "pause", "Freeze a development environment."),
-        "resume": ("engine.cli.pause", "resume", "Let a paused or stopped environment run again."),
+        "resume": ("engine.cli.pause", "resume", "Resume a paused or stopped environment."),
         "destroy": ("engine.cli.destroy", "destroy", "Remove a development environment."),
     },
     "This machine": {
         "context": ("engine.cli.context", "context", "Choose the Docker engine."),
-        "store": ("engine.cli.store", "store", "Look into the store and keep it in order."),
-        "prune": ("engine.cli.prune", "prune", "Remove what nothing needs any more."),
-        "version": ("engine.cli.version", "version", "Print envd's version, and what it works with."),
+        "store": ("engine.cli.store", "store", "Inspect and maintain the store."),
+        "prune": ("engine.cli.prune", "prune", "Delete unused data."),
+        "version": ("engine.cli.version", "version", "Print envd's version and what it works with."),
         "completion": ("engine.cli.completion", "completion", "Print a shell's completion script."),
     },
 }
@@ -68,19 +68,19 @@ SECTIONS = {
 @click.option("--store", "store_path", metavar="DIR", help="The store (also ENVD_STORE).")
 @click.option(
     "--context", metavar="NAME", shell_complete=complete.context_name,
-    help="The Docker engine, over DOCKER_HOST.",
+    help="The Docker engine; overrides DOCKER_HOST.",
 )
 @click.option(
     "--allow-path", "allowed", metavar="DIR", multiple=True,
-    help="Let specs read files of DIR, outside of the project.",
+    help="Let specs read files in DIR, outside the project.",
 )
 @click.option(
     "--allow-unsigned-apt", "unsigned", is_flag=True,
-    help="Let config.apt_source take packages that nobody has signed.",
+    help="Let config.apt_source use unsigned packages.",
 )
 @click.option(
     "--allow-expired-apt", "expired", is_flag=True,
-    help="Take package lists whose signature is past its date.",
+    help="Accept package lists whose signature has expired.",
 )
 def cli(
     debug: bool, store_path: str | None, context: str | None, allowed: tuple[str, ...],

@@ -15,10 +15,10 @@ from engine.cli import complete, listing
     help="Which one; see --list.",
 )
 @click.option("--list", "show_list", is_flag=True, help="List the templates.")
-@click.option("-f", "--force", is_flag=True, help="Overwrite a build.envd that is there.")
+@click.option("-f", "--force", is_flag=True, help="Overwrite an existing build.envd.")
 @click.option(
     "-p", "--path", metavar="DIR", default=".", shell_complete=complete.directory,
-    help="Where to [default: this directory].",
+    help="Directory to write to [default: this one].",
 )
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
               help="How --list shows them.")
@@ -50,14 +50,14 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
         return
     if name is None:
         names = ", ".join(t.name for t in templates.listed())
-        raise UsageError(f"say which template with -t NAME: {names}")
+        raise UsageError(f"no template given; choose one with -t NAME: {names}")
     template = templates.find(name)
     root = Path(path)
     if not root.is_dir():
         raise UsageError(f"{root}: not a directory")
     target = root / SPEC_NAME
     if target.exists() and not force:
-        raise UsageError(f"{target}: there already; --force overwrites it")
+        raise UsageError(f"{target}: already exists; --force overwrites it")
     write_text(target, template.path.read_text("utf-8"))
     click.echo(f"wrote {target}; next: envd build", err=True)
 

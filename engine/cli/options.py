@@ -65,12 +65,12 @@ def build_options(function: F) -> F:
     """Options of everything that builds: progress, lock policy, parallelism, limits."""
     function = limit_option(progress_option(function))
     function = click.option(
-        "--locked", is_flag=True, help="Refuse to make or change the lock."
+        "--locked", is_flag=True, help="Fail if the lock is missing or out of date."
     )(function)
     function = click.option(
-        "-j", "--jobs", type=click.IntRange(1, 256), help="Builders at once [default: cores]."
+        "-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores]."
     )(function)
-    return click.option("--force", is_flag=True, help="Build again what is in the store.")(
+    return click.option("--force", is_flag=True, help="Rebuild even what is in the store.")(
         function
     )
 
@@ -79,7 +79,7 @@ def secret_option(function: F) -> F:
     """--secret NAME[=env:VARIABLE|=file:PATH]: what steps are handed."""
     return click.option(
         "--secret", "secrets", multiple=True, metavar="NAME=env:VAR|file:PATH", callback=_secrets,
-        help="What a run(..., secrets=[NAME]) is handed. Also several times.",
+        help="A secret for run(..., secrets=[NAME]) (repeatable).",
     )(function)
 
 
@@ -97,15 +97,15 @@ def image_options(function: F) -> F:
     """Options that say what kind of image: its platform and who owns its home."""
     function = click.option(
         "--platform", metavar="OS/ARCH", default="linux/amd64", expose_value=False,
-        callback=_platform, help="The image's platform; linux/amd64 is the one supported.",
+        callback=_platform, help="The image's platform; only linux/amd64 is supported.",
     )(function)
     function = click.option(
         "--owner", metavar="UID:GID", expose_value=False, callback=_owner, envvar="ENVD_BUILD_OWNER",
-        show_envvar=True, help="Owner of the environment's home, over config.owner().",
+        show_envvar=True, help="Owner of the environment's home; overrides config.owner().",
     )(function)
     return click.option(
         "--use-proxy", "--proxy", is_flag=True, expose_value=False, hidden=True,
-        help="Taken for compatibility: fetches use the proxy variables always.",
+        help="Accepted for compatibility: fetches always use the proxy variables.",
     )(function)
 
 
@@ -113,7 +113,7 @@ def _platform(ctx: click.Context, parameter: click.Parameter, value: str) -> str
     for platform in value.split(","):
         if platform not in ("linux/amd64", "linux/x86_64"):
             raise click.BadParameter(
-                f"'{platform}' is not supported; envd builds linux/amd64 alone"
+                f"'{platform}' is not supported; envd builds only for linux/amd64"
             )
     return value
 

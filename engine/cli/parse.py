@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @project_options
 @click.option(
     "-o", "--output", "form", type=click.Choice(["json", "text"]), default="json",
-    help="JSON of everything, or text of what differs from the defaults.",
+    help="Everything as JSON, or what differs from the defaults as text.",
 )
 def parse(file: str | None, path: str | None, form: str) -> None:
     """Print the environment that a build.envd asks for."""

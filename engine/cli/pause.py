@@ -23,7 +23,7 @@ def pause(name: str | None, path: str | None) -> None:
 @click.command()
 @which_options
 def resume(name: str | None, path: str | None) -> None:
-    """Let a paused or stopped environment run again."""
+    """Resume a paused or stopped environment."""
     from engine.docker import environments
     from engine.docker.client import connect
 

@@ -10,9 +10,9 @@ from engine.cli import listing
 @click.command()
 @click.option(
     "--all", "everything", is_flag=True,
-    help="Also caches, images that no container uses, and what only they kept.",
+    help="Also delete caches, images that no container uses, and what only those kept.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @listing.format_option
 def prune(everything: bool, dry_run: bool, form: str) -> None:
     """Remove what nothing needs any more, from the store and from Docker.

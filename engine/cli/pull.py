@@ -11,11 +11,11 @@ from engine.cli.options import limit_option, progress_option
 @click.argument("reference", metavar="REF")
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
-    help="Under which name, also several times [default: REF's own].",
+    help="Name for the image (repeatable) [default: REF's own].",
 )
 @click.option(
     "-o", "--output", "outputs", multiple=True, metavar="OUTPUT",
-    help="Where to, instead of into Docker; see `envd build --help`.",
+    help="Write the image to OUTPUT instead of loading it into Docker; see `envd build --help`.",
 )
 @click.option("--no-load", is_flag=True, help="Only into the store.")
 @progress_option

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     "-t", "--tag", "name", metavar="NAME[:TAG]", shell_complete=complete.image_name,
     help="Push what was built under this name, without building.",
 )
-@click.option("--also", multiple=True, metavar="TAG", help="A further tag; also several times.")
+@click.option("--also", multiple=True, metavar="TAG", help="A further tag (repeatable).")
 @project_options
 @secret_option
 @build_options

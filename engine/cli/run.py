@@ -18,10 +18,10 @@ from engine.cli.environment import start as start_environment
 )
 @click.option(
     "-p", "--path", metavar="DIR", shell_complete=complete.directory,
-    help="The directory to bind [default: this one].",
+    help="The directory to mount [default: this one].",
 )
 @environment_options
-@click.option("--force", is_flag=True, help="Replace an environment that differs.")
+@click.option("--force", is_flag=True, help="Replace an existing environment that differs.")
 def run(
     image: str | None,
     path: str | None,

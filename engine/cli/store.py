@@ -26,11 +26,11 @@ def _opened(*, reading: bool = False) -> Iterator[Store]:
 
 @click.group(cls=Group)
 def store() -> None:
-    """Look into the store and keep it in order."""
+    """Inspect and maintain the store."""
 
 
 @store.command("ls")
-@click.option("--garbage", is_flag=True, help="Only what the next `gc` would remove.")
+@click.option("--garbage", is_flag=True, help="List only what the next `gc` would remove.")
 @listing.format_option
 def list_objects(garbage: bool, form: str) -> None:
     """List the objects (layers) in the store, and which roots reach them.
@@ -69,7 +69,7 @@ def _shown_roots(roots: list[str]) -> str:
 @store.command()
 @click.option(
     "--repair", is_flag=True,
-    help="Drop what is damaged, so that it is built again; make a damaged database anew.",
+    help="Drop what is damaged, so that it is rebuilt; recreate a damaged database.",
 )
 @listing.format_option
 def verify(repair: bool, form: str) -> None:
@@ -93,7 +93,7 @@ def verify(repair: bool, form: str) -> None:
         if repair:
             raise click.exceptions.Exit(0)
         count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-        raise _failure(f"{count}; run `envd store verify --repair` to put that right")
+        raise _failure(f"{count}; run `envd store verify --repair` to fix that")
     if form == "table":
         click.echo("store is clean")
 
@@ -119,7 +119,7 @@ def _failure(message: str) -> Exception:
 
 
 @store.command()
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @listing.format_option
 def gc(dry_run: bool, form: str) -> None:
     """Remove everything that no root reaches. Waits for commands that use the store.

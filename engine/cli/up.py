@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 @project_options
 @click.option("-t", "--tag", metavar="NAME[:TAG]", help="The image's name [default: PROJECT:dev].")
 @environment_options
-@click.option("--force", is_flag=True, help="Replace an environment that differs.")
+@click.option("--force", is_flag=True, help="Replace an existing environment that differs.")
 @image_options
 @secret_option
 @click.option(
     "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
     help="How progress is shown.",
 )
-@click.option("--locked", is_flag=True, help="Refuse to make or change the lock.")
-@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Builders at once [default: cores].")
+@click.option("--locked", is_flag=True, help="Fail if the lock is missing or out of date.")
+@click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores].")
 @limit_option
 def up(
     file: str | None,

@@ -75,10 +75,10 @@ def create(
 ) -> None:
     """Add a context. Raises UsageError for a bad name or host, or a name that is taken."""
     if not _NAME.fullmatch(name) or name == endpoint.DEFAULT:
-        raise UsageError(f"'{name}' is no name for a context; use letters, digits, '_', '.' and '-'")
+        raise UsageError(f"'{name}' is not a valid context name; use letters, digits, '_', '.' and '-'")
     if not _HOST.fullmatch(host):
         raise UsageError(
-            f"'{host}' is no Docker host; write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+            f"'{host}' is not a valid Docker host; write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
         )
     if bool(cert) != bool(key):
         raise UsageError("a certificate and its key go together: give both --cert and --key")
@@ -128,7 +128,7 @@ def remove(name: str, *, force: bool = False) -> None:
 def _known(name: str) -> None:
     names = [context.name for context in listed()]
     if name not in names:
-        hint = suggest(name, names) or "; `envd context ls` shows what there is"
+        hint = suggest(name, names) or "; `envd context ls` lists them"
         raise UsageError(f"no context '{name}'{hint}")
 
 

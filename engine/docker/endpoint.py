@@ -69,12 +69,12 @@ def read_contexts() -> dict[str, Any]:
         with open(path, "rb") as file:
             document = tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}; mend or delete it") from None
+        raise UsageError(f"{path}: not valid TOML: {error}; fix or delete it") from None
     rows = document.get("context", {})
     if not isinstance(rows, dict) or not all(
         isinstance(row, dict) and isinstance(row.get("host"), str) for row in rows.values()
     ):
-        raise UsageError(f"{path}: each [context.NAME] needs a host; mend or delete it")
+        raise UsageError(f"{path}: each [context.NAME] needs a host; fix or delete it")
     return document
 
 
@@ -136,7 +136,7 @@ def docker_context(name: str) -> Endpoint:
         verify = not settings.get("SkipTLSVerify", False)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         raise UsageError(
-            f"no context '{name}'; `envd context ls` shows what there is"
+            f"no context '{name}'; `envd context ls` lists them"
         ) from None
     return Endpoint(host, name, _files(os.path.join(folder, "tls", identity, "docker")), verify)
 

@@ -145,7 +145,7 @@ def find(client: docker.APIClient, name: str) -> Found | None:
     labels = row["Config"].get("Labels") or {}
     if labels.get(NAME) != row["Name"].lstrip("/"):
         raise DockerError(
-            f"a container named '{name}' is there that envd did not make; remove it, or give "
+            f"a container named '{name}' already exists, and envd did not make it; remove it, or give "
             "another name with --name"
         )
     return Found(row["Id"], labels[NAME], row["State"]["Status"], labels)
@@ -156,7 +156,7 @@ def get(client: docker.APIClient, name: str) -> Found:
     found = find(client, name)
     if found is None:
         close = get_close_matches(name, [f.name for f in every(client)], n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "`envd envs list` shows what there is"
+        hint = f"did you mean '{close[0]}'?" if close else "`envd envs list` lists them"
         raise DockerError(f"no environment '{name}'; {hint}")
     return found
 

@@ -16,7 +16,7 @@ def image_tag(text: str) -> str:
     """`text` as NAME:TAG, ":latest" where it has none. Raises UsageError."""
     tag = full_tag(text)
     if not _TAGGED.fullmatch(tag) or len(tag.rpartition(":")[0]) > 255:
-        raise UsageError(f"'{text}' is no image name{_hint(text)}")
+        raise UsageError(f"'{text}' is not a valid image name{_hint(text)}")
     return tag
 
 

@@ -79,7 +79,7 @@ def start(
     """
     from docker.errors import ImageNotFound
 
-    with explained(f"cannot look at the image {image}"):
+    with explained(f"cannot inspect the image {image}"):
         try:
             row = client.inspect_image(image)  # type: ignore[no-untyped-call]
         except ImageNotFound:
@@ -107,7 +107,7 @@ def start(
             return _watched(client, again, emit)
         if not force:
             raise DockerError(
-                f"the environment '{want.name}' is there, but with different {_and(different)}; "
+                f"the environment '{want.name}' already exists, but with different {_and(different)}; "
                 "replace it with --force, or give another name with --name"
             )
         emit(Event("message", want.name, text=f"replaced for different {_and(different)}"))
@@ -140,7 +140,7 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
         raise DockerError(f"--gpus {want.gpus}: {reason}; install nvidia-container-toolkit")
     emit(
         Event("message", want.name, text=f"without GPUs: {reason}; install "
-              "nvidia-container-toolkit, or say --no-gpu")
+              "nvidia-container-toolkit, or give --no-gpu")
     )
     from dataclasses import replace
 
@@ -272,7 +272,7 @@ def _protect(client: docker.APIClient, identity: str, want: Wanted) -> None:
     for path in wanted:
         if environments.text_of(client, identity, path).strip():
             continue
-        with explained(f"cannot write {path}; build the image anew"):
+        with explained(f"cannot write {path}; build the image again"):
             _put(client, identity, path, f"{secrets.token_hex(24)}\n", 0o600)
 
 
@@ -297,7 +297,7 @@ def _wait(
     end = time.monotonic() + timeout
     said = _Said(client, identity, name, emit)
     while not _answers(port):
-        with explained("cannot look at the container"):
+        with explained("cannot inspect the container"):
             state = client.inspect_container(identity)["State"]
         said.more()
         if not state["Running"]:
@@ -321,7 +321,7 @@ class _Said:
 
     def more(self) -> None:
         """Show what is new."""
-        with explained("cannot look at the container"):
+        with explained("cannot inspect the container"):
             text: bytes = self._client.logs(self._identity, since=self._since)
         lines = text.decode("utf-8", "replace").splitlines()
         for line in lines[self._shown :]:

@@ -160,11 +160,12 @@ def wanted(
     `read` is where `-e NAME` finds its value. Raises UsageError."""
     if not _NAME.fullmatch(options.name):
         raise UsageError(
-            f"'{options.name}' is no name of an environment: two or more letters, digits, '_', '.' "
+            f"'{options.name}' is not a valid environment name: use two or more letters, digits, '_', "
+            "'.' "
             "or '-'; give one with --name"
         )
     if options.cpus is not None and options.cpu_set:
-        raise UsageError("--cpus and --cpu-set exclude each other")
+        raise UsageError("--cpus and --cpu-set cannot be used together")
     workdir = f"{HOME}/{options.project.name or options.name}"
     mounts = [Mount("bind", str(options.project), workdir)]
     declared = [_declared(m, options.project, workdir) for m in runtime.get("mounts", ())]
@@ -269,7 +270,7 @@ def _variable(text: str, read: Mapping[str, str]) -> str:
 def _gpus(options: Options, runtime: Mapping[str, Any]) -> str:
     if options.no_gpu:
         if options.gpus:
-            raise UsageError("--gpus and --no-gpu exclude each other")
+            raise UsageError("--gpus and --no-gpu cannot be used together")
         return ""
     if options.gpus:
         text = options.gpus.strip("'\"").removeprefix("count=")

@@ -59,7 +59,7 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
 
 def _deaths(client: docker.APIClient, found: Found) -> dict[str, list[str]]:
     """How each service has ended so far."""
-    with explained(f"cannot look at the services of {found.name}"):
+    with explained(f"cannot inspect the services of {found.name}"):
         identity = client.exec_create(found.id, ["sh", "-c", _TALLY], user="0")["Id"]
         text = client.exec_start(identity).decode("utf-8", "replace")
     tally: dict[str, list[str]] = {}

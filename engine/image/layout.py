@@ -104,7 +104,7 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
     from the file system."""
     if destination.exists() and any(destination.iterdir()) and \
             not (destination / "oci-layout").exists():
-        raise BuildError(f"{destination}: there already, and not an OCI layout; choose another")
+        raise BuildError(f"{destination}: already exists, and is not an OCI layout; choose another")
     with _replacing(destination) as temporary:
         (temporary / "blobs/sha256").mkdir(parents=True)
         for name, content in _oci_members(image, store, tag).items():

@@ -320,7 +320,8 @@ def _update(apt: Apt) -> None:
     """Fetch the lists. Raises ResolveError, with apt's words."""
     if not any(shutil.which(name, path=HOST_ENVIRONMENT["PATH"]) for name in ("gpgv", "sqv")):
         raise ResolveError(
-            "neither gpgv nor sqv is there, which check that an archive is its owner's; install gpgv"
+            "neither gpgv nor sqv is installed, and envd verifies archives with one of them; "
+            "install gpgv"
         )
     for attempt in range(1, _UPDATES + 1):
         # No hash tells whether what is left of a release file fits to the rest of a newer one: apt
@@ -346,8 +347,8 @@ def _update(apt: Apt) -> None:
     expired = [line for line in problems if "is expired" in line]
     if expired:
         raise ResolveError(
-            f"cannot trust the apt sources: {_words(expired)}; an archive that is kept up signs anew "
-            "before that: ask for a snapshot by its date (a URL with a date in its path), or accept "
+            f"cannot trust the apt sources: {_words(expired)}; a maintained archive is signed again "
+            "before then: ask for a snapshot by its date (a URL with a date in its path), or accept "
             "what may be old with --allow-expired-apt"
         )
     raise ResolveError(
@@ -444,7 +445,7 @@ def check_names(apt: Apt, requests: Sequence[Request]) -> None:
     problems = []
     for request in requests:
         if not _PACKAGE_NAME.match(request.text):
-            problems.append(f"{request.position}: '{request.text}' is no apt package name")
+            problems.append(f"{request.position}: '{request.text}' is not a valid apt package name")
         elif not apt.provides(re.split(r"[:=]", request.text)[0]):
             problems.append(apt.unknown(request))
     if problems:

@@ -66,7 +66,7 @@ def fetched(owner: Owner, urls: Sequence[str], cache: Path, position: Position) 
         try:
             there = openpgp.keys(answer.body)
         except ValueError as error:
-            broken.append(f"{shown(url)} is no key: {error}")
+            broken.append(f"{shown(url)} is not a key: {error}")
             continue
         if good := [there[f] for f in trusted if f in there]:
             # Whatever else the file holds is nobody's whom we know.

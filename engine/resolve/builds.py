@@ -89,7 +89,7 @@ class Resolver:
                 break
             required += asked
         else:
-            raise ResolveError(f"{file.name}: its build backend wants ever more packages")
+            raise ResolveError(f"{file.name}: its build backend keeps asking for more packages")
         raw, _unparsed = parse_email(text)
         return uv.Metadata(
             package.name, str(raw.get("version", package.version)), tuple(raw.get("requires_dist", ())),

@@ -98,7 +98,7 @@ def _spec(request: Request) -> tuple[str, bool]:
             return text, False
     except Exception as error:  # rattler's exceptions have no common base
         raise ResolveError(
-            f"{request.position}: '{request.text}' is no conda package: {error}"
+            f"{request.position}: '{request.text}' is not a valid conda package: {error}"
         ) from error
 
 

@@ -172,7 +172,8 @@ def open_index(
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:
         return Index(answer.text(), kept)
     raise ResolveError(
-        f"{position}: {shown(repository)} is no CRAN-like repository: it has no src/contrib/PACKAGES; "
+        f"{position}: {shown(repository)} is not a CRAN-like repository: it has no "
+        f"src/contrib/PACKAGES; "
         "check config.cran_mirror and ENVD_CRAN_MIRROR"
     )
 

@@ -37,7 +37,7 @@ def tree_hash(path: Path) -> str:
                 mode = "100755" if member.mode & 0o100 else "100644"
                 tree[parts[-1]] = mode, _file(archive, member)
             else:
-                raise ValueError(f"'{member.name}' is no file")
+                raise ValueError(f"'{member.name}' is not a file")
     try:
         return _hash(root).hex()
     except RecursionError as error:

@@ -120,7 +120,7 @@ def _for_platform(entries: Sequence[Mapping[str, Any]], name: pull.ImageName) ->
                 having.append(archives.shown(shown))
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ResolveError(f"its index is malformed ({error!r})") from error
-    raise ResolveError(f"it is not there for linux/amd64, only for {', '.join(having) or 'none'}")
+    raise ResolveError(f"it has no variant for linux/amd64, only for {', '.join(having) or 'none'}")
 
 
 def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> Pinned:
@@ -184,7 +184,7 @@ def _package(
 ) -> LockedPackage:
     algorithm, _, sha256 = digest.partition(":")
     if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise ResolveError(f"its digest '{digest}' is none that envd checks: only sha256")
+        raise ResolveError(f"its digest '{digest}' cannot be checked: only sha256 is supported")
     label = f"{kind}-{sha256[:12]}"
     return LockedPackage(
         kind, label, "", LockedFile(label, f"oci://{name.repository}", sha256, size), extra

@@ -196,7 +196,7 @@ def _download(
             tree = tree_hash(path)
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:
             raise ResolveError(
-                f"{wanted.file.position}: {shown(file.url)} is no archive: {error}"
+                f"{wanted.file.position}: {shown(file.url)} is not an archive: {error}"
             ) from error
         if tree != wanted.tree:
             raise ResolveError(

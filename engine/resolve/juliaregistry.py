@@ -139,7 +139,7 @@ def read(
     ]
     if not lines or any(len(parts) != 3 or parts[0] != "registry" for parts in lines):
         raise ResolveError(
-            f"{position}: {shown(server)} is no Julia package server: its /registries lists none; "
+            f"{position}: {shown(server)} is not a Julia package server: its /registries lists none; "
             "check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER"
         )
     found = Registries()
@@ -168,7 +168,7 @@ def _fetched(
     try:
         hash_found = tree_hash(partial)
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise ResolveError(f"{position}: {where} is no registry: {error}") from error
+        raise ResolveError(f"{position}: {where} is not a registry: {error}") from error
     if hash_found != tree:
         raise ResolveError(f"{position}: {where} is not what it says: its tree is {hash_found}")
     for old in path.parent.glob(f"{path.name[:-len(tree) - 4]}*.tar"):

@@ -35,7 +35,7 @@ class Version:
         """Raises ValueError."""
         match = _VERSION.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"'{text}' is no version")
+            raise ValueError(f"'{text}' is not a valid version")
         major, minor, patch = (int(match[n]) for n in (1, 2, 3))
         return cls((major, minor, patch), match[4] or "", match[5] or "")
 
@@ -86,5 +86,5 @@ def _bound(text: str) -> tuple[int, ...]:
         return ()
     match = _BOUND.fullmatch(text)
     if match is None:
-        raise ValueError(f"'{text}' is no version bound")
+        raise ValueError(f"'{text}' is not a valid version bound")
     return tuple(int(number) for number in match.groups() if number is not None)

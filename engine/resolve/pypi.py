@@ -261,7 +261,7 @@ def _check_hashes(found: Mapping[str, LockedPackage], requests: Sequence[Request
         if f"sha256:{package.file.sha256}" not in request.hashes:
             raise ResolveError(
                 f"{request.position}: {package.name} {package.version}: {package.file.name} has "
-                f"sha256:{package.file.sha256}, which is none of the {len(request.hashes)} hashes "
+                f"sha256:{package.file.sha256}, which is not among the {len(request.hashes)} hashes "
                 "given for it"
             )
 

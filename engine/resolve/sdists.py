@@ -70,7 +70,7 @@ def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
     try:
         system = tomllib.loads(text).get("build-system", {})
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ResolveError(f"{file.name}: its pyproject.toml is no TOML: {error}") from error
+        raise ResolveError(f"{file.name}: its pyproject.toml is not valid TOML: {error}") from error
     requires = system.get("requires", ["setuptools", "wheel"]) if isinstance(system, dict) else None
     if not isinstance(requires, list):
         raise ResolveError(
@@ -93,8 +93,9 @@ def requirements(texts: Sequence[object], name: str) -> list[str]:
             parsed = Requirement(text)
         except InvalidRequirement as error:
             reason = str(error).split("\n")[0]
-            raise ResolveError(f"{name}: its build needs '{text}', which is no requirement: {reason}") \
-                from error
+            raise ResolveError(
+                f"{name}: its build needs '{text}', which is not a valid requirement: {reason}"
+            ) from error
         if parsed.url and not parsed.url.startswith(("https://", "http://")):
             raise ResolveError(
                 f"{name}: its build needs '{text}', which is not on an index and cannot be locked"

@@ -125,7 +125,7 @@ def check_library(position: Position, system: System, glibc: str, *, only_glibc:
     has = "musl" if system.musl else "none that envd knows"
     wanted = "glibc" if only_glibc else "glibc or musl"
     raise ResolveError(
-        f"{position}: these packages want {wanted} as the C library, and the base {system.title} "
+        f"{position}: these packages need {wanted} as the C library, and the base {system.title} "
         f"has {has}; use an image of Debian or Ubuntu"
     )
 

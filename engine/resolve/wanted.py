@@ -154,7 +154,7 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
             Requirement(text)
         except InvalidRequirement as error:
             reason = str(error).split("\n")[0]
-            raise UsageError(f"{place}: '{text}' is no Python requirement: {reason}") from error
+            raise UsageError(f"{place}: '{text}' is not a valid Python requirement: {reason}") from error
         yield Request(text, place)
 
 
@@ -167,7 +167,7 @@ def requires_python(wanted: PythonInput, version: str) -> None:
     try:
         fits = SpecifierSet(text).contains(version, prereleases=True)
     except (InvalidSpecifier, TypeError, AttributeError) as error:
-        raise UsageError(f"{at}: requires-python '{text}' is no version specifier") from error
+        raise UsageError(f"{at}: requires-python '{text}' is not a valid version specifier") from error
     if not fits:
         raise UsageError(f"{at}: it requires Python {text}, and the environment has {version}")
 
@@ -175,14 +175,14 @@ def requires_python(wanted: PythonInput, version: str) -> None:
 def _table(content: dict[str, Any], name: str, at: str) -> dict[str, Any]:
     found = content.get(name, {})
     if not isinstance(found, dict):
-        raise UsageError(f"{at}: '{name}' is no table")
+        raise UsageError(f"{at}: '{name}' is not a table")
     return found
 
 
 def _texts(content: dict[str, Any], name: str, at: str) -> list[str]:
     found = content.get(name, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise UsageError(f"{at}: '{name}' is no list of strings")
+        raise UsageError(f"{at}: '{name}' is not a list of strings")
     return list(found)
 
 

@@ -166,9 +166,9 @@ def _knows(known: set[str], name: str) -> bool:
 
 def _version(choice: Choice, said: Declared) -> Choice:
     wanted = said.python
+    why = f"{said.python_from} requires Python {wanted}" if wanted else ""
     if not wanted or (found := python_for(wanted, list(BASES))) == "3.11":
-        return replace(choice, python_why=f"{said.python_from} wants Python {wanted}" if wanted else "")
-    why = f"{said.python_from} wants Python {wanted}"
+        return replace(choice, python_why=why)
     if found is not None:
         return replace(choice, os=BASES[found], python_why=why)
     other = python_for(wanted, OTHER_PYTHONS)

@@ -25,13 +25,15 @@ _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
 def _spec(state: State, text: str, position: Position) -> None:
     if not _SPEC.fullmatch(text):
-        raise SpecError(f"'{text}' is no conda package, such as 'numpy' or 'numpy>=2'", position)
+        raise SpecError(
+            f"'{text}' is not a valid conda package, such as 'numpy' or 'numpy>=2'", position
+        )
     state.conda.append(Request(text, position))
 
 
 def _channel(state: State, text: str, position: Position) -> None:
     if not text or re.search(r"\s", text):
-        raise SpecError(f"'{text}' is no name or URL of a conda channel", position)
+        raise SpecError(f"'{text}' is not the name or URL of a conda channel", position)
     state.conda_channels.names.append(text.rstrip("/"))
 
 
@@ -39,7 +41,7 @@ def _packages(state: State, given: Given) -> None:
     if given["env_file"]:
         if given["name"] or given["channel"]:
             raise SpecError(
-                "install.conda_packages(): env_file and name or channel exclude each other",
+                "install.conda_packages(): env_file and name or channel cannot be used together",
                 given.at("env_file"),
             )
         where = given.where("env_file", given["env_file"])
@@ -68,10 +70,10 @@ def _document(text: str, file: str, offset: Position | None = None) -> Node | No
         if where is None:
             where = Position(file, mark.line + 1, mark.column + 1) if mark else \
                 Position(file, 1, 1)
-        raise SpecError(f"no valid YAML: {error.problem or error.context}", where,
+        raise SpecError(f"invalid YAML: {error.problem or error.context}", where,
                         "" if offset else text) from None
     except yaml.YAMLError as error:
-        raise SpecError(f"no valid YAML: {str(error).splitlines()[0]}", offset or
+        raise SpecError(f"invalid YAML: {str(error).splitlines()[0]}", offset or
                         Position(file, 1, 1)) from None
 
 
@@ -130,7 +132,7 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
         raise SpecError(f"{path} is empty", asked)
     keys = yaml.pairs(root, "an environment file")
     if "dependencies" not in keys:
-        raise yaml.error("an environment file has 'dependencies'", root)
+        raise yaml.error("an environment file needs 'dependencies'", root)
     problems = Problems()
     for node in yaml.items(keys["channels"], "channels") if "channels" in keys else ():
         with problems:
@@ -142,7 +144,9 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
                 continue
             for tool, below in yaml.pairs(node, "a dependency").items():
                 if tool != "pip":
-                    raise yaml.error(f"'{tool}' is no installer: conda knows pip", node)
+                    raise yaml.error(
+                        f"'{tool}' is not an installer that envd supports: write 'pip'", node
+                    )
                 for item in yaml.items(below, "pip"):
                     line = yaml.string(item, "a requirement")
                     with problems:

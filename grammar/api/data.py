@@ -17,7 +17,7 @@ def _envd(state: State, given: Given) -> DataSource:
     name = str(given["name"])
     # Docker's own rule for a volume's name.
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise SpecError(f"'{name}' is no name of a data source", given.at("name"))
+        raise SpecError(f"'{name}' is not a valid name of a data source", given.at("name"))
     return DataSource(name)
 
 

@@ -20,7 +20,7 @@ def _apt(state: State, given: Given) -> None:
         if not _APT.fullmatch(text):
             lower = f"; they are lower-case: '{text.lower()}'" if _APT.fullmatch(text.lower()) \
                 else ""
-            raise SpecError(f"'{text}' is no Debian package name{lower}", where)
+            raise SpecError(f"'{text}' is not a valid Debian package name{lower}", where)
         state.apt.setdefault(text, Request(text, where))
 
     each(given, "name", one)
@@ -31,13 +31,15 @@ def _cuda(state: State, given: Given) -> None:
     version, cudnn = given["version"], given["cudnn"] or None
     with problems:
         if not re.fullmatch(r"\d+\.\d+(\.\d+)?", version):
-            raise SpecError(f"'{version}' is no CUDA version such as '12.9'", given.at("version"))
+            raise SpecError(
+            f"'{version}' is not a valid CUDA version, such as '12.9'", given.at("version")
+        )
     with problems:
         if cudnn is not None and not re.fullmatch(r"\d+(\.\d+)*", cudnn):
-            raise SpecError(f"'{cudnn}' is no cuDNN version such as '9'", given.at("cudnn"))
+            raise SpecError(f"'{cudnn}' is not a valid cuDNN version, such as '9'", given.at("cudnn"))
     with problems:
         if given["source"] not in SOURCES:
-            raise SpecError("source is 'auto', 'pypi' or 'apt'", given.at("source"))
+            raise SpecError("source must be 'auto', 'pypi' or 'apt'", given.at("source"))
     problems.check()
     made = Cuda(
         str(version), None if cudnn is None else str(cudnn),
@@ -54,7 +56,8 @@ def _vscode(state: State, given: Given) -> None:
             text = f"{match[1]}@{match[2]}"
         if not _EXTENSION.fullmatch(text):
             raise SpecError(
-                f"'{text}' is no extension: write 'publisher.name' or 'publisher.name@1.2.3'", where
+                f"'{text}' is not a valid extension: write 'publisher.name' or 'publisher.name@1.2.3'",
+                where
             )
         state.vscode.setdefault(text.lower(), Request(text, where))
 

@@ -69,7 +69,7 @@ def _input(
     """A file that says which packages: read when it is locked, so it must be there."""
     found = state.file(path, position)
     if kind == "wheel" and found.suffix != ".whl":
-        raise SpecError(f"'{path}' is no wheel: its name ends in .whl", position)
+        raise SpecError(f"'{path}' is not a wheel: the name of one ends in .whl", position)
     if not found.is_file():
         reason = "a directory, not a file" if found.is_dir() else "no such file"
         raise SpecError(f"{reason}: {found}", position)

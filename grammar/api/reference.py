@@ -124,7 +124,7 @@ def markdown(tests: Mapping[str, str]) -> str:
         "## Differences from tensorchord/envd", "",
         "A `build.envd` of theirs works, or one message says what differs:", "",
         *(f"- `{api.name}`: {api.differs}" for api in APIS if api.differs),
-        "- An image that is no development environment has services, too: what `config.jupyter`,",
+        "- An image that is not a development environment has services, too: what `config.jupyter`,",
         "  `runtime.daemon` and `runtime.init` ask for starts with it, in its working directory, unless",
         "  there is a `config.entrypoint`. There, they are for development environments alone.",
         "- Build steps have no network (`run`), and what they install is not locked.",

@@ -51,7 +51,7 @@ def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> 
         parsed = Requirement(text)
     except InvalidRequirement as error:
         reason = _reason(text) or str(error).split("\n")[0]
-        raise SpecError(f"'{text}' is no Python requirement: {reason}", position) from None
+        raise SpecError(f"'{text}' is not a valid Python requirement: {reason}", position) from None
     scheme = (parsed.url or "").partition(":")[0]
     if parsed.url and scheme not in ("http", "https"):
         what = "a version-control URL" if "+" in scheme else f"a {scheme or 'relative'} URL"

@@ -45,7 +45,7 @@ def _base(state: State, given: Given) -> None:
             raise SpecError(f"base has no os '{system}'{_system_hint(system)}", given.at("os"))
     with problems:
         if image is not None and ("//" in image or not _IMAGE.fullmatch(image)):
-            raise SpecError(f"'{image}' is no image reference", given.at("image"))
+            raise SpecError(f"'{image}' is not a valid image reference", given.at("image"))
     with problems:
         _language(language, given.at("language"))
     problems.check()
@@ -124,11 +124,12 @@ def _include(state: State, given: Given) -> Value:
     url, ref = str(given["git"]), str(given["ref"] or "")
     if not _GIT_URL.fullmatch(url):
         raise SpecError(
-            f"'{url}' is no URL of a git repository; write https://HOST/PATH, ssh://USER@HOST/PATH, "
+            f"'{url}' is not the URL of a git repository; write https://HOST/PATH, "
+            "ssh://USER@HOST/PATH, "
             "USER@HOST:PATH or file:///PATH", given.at("git"),
         )
     if ref and (not _GIT_REF.fullmatch(ref) or ".." in ref or "@{" in ref):
-        raise SpecError(f"'{ref}' is no branch, tag or commit", given.at("ref"))
+        raise SpecError(f"'{ref}' is not a valid branch, tag or commit", given.at("ref"))
     if state.include is None:
         raise SpecError(NO_INCLUDES, given.position)
     return state.include(Include(url, ref, given.at("git")))
@@ -142,7 +143,7 @@ def _apt_source(state: State, given: Given) -> None:
     for entry in map(str.strip, lines):
         if entry and not re.match(r"#|(deb|deb-src)\s+(\[[^]]*\]\s+)?\S+:/\S*\s+\S+", entry):
             raise SpecError(
-                f"'{entry}' is no line of sources.list: write 'deb URL SUITE COMPONENT…'",
+                f"'{entry}' is not a valid line of sources.list: write 'deb URL SUITE COMPONENT…'",
                 given.at("source"),
             )
     state.apt_source = str(given["source"]) if text else None
@@ -150,7 +151,7 @@ def _apt_source(state: State, given: Given) -> None:
     if given["key"] is not None:
         path = state.file(str(given["key"]), given.at("key"))
         if not text:
-            raise SpecError("config.apt_source(): a key of no source", given.at("key"))
+            raise SpecError("config.apt_source(): a key without a source", given.at("key"))
         if not path.is_file():
             raise SpecError(f"no such file: {path}", given.at("key"))
         state.apt_key = str(path.resolve())
@@ -160,7 +161,7 @@ def _apt_source(state: State, given: Given) -> None:
 def _pip_index(state: State, given: Given) -> None:
     for name in ("url", "extra_url"):
         if (given[name] or name == "url") and not re.match(r"(https?|file)://", given[name]):
-            raise SpecError(f"'{given[name]}' is no URL", given.at(name))
+            raise SpecError(f"'{given[name]}' is not a valid URL", given.at(name))
         literally(str(given[name]), given.at(name))
     extra = str(given["extra_url"]) or None
     state.pip_index = PipIndex(str(given["url"]), extra, given["trust"])
@@ -185,7 +186,7 @@ def _environ(state: State, given: Given) -> None:
     for name, value in given["env"].items():
         with problems:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                raise SpecError(f"'{name}' is no variable name", given.where("env", name))
+                raise SpecError(f"'{name}' is not a valid variable name", given.where("env", name))
             state.environ[str(name)] = str(value)
     problems.check()
 
@@ -212,7 +213,8 @@ def _expose(state: State, given: Given) -> None:
                 ipaddress.ip_address(address)
             except ValueError:
                 raise SpecError(
-                    f"'{address}' is no IP address, such as \"127.0.0.1\"", given.at("listen_addr")
+                    f"'{address}' is not a valid IP address, such as \"127.0.0.1\"",
+                    given.at("listen_addr")
                 ) from None
     problems.check()
     state.expose.append(
@@ -224,7 +226,7 @@ def _mount(state: State, given: Given) -> None:
     source, target = given["host_path"], str(given["envd_path"])
     if not target.startswith(("/", "~")):
         raise SpecError(
-            f"'{target}' is no path in the container: begin it with '/' or '~'",
+            f"'{target}' is not a path in the container: begin it with '/' or '~'",
             given.at("envd_path"),
         )
     if isinstance(source, DataSource):
@@ -263,15 +265,15 @@ def _owner(state: State, given: Given) -> None:
 
 def _http(state: State, given: Given) -> None:
     if not re.match(r"https?://", given["url"]):
-        raise SpecError(f"'{given['url']}' is no http or https URL", given.at("url"))
+        raise SpecError(f"'{given['url']}' is not an http or https URL", given.at("url"))
     checksum = str(given["checksum"] or "").lower()
     if checksum and not re.fullmatch(r"(sha256:)?[0-9a-f]{64}", checksum):
-        raise SpecError("checksum is 'sha256:' and 64 hex digits", given.at("checksum"))
+        raise SpecError("checksum must be 'sha256:' and 64 hex digits", given.at("checksum"))
     if checksum:
         checksum = f"sha256:{checksum.removeprefix('sha256:')}"
     filename = str(given["filename"] or "")
     if "/" in filename or filename in (".", ".."):
-        raise SpecError("filename is a plain name, without '/'", given.at("filename"))
+        raise SpecError("filename must be a plain name, without '/'", given.at("filename"))
     state.steps.append(Http(str(given["url"]), checksum, filename, given.position))
 
 
@@ -332,7 +334,7 @@ APIS = (
                    "come from `--secret NAME=env:VARIABLE` or `=file:PATH`")),
         _run, "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
               "/home/envd/PROJECT, without network.",
-        differs="There is no network: fetch with io.http, or say network=True, which is new; the lock "
+        differs="There is no network: fetch with io.http, or write network=True, which is new; the lock "
                 "pins what such a step gives. secrets is new. It runs as root, in development "
                 "environments too, and in the order written, not after all else; the directory "
                 "/home/envd/PROJECT stays only when something is put into it. In an image without "
@@ -367,7 +369,7 @@ APIS = (
     Api("config.entrypoint", (Parameter("args", "list[str]", about="program and arguments"),),
         _entrypoint, "The image's entry point."),
     Api("config.gpu", (Parameter("count", "int", 1, about="how many"),), _gpu,
-        "How many GPUs the environment wants."),
+        "How many GPUs the environment needs."),
     Api("config.shm_size", (Parameter("size", "int", about="in megabytes"),), _shm_size,
         "The size of shared memory."),
     Api("config.repo",

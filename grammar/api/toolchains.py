@@ -24,7 +24,9 @@ def _toolchain(name: str, *options: str, words: tuple[str, ...] = ()) -> Run:
             value = str(given.values.get(field) or "")
             if value and value not in words and not _VERSION.fullmatch(value):
                 also = "".join(f" or '{word}'" for word in words)
-                raise SpecError(f"'{value}' is no version such as '1.2.3'{also}", given.at(field))
+                raise SpecError(
+                    f"'{value}' is not a valid version, such as '1.2.3'{also}", given.at(field)
+                )
             if value.startswith("2") and (name, field) in (("python", "version"),
                                                            ("uv", "python_version")):
                 raise SpecError("Python is 3, such as \"3.11\"", given.at(field))
@@ -47,7 +49,7 @@ def _named(pattern: re.Pattern[str], what: str, field: str) -> Run:
     def run(state: State, given: Given) -> None:
         def one(text: str, where: Position) -> None:
             if not pattern.fullmatch(text):
-                raise SpecError(f"'{text}' is no name of {what}", where)
+                raise SpecError(f"'{text}' is not a valid name of {what}", where)
             getattr(state, field).setdefault(text, Request(text, where))
 
         each(given, "name", one)
@@ -60,7 +62,7 @@ def _url(field: str) -> Run:
 
     def run(state: State, given: Given) -> None:
         if not re.match(r"(https?|file)://", given["url"]):
-            raise SpecError(f"'{given['url']}' is no URL", given.at("url"))
+            raise SpecError(f"'{given['url']}' is not a valid URL", given.at("url"))
         setattr(state, field, str(given["url"]).rstrip("/"))
 
     return run

@@ -74,7 +74,7 @@ def _refused(victim: bytes) -> dict[str, bytes]:
         "hard link that climbs": tars.hard(b"h", b"../../victim/file"),
         "hard link to a link": tars.file(b"f") + tars.link(b"l", b"f") + tars.hard(b"h", b"l"),
         "hard link to itself": tars.hard(b"h", b"h"),
-        "hard link to nothing": tars.hard(b"h", b"nothing"),
+        "hard link to a file that does not": tars.hard(b"h", b"nothing"),
         "hard link to a directory": tars.directory(b"d") + tars.hard(b"h", b"d"),
         "file through a link": tars.link(b"l", b".") + tars.file(b"l/x"),
         "directory becomes a file": tars.file(b"d/x") + tars.file(b"d"),

@@ -45,7 +45,7 @@ def _out(victim: bytes) -> dict[str, bytes]:
         "hard link that climbs": tars.hard(b"h", b"../victim/file"),
         "hard link through a link": tars.link(b"l", victim) + tars.hard(b"h", b"l/file"),
         "hard link to an absolute path": tars.hard(b"h", victim + b"/file"),
-        "hard link to nothing": tars.hard(b"h", b"nothing"),
+        "hard link to a file that does not": tars.hard(b"h", b"nothing"),
         "hard link to itself": tars.hard(b"h", b"h"),
         "hard link to a directory": tars.directory(b"d") + tars.hard(b"h", b"d"),
         "hard link below a file": tars.file(b"f") + tars.hard(b"h", b"f/g"),

@@ -302,14 +302,14 @@ def test_a_login_goes_where_the_registry_is(world: World, number: int) -> None:
     server.answer = challenging(realm)
     registry = Registry(Reference(server.host, "x"), server.url)
     text = refused_at_once(world, lambda: registry.manifest("v1", ()), RegistryError)
-    assert "wants logins sent to" in text and "user@" not in text
+    assert "asks for logins to be sent to" in text and "user@" not in text
     blob = "sha256:" + "0" * 64
     refused_at_once(world, lambda: registry.push_blob(blob, b""), RegistryError)
     assert LOGIN not in world.evil.heard and "s3cret" not in world.evil.heard
     assert world.evil.asked == []
     if server is world.plain:
         text = refused_at_once(world, lambda: logins._ask(server.host, "corp", "s3cret"), EnvdError)
-        assert "wants logins sent to" in text
+        assert "asks for logins to be sent to" in text
         assert world.evil.asked == []
 
 

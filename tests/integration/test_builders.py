@@ -156,7 +156,7 @@ def test_pushing_needs_the_right_user_and_sends_nothing_twice(
     [
         (["bulid"], 2, "did you mean 'build'"),
         (["build", "-o", "tar:x"], 2, "not an output"),
-        (["push", "nonsense"], 2, "no image reference"),
+        (["push", "nonsense"], 2, "not a valid image reference"),
         (["build", "-f", "nothing.envd"], 2, "no such file"),
         (["store", "roots", "--remove", "x"], 2, "no root 'x'"),
     ],

@@ -142,8 +142,12 @@ def python_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("nothing-such", "no conda package 'nothing-such'"), ("words::a=b=c=d", "is no conda package"),
-     ("greeet", "did you mean 'greet'?"), ("words>=9", "words")],
+    [
+        ("nothing-such", "no conda package 'nothing-such'"),
+        ("words::a=b=c=d", "is not a valid conda package"),
+        ("greeet", "did you mean 'greet'?"),
+        ("words>=9", "words"),
+    ],
 )
 def test_bad_requests_are_named_with_their_place(
     tmp_path: Path, url: str, name: str, says: str

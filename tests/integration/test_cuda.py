@@ -269,7 +269,10 @@ def without(tool: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("tool", "says"),
-    [("/usr/bin/gpgv", "neither gpgv nor sqv is there"), ("/usr/bin/apt-get", "apt-get cannot be run")],
+    [
+        ("/usr/bin/gpgv", "neither gpgv nor sqv is installed"),
+        ("/usr/bin/apt-get", "apt-get cannot be run"),
+    ],
 )
 def test_a_tool_that_the_machine_lacks_is_said_at_the_specs_line(
     tmp_path: Path, cuda_releases: nvidia.Nvidia, tool: str, says: str

@@ -41,14 +41,14 @@ def test_what_init_writes_can_be_locked(envd: Envd) -> None:
     assert '"six"' in (envd.project / "envd.lock").read_text()
     refused = envd.run("init", check=False)
     assert (refused.code, refused.stderr) == (
-        2, "error: build.envd: there already; --force overwrites it\n"
+        2, "error: build.envd: already exists; --force overwrites it\n"
     )
     envd.run("init", "--force", "--lang", "r")
     assert 'language="r"' in spec.read_text()
     (envd.project / "requirements.txt").write_text("git+https://example.org/x.git\n")
     warned = envd.run("init", "--force")
     assert "requirements.txt:1:1" in warned.stderr
-    assert "mend it" in warned.stderr
+    assert "fix it" in warned.stderr
 
 
 def test_on_a_terminal_it_asks(envd: Envd) -> None:

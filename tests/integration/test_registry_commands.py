@@ -59,7 +59,7 @@ def test_push_what_was_built(envd: Envd, registry_server: servers.RegistryServer
     assert other.stdout == f"{base}/b:v1@{digest}"
     for arguments, says in (
         (["-t", f"{NAME}:onne", f"{base}/a"], f"did you mean '{NAME}:one'?"),
-        (["-t", f"{NAME}:one", "a"], "no image reference"),
+        (["-t", f"{NAME}:one", "a"], "not a valid image reference"),
         (["-t", f"{NAME}:one", f"{base}/a", "--also", "x/y:z"], "no tag"),
         (["-t", f"{NAME}:one", f"{base}/a", "-f", "x"], "takes no -f"),
     ):
@@ -102,7 +102,7 @@ def test_login_and_logout(envd: Envd, registry_auth: servers.RegistryServer) -> 
     assert "not logged in" in envd.run("logout", host).stderr
     assert envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v3", check=False).code == 1
     for arguments, says in (
-        (["https://x/y", "-u", "a", "-p", "b"], "no registry"),
+        (["https://x/y", "-u", "a", "-p", "b"], "not a valid registry name"),
         ([host, "-u", "a", "-p", "b", "--password-stdin"], "once"),
         ([host], "no terminal"),
         ([host, "--password-stdin"], "needs --username"),
@@ -111,7 +111,7 @@ def test_login_and_logout(envd: Envd, registry_auth: servers.RegistryServer) -> 
         assert (bad.returncode, says in bad.stderr) == (2, True), bad.stderr
     config.write_text("{")
     broken = login(host, "-u", servers.USER, "--password-stdin")
-    assert (broken.returncode, "no valid JSON" in broken.stderr) == (2, True)
+    assert (broken.returncode, "invalid JSON" in broken.stderr) == (2, True)
     assert config.read_text() == "{"
 
 
@@ -184,7 +184,7 @@ def test_pull_what_was_pushed(
         assert (unnamed.code, "-t NAME:TAG" in unnamed.stderr) == (2, True)
         for name, code, says in (
             (f"{registry_server.address}/{NAME}/nothing:v1", 1, "no image"),
-            ("A B", 2, "no image name"), ("127.0.0.1:1/a", 1, "cannot reach"),
+            ("A B", 2, "not a valid image name"), ("127.0.0.1:1/a", 1, "cannot reach"),
         ):
             wrong = there.run("pull", name, check=False)
             assert (wrong.code, says in wrong.stderr) == (code, True), wrong.stderr

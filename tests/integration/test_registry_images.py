@@ -260,7 +260,7 @@ def test_mirrors_and_short_names(shared_store: Path, tmp_path: Path, images: Ima
     [
         ("{registry}/sources/original:none", "has no image {registry}/sources/original:none"),
         ("{registry}/sources/nothing:1", "has no image"),
-        ("{registry}/Sources:1", "is no image name"),
+        ("{registry}/Sources:1", "is not a valid image name"),
         ("127.0.0.1:9/x/y:1", "cannot reach the registry 127.0.0.1:9"),
     ],
 )

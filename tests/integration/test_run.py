@@ -81,7 +81,7 @@ def test_going_on_without_the_network_is_said(shared_store: Path, tmp_path: Path
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(SPEC.format(commands=[f"getent hosts {uuid.uuid4()}.example || true"]))
     done = envd.run("build", "--no-load")
-    assert "build.envd:4:5: it looked for the network" in done.stderr
+    assert "build.envd:4:5: it tried to use the network" in done.stderr
     # what talks to itself is not meant
     envd.spec(SPEC.format(commands=[f"(echo >/dev/tcp/127.0.0.1/9) || echo {uuid.uuid4()}"]))
     assert "network" not in envd.run("build", "--no-load").stderr

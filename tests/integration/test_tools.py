@@ -302,7 +302,7 @@ def test_errors_name_the_call_and_leave_the_lock_as_it_was(
     for call, code, says in (
         ('install.go(version="1.22.9")', 1, "no version 1.22.9; near it are 1.21.3, 1.22.5"),
         ('install.python(version="3.99")', 1, "CPython has no version 3.99"),
-        ('install.nodejs(version="newest")', 2, "no version such as '1.2.3' or 'latest'"),
+        ('install.nodejs(version="newest")', 2, "not a valid version, such as '1.2.3' or 'latest'"),
     ):
         envd.spec(spec.format(call=call))
         done = envd.run("lock", check=False)

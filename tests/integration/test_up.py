@@ -479,7 +479,7 @@ def test_taken_names_and_ports_and_wrong_options(other: tuple[Envd, str], tmp_pa
     assert done.code == 2 and "build.envd:1:" in done.stderr
     envd.spec(SMALL.format(more=""))
     for arguments, says in (
-        (("--cpus", "1", "--cpu-set", "0"), "exclude each other"),
+        (("--cpus", "1", "--cpu-set", "0"), "cannot be used together"),
         (("--memory", "lots"), "--memory lots"),
         (("-v", "/no/such/place:/x"), "/no/such/place"),
         (("-e", "NO_SUCH_VARIABLE"), "NO_SUCH_VARIABLE"),

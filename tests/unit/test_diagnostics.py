@@ -160,17 +160,17 @@ BESIDE = [
     ("r.txt", "git+https://x.example/y\n", "1:1", "does not say which package"),
     ("r.txt", "https://x.example/y.tar.gz\n", "1:1", "does not say which package"),
     ("r.txt", "./src\n", "1:1", "no such wheel"),
-    ("env.yml", "dependencies: [\n", "2:1", "no valid YAML"),
-    ("env.yml", "dependencies:\n\t- a\n", "2:1", "no valid YAML"),
+    ("env.yml", "dependencies: [\n", "2:1", "invalid YAML"),
+    ("env.yml", "dependencies:\n\t- a\n", "2:1", "invalid YAML"),
     ("env.yml", "- a\n", "1:1", "an environment file is a mapping"),
-    ("env.yml", "name: x\n", "1:1", "an environment file has 'dependencies'"),
+    ("env.yml", "name: x\n", "1:1", "an environment file needs 'dependencies'"),
     ("env.yml", "dependencies: numpy\n", "1:15", "dependencies is a list"),
     ("env.yml", "dependencies:\n  - numpy\n  -\n", "3:4", "a dependency is a string"),
-    ("env.yml", "dependencies:\n  - numpy=>1 =\n  - '-y'\n", "3:5", "is no conda package"),
-    ("env.yml", "dependencies:\n  - npm: [a]\n", "2:5", "'npm' is no installer"),
+    ("env.yml", "dependencies:\n  - numpy=>1 =\n  - '-y'\n", "3:5", "is not a valid conda package"),
+    ("env.yml", "dependencies:\n  - npm: [a]\n", "2:5", "'npm' is not an installer"),
     ("env.yml", "dependencies:\n  - pip: rich\n", "2:10", "pip is a list"),
     ("env.yml", "dependencies:\n  - pip:\n    - rich==\n", "3:7", "a version is missing"),
-    ("env.yml", "channels: [a b]\ndependencies: []\n", "1:12", "is no name or URL of a conda channel"),
+    ("env.yml", "channels: [a b]\ndependencies: []\n", "1:12", "not the name or URL of a conda channel"),
 ]
 
 

@@ -107,7 +107,7 @@ e = f(100); g = outer(1)(2)
         ("def build():\n    install.apt_packages('git')\n", 2, 26, "a list of strings"),
         ("def build():\n    base()\n    base('debian11')\n", 3, 5, "line 2"),
         ("def build():\n    config.jupyter(port=99999)\n", 2, 25, "65535"),
-        ("def build():\n    include('x')\n", 2, 13, "no URL of a git repository"),
+        ("def build():\n    include('x')\n", 2, 13, "not the URL of a git repository"),
         ("def f(x):\n    return f(x)\ndef build():\n    f(1)\n", 2, 12, "no recursion"),
         ("def build():\n    for x in range(99999999): pass\n", 2, 31, "steps"),
         ("x = [0] * 99999999\n", 1, 9, "elements"),

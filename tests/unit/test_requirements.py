@@ -69,7 +69,7 @@ def test_everything_that_a_file_may_say(tmp_path: Path) -> None:
         ("x --install-option=y", "not supported"),
         ("--egg", "option '--egg'"),
         ("-r r.txt", "includes itself"),
-        ("x = = 1", "no Python requirement"),
+        ("x = = 1", "not a valid Python requirement"),
         ("--require-hashes", "'six' has no --hash"),
     ],
 )
@@ -127,9 +127,9 @@ def test_only_what_says_which_packages_is_remembered(tmp_path: Path) -> None:
         (PROJECT % 80, {"extras": ("cpu",)}, "no extra 'cpu'; it has gpu"),
         (PROJECT % 80, {"groups": ("prod",)}, "no dependency group 'prod'; it has base, dev"),
         ("[project\n", {}, "not valid TOML"),
-        ("project = 3\n", {}, "'project' is no table"),
-        ("[project]\ndependencies = 'six'\n", {}, "'dependencies' is no list of strings"),
-        ("[project]\noptional-dependencies = [1]\n", {}, "'optional-dependencies' is no table"),
+        ("project = 3\n", {}, "'project' is not a table"),
+        ("[project]\ndependencies = 'six'\n", {}, "'dependencies' is not a list of strings"),
+        ("[project]\noptional-dependencies = [1]\n", {}, "'optional-dependencies' is not a table"),
     ],
 )
 def test_projects_that_do_not_say_it(
@@ -142,7 +142,7 @@ def test_projects_that_do_not_say_it(
 
 def test_a_bad_requirement_of_a_project_is_shown_where_it_stands(tmp_path: Path) -> None:
     given = project(tmp_path, "[project]\ndependencies = [\n  'six = = 1',\n]\n")
-    with pytest.raises(UsageError, match=r"pyproject\.toml:3:4: 'six = = 1' is no Python requirement"):
+    with pytest.raises(UsageError, match=r"pyproject\.toml:3:4: 'six = = 1' is not a valid Python"):
         list(project_requests(given))
 
 

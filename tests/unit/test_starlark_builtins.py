@@ -69,8 +69,8 @@ dict(((1, 2),)) -> {1: 2}
 dict([set([1, 2])]) -> {1: 2}
 dict([(1,)]) !! has length 1; 2 is required
 dict([(1, 2, 3)]) !! has length 3; 2 is required
-dict([1]) !! is no pair
-dict(["ab"]) !! is no pair
+dict([1]) !! is not a pair
+dict(["ab"]) !! is not a pair
 dict(1) !! not iterable
 dict({}, {}) !! want at most 1
 dict([([], 1)]) !! unhashable

@@ -94,12 +94,12 @@ len(r'\x') -> 2
 "\xg0" !! truncated escape
 "\u123" !! truncated escape
 "\U0001F60" !! truncated escape
-"\x80" !! no ASCII character
-"\377" !! no ASCII character
-"\200" !! no ASCII character
-"\ud800" !! no Unicode code point
-"\udfff" !! no Unicode code point
-"\U00110000" !! no Unicode code point
+"\x80" !! not an ASCII character
+"\377" !! not an ASCII character
+"\200" !! not an ASCII character
+"\ud800" !! not a Unicode code point
+"\udfff" !! not a Unicode code point
+"\U00110000" !! not a Unicode code point
 "abc !! does not end
 'abc !! does not end
 '''abc !! does not end
@@ -122,8 +122,8 @@ b"é" -> b"é"
 len(b"é") -> 2
 len(b"😀") -> 4
 b"\U0001F600" == b"😀" -> True
-b"\400" !! no byte
-b"\ud800" !! no Unicode code point
+b"\400" !! not a byte
+b"\ud800" !! not a Unicode code point
 b"\q" !! invalid escape
 """
 
@@ -141,7 +141,7 @@ größe -> 2
 Δx2 -> 3
 ---
 a² = 1
-!! is no name
+!! is not a valid name
 ---
 index = 1; starts_with = 2; imports = 3; classy = 4; iffy = 5
 [index, imports, classy] -> [1, 3, 4]

@@ -392,7 +392,7 @@ x -> {"a": 1}
 !! not iterable
 ---
 {}.update([1])
-!! is no pair
+!! is not a pair
 ---
 {}.update([(1, 2, 3)])
 !! has length 3

@@ -526,7 +526,7 @@ load("m", "_x")
 !! leading underscores
 ---
 load("m", "1x")
-!! is no name
+!! is not a valid name
 ---
 load("m", *["x"])
 !! literal strings
@@ -560,16 +560,16 @@ def f(a, *): pass
 !! bare * must be followed
 ---
 def f(*a, *b): pass
-!! may follow another *
+!! may not follow another *
 ---
 def f(**k, a): pass
-!! may follow **
+!! may not follow **
 ---
 def f(**k, *a): pass
-!! may follow **
+!! may not follow **
 ---
 def f(**a, **b): pass
-!! may follow **
+!! may not follow **
 ---
 def f(a, (b, c)): pass
 !! unexpected '('

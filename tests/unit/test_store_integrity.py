@@ -344,7 +344,7 @@ def test_a_damaged_database_is_found_and_made_anew(store: Store, damage: object)
         gc.collect(Store.open(store.path))
     assert set((store.path / "blobs/sha256").iterdir()) == files
     lines = verify_at(store.path, repair=True)
-    assert any("made anew, with 2 layers" in line for line in lines)
+    assert any("recreated, with 2 layers" in line for line in lines)
     assert list(store.path.glob("db.sqlite.damaged-*"))
     assert verify_at(store.path) == []
     store = Store.open(store.path)

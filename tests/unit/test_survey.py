@@ -137,7 +137,7 @@ def test_pyproject(tmp_path: Path) -> None:
     assert [i.kind for i in environment.python_inputs] == ["pyproject"]
     # Debian 13 carries 3.13: no other Python has to be brought.
     assert environment.base.os == "debian13"
-    assert "# pyproject.toml wants Python >=3.12.\n" in text
+    assert "# pyproject.toml requires Python >=3.12.\n" in text
     (tmp_path / "uv.lock").write_text("version = 1\n")
     _, locked = made(tmp_path, {})
     assert [i.kind for i in locked.python_inputs] == ["uv.lock"]

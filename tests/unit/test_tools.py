@@ -348,7 +348,7 @@ def test_the_same_archive_gives_the_same_layer(tmp_path: Path) -> None:
         ([("t/l", "../../etc")], False, "outside of the archive"),
         ([("t/l", "/etc")], False, "outside of the archive"),
         ([("t/l", "."), ("t/l/x", b"x")], False, "through a symbolic link"),
-        ([("t/a", b"a"), ("t/h", "t/none")], True, "hard link to nothing"),
+        ([("t/a", b"a"), ("t/h", "t/none")], True, "hard link to a file that does not"),
         ([("other/a", b"a")], False, "holds nothing of tool-1"),
     ],
 )
