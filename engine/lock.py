@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import base64
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,40 +92,53 @@ class LockedStep:
 
 @dataclass(frozen=True)
 class Lock:
-    """A whole lock. `requests` maps a section ("base", "apt", "python", "conda", "conda_wheels",
-    "cuda", "vscode", "dev", "tools") to the request strings that it was resolved from; comparing
-    them tells
-    which section no longer fits a spec. `python` is the target's "X.Y" ("" without Python).
+    """A whole lock. `requests` maps a section ("base", "includes", and those of
+    `engine.ecosystems.registry`) to the request strings that it was resolved from; comparing them
+    tells which section no longer fits a spec. `packages` are the rows of each section, by its table.
+    `python` is the target's "X.Y" ("" without Python).
     `provided` are the .debs asked for that a package of another name, or the image, provides; None
-    in a lock that an older envd made, which did not write it (see `engine.lock_check`)."""
+    in a lock that an older envd made, which did not write it (see `engine.ecosystems.debian`)."""
 
     base: LockedBase
     system: str = "x86_64-linux"
     python: str = ""
     requests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    apt: tuple[LockedPackage, ...] = ()
-    wheels: tuple[LockedPackage, ...] = ()
-    conda: tuple[LockedPackage, ...] = ()
-    conda_wheels: tuple[LockedPackage, ...] = ()  # Python packages inside conda's prefix
-    files: tuple[LockedPackage, ...] = ()  # io.http
-    images: tuple[LockedPackage, ...] = ()  # layers that io.copy takes files from
+    packages: Mapping[str, tuple[LockedPackage, ...]] = field(default_factory=dict)
     includes: tuple[LockedInclude, ...] = ()
-    cuda: tuple[LockedPackage, ...] = ()
-    vscode: tuple[LockedPackage, ...] = ()
-    r: tuple[LockedPackage, ...] = ()
-    julia: tuple[LockedPackage, ...] = ()
-    rstudio: tuple[LockedPackage, ...] = ()
-    dev: tuple[LockedPackage, ...] = ()  # what `envd up` adds
-    tools: tuple[LockedPackage, ...] = ()
     provided: tuple[str, ...] | None = None
     steps: tuple[LockedStep, ...] = ()  # what run(..., network=True) gave
     version: int = LOCK_VERSION
 
+    def __post_init__(self) -> None:
+        # a section without rows is none: so two locks with the same rows are equal
+        rows = {table: tuple(rows) for table, rows in self.packages.items() if rows}
+        object.__setattr__(self, "packages", rows)
 
-SECTIONS = (
+    def __getitem__(self, table: str) -> tuple[LockedPackage, ...]:
+        """The rows of a section, by the name of its table; () when it has none."""
+        return self.packages.get(table, ())
+
+    def with_rows(self, table: str, rows: Iterable[LockedPackage]) -> Lock:
+        """The same lock with other rows in one section."""
+        return replace(self, packages={**self.packages, table: tuple(rows)})
+
+
+# In which order the tables of sections stand in the file; others follow, by name. It was settled
+# with version 1, and new sections do not change it.
+_ORDER = (
     "apt", "wheels", "conda", "conda_wheels", "cuda", "vscode", "dev", "tools", "r", "julia",
     "rstudio", "files", "images",
 )
+# What else stands at the top of the file.
+RESERVED = frozenset({
+    "version", "system", "python", "provided", "requests", "base", "includes", "steps",
+})
+
+
+def tables(lock: Lock) -> list[str]:
+    """The tables of its sections, in the order of the file."""
+    known = [table for table in _ORDER if lock[table]]
+    return known + sorted(table for table in lock.packages if table not in _ORDER)
 
 
 def _package_row(package: LockedPackage) -> dict[str, Any]:
@@ -223,9 +236,8 @@ def dumps(lock: Lock) -> str:
         "requests": {k: list(v) for k, v in sorted(lock.requests.items())},
         "base": base,
     }
-    for section in SECTIONS:
-        if packages := getattr(lock, section):
-            document[section] = rows(packages)
+    for table in tables(lock):
+        document[table] = rows(lock[table])
     if lock.includes:
         document["includes"] = [
             {f.name: getattr(row, f.name) for f in fields(row)}
@@ -291,13 +303,16 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
                 )
                 for row in document.get("steps", ())
             ),
-            **{s: tuple(_row_package(row) for row in document.get(s, ())) for s in SECTIONS},
+            packages={
+                str(table): tuple(_row_package(row) for row in rows)
+                for table, rows in document.items() if table not in RESERVED
+            },
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(
             f"{name}: malformed lock ({error!r}); delete it and run `envd lock`"
         ) from error
-    for where, fault in lock_rows.faults(lock, SECTIONS):
+    for where, fault in lock_rows.faults(lock, tables(lock)):
         raise UsageError(
             f"{name}: {where}: {fault}: the lock is damaged, or was not made by envd; look at where "
             "it comes from, then delete it and run `envd lock`"
@@ -325,9 +340,9 @@ def write(lock: Lock, path: Path) -> None:
 
 def all_packages(lock: Lock) -> tuple[LockedPackage, ...]:
     """Every pinned package of the lock, base first."""
-    return sum((getattr(lock, s) for s in SECTIONS), lock.base.packages)
+    return sum((lock[table] for table in tables(lock)), lock.base.packages)
 
 
 __all__ = [f.__name__ for f in (LockedFile, LockedPackage, LockedBase, Lock)] + [
-    "LOCK_VERSION", "SECTIONS", "all_packages", "dumps", "loads", "read", "write",
+    "LOCK_VERSION", "RESERVED", "all_packages", "dumps", "loads", "read", "tables", "write",
 ]

@@ -48,7 +48,7 @@ _PYTHON_ROW = Rule(_PYPI)
 _LAYER = {"diff_id": _DIGEST, "media_type": _MEDIA_TYPE, "position": re.compile(r"[0-9]{3,6}")}
 _TOOL_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._+-]*)*")
 
-RULES: Mapping[str, Rule] = {
+RULES: dict[str, Rule] = {
     "deb": Rule(
         re.compile(r"[a-z0-9][a-z0-9+.-]+"), _DEBIAN_VERSION, re.compile(r"[^-/].*\.deb"),
         {"arch": re.compile(r"[a-z0-9-]+"), "essential": re.compile(r"yes")},
@@ -83,6 +83,8 @@ RULES: Mapping[str, Rule] = {
     ),
     "julia-artifact": Rule(re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ -]*"), re.compile(r"[0-9a-f]{40}")),
 }
+
+KINDS = frozenset(RULES)  # those of envd's own sections; others bring their rules with them
 
 _SCHEMES = frozenset({"http", "https", "file", "oci"})
 _PATHS = ("prefix",)  # facts of a base that become paths in the image
@@ -169,7 +171,7 @@ def faults(lock: Lock, sections: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Everything that is wrong with a lock of these `sections` of packages, as (where, what)."""
     yield from _base_faults(lock.base)
     for section in sections:
-        for package in getattr(lock, section):
+        for package in lock[section]:
             for fault in faults_of(package):
                 yield f"[[{section}]] {_name(package)}", fault
     for include in lock.includes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import fastpath, languages, locking, planning, publish, redaction, userns
+from engine import fastpath, locking, planning, publish, redaction, userns
 from engine import lock as locks
 from engine import secrets as step_secrets
 from engine import steps as network_steps
@@ -19,6 +19,7 @@ from engine.build.image import as_pinned
 from engine.deliver import deliver
 from engine.derivation import Derivation
 from engine.docker import probe
+from engine.ecosystems import cuda, registry
 from engine.errors import LockMismatch, UsageError
 from engine.events import Event, Sink
 from engine.image import kept
@@ -28,7 +29,6 @@ from engine.image.model import Image, ImageConfig
 from engine.lock import Lock
 from engine.progress import open_sink
 from engine.project import Project, store_path
-from engine.resolve import tools
 from engine.scheduler import realise
 from engine.secrets import Secrets, Source
 from engine.selection import Selection
@@ -77,8 +77,7 @@ def evaluate(
     if given := os.environ.get("ENVD_BUILD_OWNER"):
         environment = replace(environment, owner=_owner(given))
     if build:
-        languages.check(environment)
-        tools.check_jupyter(environment)
+        registry.check(environment)
     return turned_on(environment) if dev else environment
 
 
@@ -123,7 +122,7 @@ def ensure_lock(
         if old is not None and "dev" in old.requests:
             environment = turned_on(environment)  # what `envd up` has added is renewed too
         old = None
-    requests = locking.requests_of(locking.settled(environment, old))
+    requests = registry.requests_of(cuda.settled(environment, old))
     if old is not None:
         misfits = locking.outdated(old, environment, requests)
         if not misfits:

@@ -6,8 +6,6 @@ Wheels, conda, CUDA and extensions are siblings above the base: none depends on 
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,47 +13,30 @@ from pathlib import Path
 from engine import languages
 from engine.build import (
     apt,
-    base,
-    conda,
-    cuda,
     dev,
     files,
     firststart,
-    group,
-    http,
-    image,
     image_files,
-    julia,
     login,
     placed,
-    rpackage,
     run,
-    sdist,
     services,
     shell,
-    tool,
     toolchains,
-    vscode,
-    wheel,
 )
 from engine.build.context import Builder
-from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
+from engine.ecosystems import base, registry
+from engine.ecosystems.section import Draft
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
-from engine.lock import Lock, LockedPackage
-from engine.origins import Origins
-from engine.resolve import cuda as cuda_names
+from engine.lock import Lock
 from engine.resolve import web
 from engine.selection import Selection, sentence
 from engine.urls import redacted
-from grammar.environment import Copy, Environment, Run
+from grammar.environment import Copy, Environment, Run, Step
 
-# Docker's limit is 127; overlayfs and registries like fewer. Beyond this, wheels are grouped.
-MAX_SINGLE_WHEELS = 60
-
-# What lies at the bottom, and what is made in an overlay over layers of its own (`engine.build.placed`).
-_BOTTOM = frozenset({base.KIND, image.KIND})
+# What is made in an overlay over layers of its own (`engine.build.placed`).
 _OVERLAYS = frozenset({apt.KIND, dev.KIND, shell.KIND})
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -78,26 +59,12 @@ class Plan:
     def builders(self) -> dict[str, Builder]:
         """The builder of every kind."""
         return {
-            base.KIND: base.build,
-            http.KIND: http.build,
-            image.KIND: image.build,
-            image_files.KIND: image_files.build,
-            apt.KIND: apt.build,
-            wheel.KIND: wheel.build,
-            sdist.KIND: sdist.build,
-            group.KIND: group.build,
-            run.KIND: run.BuilderOfRuns(self.sources, self.secrets),
+            **registry.builders(),
             shell.KIND: shell.build,
-            login.KIND: login.build,
             services.KIND: services.build,
-            conda.KIND: conda.build,
-            tool.KIND: tool.build,
+            login.KIND: login.build,
+            run.KIND: run.BuilderOfRuns(self.sources, self.secrets),
             files.KIND: files.BuilderOfFiles(self.sources),
-            **cuda.BUILDERS,
-            **dev.BUILDERS,
-            **vscode.BUILDERS,
-            **rpackage.BUILDERS,
-            **julia.BUILDERS,
         }
 
 
@@ -106,85 +73,101 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 
     Raises UsageError when a copied file is not there.
     """
-    lock = _located(environment, lock, directory)
-    if lock.base.kind == "image":
-        layers = image.layers(lock.base.packages)
-    else:
-        layers = [base.derivation(lock.base)]
-    if lock.apt:
-        layers.append(apt.derivation(lock.apt, layers))
-    system = ground = tuple(layers)
-    if environment.cuda is not None and lock.cuda:
-        layers += cuda.derivations(lock.cuda, cuda_names.short(environment.cuda.version))
-    python = toolchains.interpreter(environment, lock)
-    layers += toolchains.derivations(environment, lock)
-    condas = [conda.derivation(lock.conda)] if lock.conda else []
-    holding = toolchains.holding(python, [*layers, *condas])
-    limit = MAX_SINGLE_WHEELS // (2 if lock.wheels and lock.conda_wheels else 1)
-    layers += _python(lock.wheels, python, (*system, *holding), limit)
-    layers += rpackage.derivations(lock.r, system)
-    layers += julia.derivations(lock.julia, environment.julia_packages)
-    layers += condas
-    if (inside := conda.interpreter(lock.conda)) is not None:
-        layers += _python(lock.conda_wheels, inside, (*system, *condas), limit)
-    if lock.vscode:
-        layers += vscode.derivations(lock.vscode)
-    if lock.rstudio:
-        layers.append(apt.derivation(lock.rstudio, system, languages.RSTUDIO))
-        system = (*system, layers[-1])
-    own = "" if python.prefix or lock.base.facts.get("python_command") else lock.python
-    developing = dev.wanted(environment)
-    if developing:
-        layers.append(dev.packages(lock.dev, system))
-        system = (*system, layers[-1])
-    if lock.base.kind != "image" or developing or own or environment.git \
-            or _has_shell(environment, lock):
-        layers.append(
-            shell.derivation(
-                environment.shell, environment.git, own, system,
-                home=dev.HOME if developing else "",
-            )
-        )
+    lock = registry.located(environment, lock, directory)
+    below = base.derivations(lock)
+    draft, made = Draft(environment, lock, directory, below, below), {}
+    for section in registry.sections():
+        if not section.is_topmost:
+            made[section.name] = tuple(section.derivations(draft))
+            draft = _with(draft, made[section.name], is_system=section.is_system)
+    draft = _with(draft, _shell(draft))
     workdir = _workdir(environment, lock, directory)
+    developing = dev.wanted(environment)
     started = (
         dev.derivation(environment) if developing else services.derivation(environment, workdir)
     )
     if started is not None:
-        layers.append(started)
+        draft = _with(draft, [started])
     config = _config(environment, lock, workdir, supervised=started is not None)
     if shells := _shells(environment, lock):
-        layers.append(login.derivation(_for_shells(config, environment), shells, ground, condas,
-                                       list(dict(environment.environ))))
-    # Files from the web are there before the first step, in whichever order they are written.
-    pinned = {p.extra["request"]: p for p in lock.files}
-    for wanted in web.files(environment):
-        layers.append(http.derivation(pinned[web.text_of(wanted)], wanted.url))
-    stack = placed.stacked(layers, _BOTTOM, _OVERLAYS)
-    sources: dict[str, Selection] = {}
-    home = dev.HOME if developing else "/root"
+        ground = (*below, *made["apt"])
+        draft = _with(draft, [login.derivation(
+            _for_shells(config, environment), shells, ground, made["conda"],
+            list(dict(environment.environ)),
+        )])
+    for section in registry.sections():
+        if section.is_topmost:
+            draft = _with(draft, section.derivations(draft))
+    steps = _Steps(draft, config)
     for step in environment.steps:
+        steps.add(step)
+    return Plan(tuple(steps.layers), config, steps.sources, tuple(steps.stack))
+
+
+def _with(draft: Draft, layers: Sequence[Derivation], *, is_system: bool = False) -> Draft:
+    """The draft with `layers` on top."""
+    return replace(
+        draft, layers=(*draft.layers, *layers),
+        system=(*draft.system, *layers) if is_system else draft.system,
+    )
+
+
+def _shell(draft: Draft) -> list[Derivation]:
+    """The layer of the shell's and git's settings; an image without that shell needs none."""
+    environment, lock = draft.environment, draft.lock
+    python = toolchains.interpreter(environment, lock)
+    own = "" if python.prefix or lock.base.facts.get("python_command") else lock.python
+    developing = dev.wanted(environment)
+    if lock.base.kind == "image" and not (
+        developing or own or environment.git or _has_shell(environment, lock)
+    ):
+        return []
+    return [shell.derivation(
+        environment.shell, environment.git, own, draft.system, home=dev.HOME if developing else "",
+    )]
+
+
+class _Steps:
+    """What the spec's steps add, in their order, to the layers of a draft."""
+
+    def __init__(self, draft: Draft, config: ImageConfig) -> None:
+        self.layers = list(draft.layers)
+        self.stack = placed.stacked(self.layers, base.KINDS, _OVERLAYS)
+        self.sources: dict[str, Selection] = {}
+        self._directory, self._images = draft.directory, draft.lock["images"]
+        developing = dev.wanted(draft.environment)
+        self._home = dev.HOME if developing else "/root"
+        self._variables = (*config.env, ("HOME", dev.HOME)) if developing else config.env
+
+    def add(self, step: Step) -> None:
+        """Add what a step makes; a file of the web is a section's."""
         if isinstance(step, Copy):
-            if step.image:
-                below = web.layers_of(step.image, lock.images)
-                copy = image_files.derivation(step, below, home)
-                to = image_files.target_of(step, home)
-            else:
-                copy = files.derivation(step, directory, home)
-                source = files.source_of(step, directory)
-                sources[str(copy.parameters["content"])] = files.selection_of(step, directory)
-                to = files.target_of(step, source, home)
-            layers.append(copy)
-            stack.append(placed.derivation(copy, stack, to))
+            self._copy(step)
         elif isinstance(step, Run):
-            content = run.content_of(directory) if step.mount_host else ""
-            if content:
-                sources[content] = Selection(str(directory))
-            variables = (*config.env, ("HOME", home)) if developing else config.env
-            layers.append(
-                run.derivation(step, stack, variables, dev.project_directory(directory), content)
-            )
-            stack.append(layers[-1])
-    return Plan(tuple(layers), config, sources, tuple(stack))
+            self._run(step)
+
+    def _copy(self, step: Copy) -> None:
+        if step.image:
+            below = web.layers_of(step.image, self._images)
+            copy = image_files.derivation(step, below, self._home)
+            to = image_files.target_of(step, self._home)
+        else:
+            copy = files.derivation(step, self._directory, self._home)
+            source = files.source_of(step, self._directory)
+            taken = files.selection_of(step, self._directory)
+            self.sources[str(copy.parameters["content"])] = taken
+            to = files.target_of(step, source, self._home)
+        self.layers.append(copy)
+        self.stack.append(placed.derivation(copy, self.stack, to))
+
+    def _run(self, step: Run) -> None:
+        content = run.content_of(self._directory) if step.mount_host else ""
+        if content:
+            self.sources[content] = Selection(str(self._directory))
+        place = dev.project_directory(self._directory)
+        made = run.derivation(step, self.stack, self._variables, place, content)
+        self.layers.append(made)
+        self.stack.append(made)
 
 
 def check_copies(environment: Environment, directory: Path) -> None:
@@ -214,45 +197,6 @@ def left_out(environment: Environment, directory: Path) -> list[tuple[str, str]]
     return [(step, text) for step, text in found.items() if text]
 
 
-def _located(environment: Environment, lock: Lock, directory: Path) -> Lock:
-    """The lock with its files' URLs as they are on this machine: no part of any hash."""
-    from engine.locking import conda_wanted, python_wanted
-    from engine.resolve.conda import channel_url
-    from engine.resolve.pypi import origins
-
-    lock = languages.located(environment, lock, directory)
-    python = origins(python_wanted(environment), directory)
-    inside = origins(conda_wanted(environment), directory)
-    channels = Origins(directory, [channel_url(c) for c in environment.conda_channels])
-    mirrors = [v for k, v in os.environ.items() if k.startswith("ENVD_") and k.endswith("_MIRROR")]
-    archives = Origins(
-        directory, re.findall(r"https?://\S+", " ".join([environment.apt_source or "", *mirrors]))
-    )
-    if lock.base.kind != "image":
-        lock = replace(lock, base=replace(lock.base, packages=archives.packages(lock.base.packages)))
-    return replace(
-        lock, apt=archives.packages(lock.apt), dev=archives.packages(lock.dev),
-        wheels=python.packages(lock.wheels), cuda=python.packages(lock.cuda),
-        conda=channels.packages(lock.conda), conda_wheels=inside.packages(lock.conda_wheels),
-        tools=python.packages(lock.tools),
-    )
-
-
-def _python(
-    packages: Sequence[LockedPackage], python: Interpreter, below: Sequence[Derivation], limit: int
-) -> list[Derivation]:
-    """A layer for each package, or for a group of them; `below` is what building one needs."""
-    builders = [p for p in packages if p.kind == "build-wheel"]
-    single = [
-        wheel.derivation(p, python) if p.kind == "wheel"
-        else sdist.derivation(p, builders, python, below)
-        for p in sorted(packages, key=lambda p: (p.name, p.version))
-        if p.kind in ("wheel", "sdist")
-    ]
-    sizes = {f"{p.name}-{p.version}": p.file.size for p in packages}
-    return group.grouped(single, sizes, limit)
-
-
 def _for_shells(config: ImageConfig, environment: Environment) -> list[tuple[str, str]]:
     """The image's variables, less those that are for its entry point alone."""
     asked = dict(environment.environ)
@@ -265,7 +209,7 @@ def _for_shells(config: ImageConfig, environment: Environment) -> list[tuple[str
 def _shells(environment: Environment, lock: Lock) -> list[str]:
     """The shells that the image has: an image of a registry may be without any."""
     known = {"bash", "fish", "sh", "zsh"}
-    packaged = {p.name for p in lock.apt} & known
+    packaged = {p.name for p in lock["apt"]} & known
     own = lock.base.facts.get("shells", "").split() if lock.base.kind == "image" else ["bash", "sh"]
     return sorted(packaged.union(own))
 
@@ -273,7 +217,7 @@ def _shells(environment: Environment, lock: Lock) -> list[str]:
 def _has_shell(environment: Environment, lock: Lock) -> bool:
     """Whether the shell that was asked for is there: an image may have none."""
     chosen, having = environment.shell, lock.base.facts.get("shells", "").split()
-    return lock.base.kind != "image" or chosen in having or any(p.name == chosen for p in lock.apt)
+    return lock.base.kind != "image" or chosen in having or any(p.name == chosen for p in lock["apt"])
 
 
 def _workdir(environment: Environment, lock: Lock, directory: Path) -> str:
@@ -286,50 +230,10 @@ def _workdir(environment: Environment, lock: Lock, directory: Path) -> str:
 def _config(
     environment: Environment, lock: Lock, workdir: str, *, supervised: bool
 ) -> ImageConfig:
-    path = [*environment.extra_path]
     start = lock.base.config or ImageConfig()
-    variables = {"LANG": "C.UTF-8", **dict(start.env)}
-    if _has_shell(environment, lock):
-        variables["SHELL"] = shell.PATHS[environment.shell]
-    if lock.python:
-        # The image is the environment: pip may install into it (PEP 668 guards a distribution).
-        variables["PIP_BREAK_SYSTEM_PACKAGES"] = "1"
-    if environment.cuda is not None:
-        variables.update(cuda.environment(environment.cuda.version))
-        path.append("/usr/local/cuda/bin")
-    tool_variables, tool_path = toolchains.variables(environment, lock)
-    variables.update(tool_variables)
-    variables.update(julia.variables(lock.julia, environment.julia_pkg_server))
-    path += tool_path
-    if lock.conda:
-        variables.update(login.variables())
-        path.append("/opt/conda/bin")
-    variables["PATH"] = ":".join([*path, variables.get("PATH") or _PATH])
-    variables.update(environment.environ)
-    if dev.wanted(environment):
-        variables.update(dev.variables(environment, workdir))
-    ports = [*start.exposed_ports, *(f"{e.envd_port}/tcp" for e in environment.expose)]
-    if environment.jupyter is not None:
-        ports.append(f"{environment.jupyter.port}/tcp")
-    if environment.rstudio_server is not None:
-        ports.append(f"{languages.RSTUDIO_PORT}/tcp")
-    if dev.wanted(environment):
-        ports.append(f"{dev.SSH_PORT}/tcp")
-    entrypoint: tuple[str, ...]
-    command: tuple[str, ...]
-    # Keys and databases of its packages are made before anything starts.
-    first = firststart.ENTRY if firststart.wanted(p.name for p in lock.apt) else ()
-    if environment.entrypoint:
-        entrypoint, command = (*first, *environment.entrypoint), ()
-    elif supervised:
-        entrypoint, command = (services.ENTRY,), ()
-    elif start.entrypoint or start.cmd:
-        entrypoint, command = (*first, *start.entrypoint), start.cmd
-    else:
-        there = _has_shell(environment, lock)
-        entrypoint, command = first, (shell.PATHS[environment.shell],) if there else ()
+    entrypoint, command = _entry(environment, lock, start, supervised=supervised)
     return ImageConfig(
-        env=tuple(sorted(variables.items())),
+        env=tuple(sorted(_variables(environment, lock, workdir).items())),
         entrypoint=entrypoint,
         cmd=command,
         # what supervises has to be root
@@ -337,9 +241,52 @@ def _config(
         workdir=workdir,
         volumes=start.volumes,
         stop_signal="" if supervised else start.stop_signal,
-        exposed_ports=tuple(sorted(set(ports))),
+        exposed_ports=tuple(sorted({*start.exposed_ports, *_ports(environment)})),
         labels=_labels(environment, lock),
     )
+
+
+def _variables(environment: Environment, lock: Lock, workdir: str) -> dict[str, str]:
+    start = lock.base.config or ImageConfig()
+    path = [*environment.extra_path]
+    found = {"LANG": "C.UTF-8", **dict(start.env)}
+    if _has_shell(environment, lock):
+        found["SHELL"] = shell.PATHS[environment.shell]
+    for section in registry.sections():
+        added = section.variables(environment, lock)
+        found.update(added.values)
+        path += added.path
+    found["PATH"] = ":".join([*path, found.get("PATH") or _PATH])
+    found.update(environment.environ)
+    if dev.wanted(environment):
+        found.update(dev.variables(environment, workdir))
+    return found
+
+
+def _ports(environment: Environment) -> list[str]:
+    ports = [e.envd_port for e in environment.expose]
+    if environment.jupyter is not None:
+        ports.append(environment.jupyter.port)
+    if environment.rstudio_server is not None:
+        ports.append(languages.RSTUDIO_PORT)
+    if dev.wanted(environment):
+        ports.append(dev.SSH_PORT)
+    return [f"{port}/tcp" for port in ports]
+
+
+def _entry(
+    environment: Environment, lock: Lock, start: ImageConfig, *, supervised: bool
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What starts a container: its entry point, and the command that it gets."""
+    # Keys and databases of its packages are made before anything starts.
+    first = firststart.ENTRY if firststart.wanted(p.name for p in lock["apt"]) else ()
+    if environment.entrypoint:
+        return (*first, *environment.entrypoint), ()
+    if supervised:
+        return (services.ENTRY,), ()
+    if start.entrypoint or start.cmd:
+        return (*first, *start.entrypoint), start.cmd
+    return first, (shell.PATHS[environment.shell],) if _has_shell(environment, lock) else ()
 
 
 def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]:

@@ -112,7 +112,7 @@ def _toolchain(package: LockedPackage) -> str:
 
 def placed(lock: Lock) -> list[Placed]:
     """Every toolchain of a lock, sorted by name."""
-    rows = sorted(lock.tools, key=lambda p: (_toolchain(p), p.name))
+    rows = sorted(lock["tools"], key=lambda p: (_toolchain(p), p.name))
     return [_PLACES[name](list(group)) for name, group in groupby(rows, _toolchain)]
 
 

@@ -118,21 +118,22 @@ def wants_python(environment: Environment) -> bool:
     return environment.base.language.startswith("python") or "python" in _wanted(environment)
 
 
-def check_jupyter(environment: Environment) -> None:
-    """Raise SpecError when Jupyter is to start, and nothing brings a Python for it. What an image
-    has is known only when it is looked at."""
+def jupyter_fault(environment: Environment) -> SpecError | None:
+    """The error when Jupyter is to start, and nothing brings a Python for it. What an image has is
+    known only when it is looked at."""
     jupyter = environment.jupyter
     if jupyter is None or environment.base.image or wants_python(environment):
-        return
+        return None
     from_apt = any("jupyter" in request.text for request in environment.apt_packages)
-    if not conda_requests(environment) and not from_apt:
-        raise SpecError("config.jupyter needs a Python: write install.python()", jupyter.position)
+    if conda_requests(environment) or from_apt:
+        return None
+    return SpecError("config.jupyter needs a Python: write install.python()", jupyter.position)
 
 
 def python_version(lock: Lock, series: str) -> str:
     """The whole version of the Python "X.Y" that a lock has, as its package says; "" if unknown."""
-    rows = [p for p in (*lock.tools, *lock.conda) if p.name == "python"]
-    rows += [p for p in (*lock.base.packages, *lock.apt) if p.name == f"python{series}"]
+    rows = [p for p in (*lock["tools"], *lock["conda"]) if p.name == "python"]
+    rows += [p for p in (*lock.base.packages, *lock["apt"]) if p.name == f"python{series}"]
     return rows[0].version if rows else ""
 
 

@@ -252,7 +252,7 @@ CHANGES = {
 
 def test_a_sound_lock_is_read() -> None:
     lock = locks.loads(GOOD)
-    assert [p.name for p in lock.wheels] == ["numpy", "mine"]
+    assert [p.name for p in lock["wheels"]] == ["numpy", "mine"]
     assert locks.loads(locks.dumps(lock)) == locks.loads(locks.dumps(locks.loads(locks.dumps(lock))))
 
 

@@ -79,7 +79,7 @@ def python39(
     )
     envd.run("lock")
     lock = loads((envd.project / "envd.lock").read_text())
-    files = {p.name: p.file for p in (*lock.base.packages, *lock.apt)}
+    files = {p.name: p.file for p in (*lock.base.packages, *lock["apt"])}
     store = Store.open(shared_store)
 
     def deb(name: str) -> Path:
@@ -279,7 +279,7 @@ def test_two_stores_give_the_same_objects(
         try:
             cache = tmp_path / name / "cache"
             packages = tools.resolve(environment, (), Target("3.9", "2.36"), cache, lambda _: None)
-            lock = Lock(LockedBase("debootstrap", "debian12"), tools=tuple(packages))
+            lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": tuple(packages)})
             layers = toolchains.derivations(environment, lock)
             outputs = realise(layers, store, {tool.KIND: tool.build}, jobs=2)
             objects = [store.get(outputs[layer.drv_id]) for layer in layers]
@@ -330,7 +330,7 @@ def build():
     root = unpacked(envd, tmp_path)
     lock = loads((envd.project / "envd.lock").read_text())
     assert lock.python == "3.9"
-    assert any("-cp39-cp39-manylinux" in p.file.name for p in lock.wheels)
+    assert any("-cp39-cp39-manylinux" in p.file.name for p in lock["wheels"])
     assert not (root.path / "usr/bin/python3").exists()
     site_packages = "/opt/python/3.9/lib/python3.9/site-packages"
     version, _, place = root.run("python", "-c", WHERE).rpartition(" ")

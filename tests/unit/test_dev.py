@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine import locking, planning
 from engine.build import dev
+from engine.ecosystems import registry
 from engine.image.model import ImageConfig
 from grammar.environment import Base, Copy, Environment, Jupyter, Owner, Run
 from tests.unit.test_plan import lock_of, package
@@ -16,7 +17,7 @@ PLAIN = Environment(
     owner=Owner(1234, 50),
 )
 DEV = dev.turned_on(PLAIN)
-LOCK = replace(lock_of(), dev=(package("deb", "openssh-server"),))
+LOCK = lock_of().with_rows("dev", [package("deb", "openssh-server")])
 
 
 def config_of(environment: Environment, directory: Path) -> ImageConfig:
@@ -24,7 +25,7 @@ def config_of(environment: Environment, directory: Path) -> ImageConfig:
 
 
 def test_a_plain_build_ignores_what_up_added_to_the_lock() -> None:
-    plain, developing = locking.requests_of(PLAIN), locking.requests_of(DEV)
+    plain, developing = registry.requests_of(PLAIN), registry.requests_of(DEV)
     assert "dev" not in plain and developing["dev"] == dev.PACKAGES
     assert {k: v for k, v in developing.items() if k != "dev"} == plain
     lock = replace(LOCK, requests=developing)

@@ -33,7 +33,7 @@ def sample() -> Lock:
                         packages=(package("deb", "apt"), package("deb", "bash"))),
         python="3.11",
         requests={"base": ("os=debian12",), "python": ("numpy",)},
-        wheels=(package("wheel", "numpy", "2.0", tags="cp311"),),
+        packages={"wheels": (package("wheel", "numpy", "2.0", tags="cp311"),)},
     )
 
 
@@ -45,7 +45,7 @@ def test_text_does_not_depend_on_the_order_of_packages() -> None:
     lock = sample()
     reordered = Lock(
         base=LockedBase(**{**vars(lock.base), "packages": lock.base.packages[::-1]}),
-        python=lock.python, requests=lock.requests, wheels=lock.wheels,
+        python=lock.python, requests=lock.requests, packages=lock.packages,
     )
     assert locks.dumps(reordered) == locks.dumps(lock)
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from engine import lock_check
 from engine.build import hints
+from engine.ecosystems import debian, registry
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 
 
@@ -24,18 +24,21 @@ LOCK = Lock(
         "conda": ("channel=conda-forge", "conda-forge::gdal>=3"), "tools": ("go=1.22",),
         "vscode": ("ms-python.python@1.0",), "r": ("MASS", "ggplot2", "version=4.2"),
     },
-    apt=(package("deb", "python3"), package("deb", "jq")), cuda=(package("wheel", "nvidia-cuda"),),
-    wheels=(package("wheel", "django"),), conda=(package("conda", "gdal"),),
-    tools=(package("tool", "go", request="go=1.22"),), vscode=(package("vsix", "MS-Python.python"),),
-    r=(package("r-source", "ggplot2"),),
+    packages={
+        "apt": (package("deb", "python3"), package("deb", "jq")),
+        "cuda": (package("wheel", "nvidia-cuda"),), "wheels": (package("wheel", "django"),),
+        "conda": (package("conda", "gdal"),), "r": (package("r-source", "ggplot2"),),
+        "tools": (package("tool", "go", request="go=1.22"),),
+        "vscode": (package("vsix", "MS-Python.python"),),
+    },
 )
 
 
 def test_a_whole_lock_lacks_nothing() -> None:
-    assert lock_check.unpinned(LOCK, ["python3"]) == {}
-    provided = lock_check.satisfied_elsewhere(LOCK)
+    assert registry.unpinned(LOCK, ["python3"]) == {}
+    provided = debian.satisfied_elsewhere(LOCK)
     assert provided == ("awk",)
-    assert lock_check.unpinned(replace(LOCK, provided=provided), ["python3"]) == {}
+    assert registry.unpinned(replace(LOCK, provided=provided), ["python3"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -49,13 +52,13 @@ def test_a_whole_lock_lacks_nothing() -> None:
 def test_a_section_without_its_packages_is_found(
     section: str, field: str, lost: tuple[str, ...]
 ) -> None:
-    bare = replace(LOCK, **{field: ()})  # type: ignore[arg-type]
-    assert lock_check.unpinned(bare, ["python3"]) == {section: lost}
+    bare = LOCK.with_rows(field, ())
+    assert registry.unpinned(bare, ["python3"]) == {section: lost}
 
 
 def test_a_lock_that_says_what_is_provided_may_lack_no_deb() -> None:
-    bare = replace(LOCK, apt=(), provided=("awk",))
-    assert lock_check.unpinned(bare, ["python3"]) == {"apt": ("python3", "jq=1.6-2")}
+    bare = replace(LOCK.with_rows("apt", ()), provided=("awk",))
+    assert registry.unpinned(bare, ["python3"]) == {"apt": ("python3", "jq=1.6-2")}
 
 
 def test_an_image_has_what_its_facts_say() -> None:
@@ -63,9 +66,9 @@ def test_an_image_has_what_its_facts_say() -> None:
     facts = {"python": "3.11", "shells": "bash zsh"}
     layer = (package("layer", "x"),)
     lock = Lock(LockedBase("image", "debian12", packages=layer, facts=facts), requests=requests)
-    assert lock_check.unpinned(lock, requests["apt"]) == {}
+    assert registry.unpinned(lock, requests["apt"]) == {}
     bare = replace(lock, base=replace(lock.base, facts={}))
-    assert lock_check.unpinned(bare, requests["apt"]) == {"apt": ("python3", "zsh")}
+    assert registry.unpinned(bare, requests["apt"]) == {"apt": ("python3", "zsh")}
 
 
 @pytest.mark.parametrize(

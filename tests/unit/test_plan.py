@@ -14,6 +14,7 @@ from engine import locking, planning
 from engine.build import files, group, services, wheel
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Fetch, Input
+from engine.ecosystems import pythons, registry
 from engine.errors import BuildError, UsageError
 from engine.image.assemble import assemble
 from engine.image.model import ImageConfig
@@ -48,11 +49,13 @@ def lock_of(wheels: int = 2) -> Lock:
         base=LockedBase("debootstrap", "debian12", "bookworm", ("deb http://m bookworm main",),
                         packages=(package("deb", "dpkg", essential="yes"),)),
         python="3.11",
-        apt=(package("deb", "zsh"),),
-        wheels=tuple(package("wheel", f"w{n:03}") for n in range(wheels)),
-        cuda=(package("wheel", "nvidia-cuda-runtime-cu12"),),
-        vscode=(package("vsix", "ms-python.python"),),
-        conda=(package("conda", "zlib", subdir="linux-64"),),
+        packages={
+            "apt": (package("deb", "zsh"),),
+            "wheels": tuple(package("wheel", f"w{n:03}") for n in range(wheels)),
+            "cuda": (package("wheel", "nvidia-cuda-runtime-cu12"),),
+            "vscode": (package("vsix", "ms-python.python"),),
+            "conda": (package("conda", "zlib", subdir="linux-64"),),
+        },
     )
 
 
@@ -104,9 +107,9 @@ def test_many_wheels_are_grouped_and_one_change_moves_one_group(tmp_path: Path) 
     many = lock_of(150)
     before = planning.plan(ENVIRONMENT, many, tmp_path).layers
     assert len(before) < 80
-    wheels = list(many.wheels)
+    wheels = list(many["wheels"])
     wheels[70] = package("wheel", "w070", "2.0")
-    after = planning.plan(ENVIRONMENT, replace(many, wheels=tuple(wheels)), tmp_path).layers
+    after = planning.plan(ENVIRONMENT, many.with_rows("wheels", wheels), tmp_path).layers
     names = {x.drv_id for x in before} ^ {x.drv_id for x in after}
     changed = [x.name for x in (*before, *after) if x.drv_id in names and x.kind == group.KIND]
     assert len(changed) == 2 and changed[0] == changed[1]
@@ -131,7 +134,7 @@ def test_daemons_may_redirect_and_name_files_of_the_home(tmp_path: Path) -> None
 
 
 def test_locks_say_what_does_not_fit() -> None:
-    requests = locking.requests_of(Environment(apt_packages=(Request("git"),)))
+    requests = registry.requests_of(Environment(apt_packages=(Request("git"),)))
     lock = replace(lock_of(), requests={**requests, "apt": ("curl",)})
     assert locking.misfits(lock, requests) == {"apt": "+git -curl"}
 
@@ -194,22 +197,24 @@ def test_where_python_packages_go() -> None:
         base=Base(language="python3"), python_packages=(Request("six"),),
         conda_packages=(Request("zlib"),), conda_pip=(Request("toolz"),),
     )
-    system, inside = locking.python_wanted(both), locking.conda_wanted(both)
+    system, inside = pythons.wanted(both), pythons.wanted_in_conda(both)
     assert [r.text for r in system.requests] == ["six", "pip"]
     assert [r.text for r in inside.requests] == ["toolz"]
     # conda's Python is the only one, or the one asked for
     for only in (
         replace(both, base=Base()), replace(both, toolchains=(Toolchain("conda"),)),
     ):
-        assert not locking.python_wanted(only)
-        assert {"six", "toolz"} <= {r.text for r in locking.conda_wanted(only).requests}
+        assert not pythons.wanted(only)
+        assert {"six", "toolz"} <= {r.text for r in pythons.wanted_in_conda(only).requests}
 
 
 def test_wheels_for_conda_lie_in_its_prefix_and_logins_in_no_derivation(tmp_path: Path) -> None:
     python = package("conda", "python", "3.12.1")
     channel = "https://ann:pw@host/channel"
     python = replace(python, file=replace(python.file, url="https://host/channel/python.conda"))
-    lock = replace(lock_of(), conda=(python,), conda_wheels=(package("wheel", "six"),))
+    lock = lock_of().with_rows("conda", [python]).with_rows(
+        "conda_wheels", [package("wheel", "six")]
+    )
     plans = [
         planning.plan(replace(ENVIRONMENT, conda_channels=(url,)), lock, tmp_path).layers
         for url in (channel, "https://host/channel")

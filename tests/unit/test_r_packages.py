@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import languages, locking
 from engine.build import rpackage
+from engine.ecosystems import registry
+from engine.ecosystems.r import needed
 from engine.errors import ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import cran, r
-from engine.resolve import languages as by_language
 from engine.resolve.apt import Apt
 from engine.resolve.system import System
 from grammar.environment import Base, Environment, Position, Request, Toolchain
@@ -108,11 +108,13 @@ def test_logins_stay_out_of_the_lock_and_come_back_with_the_plan(tmp_path: Path)
         base=Base(language="r"), r_packages=(Request("a"),),
         cran_mirror="https://ann:secret@cran.example/r",
     )
-    assert languages.requests(environment)["r"] == ("a", "mirror=https://cran.example/r")
+    assert registry.requests_of(environment)["r"] == ("a", "mirror=https://cran.example/r")
     row = package("a")
     row = replace(row, file=replace(row.file, url="https://cran.example/r/src/contrib/a_1.0.tar.gz"))
-    lock = languages.located(environment, Lock(LockedBase("", ""), r=(row,)), tmp_path)
-    assert lock.r[0].file.url == "https://ann:secret@cran.example/r/src/contrib/a_1.0.tar.gz"
+    lock = registry.located(
+        environment, Lock(LockedBase("", ""), packages={"r": (row,)}), tmp_path
+    )
+    assert lock["r"][0].file.url == "https://ann:secret@cran.example/r/src/contrib/a_1.0.tar.gz"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_which_r(lists: Apt) -> None:
     def version(asked: str) -> str:
         environment = Environment(base=Base(language=f"r{asked}", position=AT))
         (request, _) = r.requests(
-                lists, environment, SYSTEM, locking.apt_requests(environment)
+                lists, environment, SYSTEM, registry.debs_of(environment)
             )
         return request.text
 
@@ -190,15 +192,17 @@ def test_calls_that_need_a_language_say_so() -> None:
         r_packages=(Request("x", AT),), julia_packages=(Request("Y", AT),), rstudio_server=AT
     )
     with pytest.raises(SpecError) as caught:
-        languages.check(asked)
+        registry.check(asked)
     assert str(caught.value).count("build.envd:4:9") == 3
-    languages.check(Environment(toolchains=(Toolchain("r"),), r_packages=(Request("x"),)))
+    registry.check(Environment(toolchains=(Toolchain("r"),), r_packages=(Request("x"),)))
     clash = Environment(base=Base(language="r4.2"), toolchains=(Toolchain("r", "4.3"),))
     with pytest.raises(SpecError, match="differ"):
-        languages.check(clash)
+        registry.check(clash)
 
 
 def test_compilers_come_with_the_first_compiled_package() -> None:
     base = LockedBase("debootstrap", "debian12")
-    assert by_language.apt_needs(Lock(base, r=(package("a"),))) == ()
-    assert by_language.apt_needs(Lock(base, r=(package("a", compiled="yes"),))) == ("r-base-dev",)
+    assert needed(Lock(base, packages={"r": (package("a"),)})) == ()
+    assert needed(
+        Lock(base, packages={"r": (package("a", compiled="yes"),)})
+    ) == ("r-base-dev",)

@@ -16,6 +16,7 @@ from engine.build import tool, toolchains
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.build.tool import Layout, Unpack
+from engine.ecosystems import registry
 from engine.errors import BuildError, ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
 from engine.resolve import npm, tools, upstream
@@ -70,7 +71,7 @@ def test_the_distribution_is_used_where_it_carries_the_version(
     wanted = environment(toolchain)
     assert tools.apt_packages(wanted) == packages
     assert tools.requests(wanted) == requests
-    found = locking.requests_of(wanted)
+    found = registry.requests_of(wanted)
     assert found.get("tools", ()) == requests
     assert set(packages) <= set(found.get("apt", ()))
 
@@ -108,8 +109,8 @@ def test_no_python_and_too_many() -> None:
 
 
 def test_another_python_makes_its_packages_stale() -> None:
-    before = locking.requests_of(environment(ask("python", "3.12")))
-    after = locking.requests_of(environment(ask("python", "3.13")))
+    before = registry.requests_of(environment(ask("python", "3.12")))
+    after = registry.requests_of(environment(ask("python", "3.13")))
     lock = Lock(LockedBase("debootstrap", "debian12"), requests=before)
     assert set(locking.misfits(lock, after)) == {"python", "tools"}
     assert "pip" in before["python"]
@@ -121,7 +122,7 @@ def test_what_conda_brings() -> None:
     mamba = environment(ask("conda", use_mamba="true"), language="python3.10")
     assert [r.text for r in tools.conda_requests(mamba)] == ["micromamba", "python=3.10", "pip"]
     # pip is conda's then, and no wheel beside it
-    assert "python" not in locking.requests_of(mamba)
+    assert "python" not in registry.requests_of(mamba)
     own = environment(ask("conda"), language="python3", conda_packages=(Request("python >=3.9"),))
     assert [r.text for r in tools.conda_requests(own)] == ["python >=3.9", "conda", "pip"]
     assert tools.conda_requests(environment()) == ()
@@ -207,7 +208,7 @@ def row(name: str, version: str = "1.2.3", **extra: str) -> LockedPackage:
 
 
 def lock_of(*rows: LockedPackage, python: str = "") -> Lock:
-    return Lock(LockedBase("debootstrap", "debian12"), python=python, tools=rows)
+    return Lock(LockedBase("debootstrap", "debian12"), python=python, packages={"tools": rows})
 
 
 def test_each_tool_is_one_layer_that_needs_nothing() -> None:
@@ -226,7 +227,7 @@ def test_each_tool_is_one_layer_that_needs_nothing() -> None:
     assert {i.role for layer in layers for i in layer.inputs} == {"file"}
     assert len(layers[5].inputs) == 3
     # in whatever order the lock has them
-    again = toolchains.derivations(wanted, lock_of(*lock.tools[::-1]))
+    again = toolchains.derivations(wanted, lock_of(*lock["tools"][::-1]))
     assert [x.drv_id for x in again] == [x.drv_id for x in layers]
     variables, path = toolchains.variables(wanted, lock)
     assert variables == {"UV_LINK_MODE": "copy", "UV_PYTHON_INSTALL_DIR": "/opt/uv/python"}

@@ -1,0 +1,69 @@
+"""Sections of a lock register themselves: what does not fit together is an error at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from engine.ecosystems import debian, registry
+from engine.ecosystems.section import Section, SectionError, no_layers, no_variables
+
+PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
+
+
+def section(name: str = "fake", **given: object) -> Section:
+    return replace(Section(
+        name="x", requests=lambda _: (), places=lambda _: (), resolve=lambda _, __: [],
+        unpinned=lambda _, __, ___: (), derivations=no_layers, variables=no_variables, builders={},
+    ), name=name, table=given.pop("table", name), **given)
+
+
+@pytest.mark.parametrize("piece", [
+    "name", "requests", "places", "resolve", "unpinned", "derivations", "variables", "builders",
+])
+def test_a_section_that_lacks_a_piece_is_an_error(piece: str) -> None:
+    with pytest.raises(TypeError, match=piece):
+        Section(**{name: value for name, value in PIECES.items() if name != piece})
+
+
+@pytest.mark.parametrize(("made", "says"), [
+    (section("apt"), "the name 'apt' .* is taken"),
+    (section("includes"), "the name 'includes' .* is taken"),
+    (section(table="wheels"), "the table 'wheels' .* is taken"),
+    (section(table="requests"), "the table 'requests' .* is taken"),
+    (section(follows=("nothing",)), "'fake' comes after 'nothing', which is none"),
+    (section(builders=debian.APT.builders), "'apt' and 'fake' both have a builder for 'apt'"),
+    (section(kinds={"deb": None}), "both have a rule for 'deb'"),
+    (section(needs=("fake",)), "in a circle: fake -> fake"),
+])
+def test_a_section_that_does_not_fit_in_is_an_error(made: Section, says: str) -> None:
+    before = registry.sections()
+    with pytest.raises(SectionError, match=says):
+        registry.register(made)
+    assert registry.sections() == before
+
+
+def test_the_name_of_a_section_is_a_word() -> None:
+    with pytest.raises(SectionError, match="'Fa ke' is not a valid name"):
+        section("Fa ke")
+
+
+def test_sections_are_resolved_after_what_they_look_at() -> None:
+    order = [s.name for s in registry.resolve_order()]
+    assert sorted(order) == sorted(s.name for s in registry.sections())
+    for made in registry.sections():
+        for other in made.sources:
+            assert order.index(other) < order.index(made.name)
+    assert order.index("r") < order.index("apt") and order.index("rstudio") < order.index("apt")
+
+
+def test_an_idle_build_knows_of_no_ecosystem(tmp_path: Path) -> None:
+    text = (
+        "import sys\nfrom engine import fastpath\nfrom engine.cli import entry\n"
+        "assert not [m for m in sys.modules if m.startswith(('engine.ecosystems', 'engine.resolve'))]"
+    )
+    subprocess.run([sys.executable, "-c", text], check=True, cwd=tmp_path)
