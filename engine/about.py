@@ -44,16 +44,11 @@ def _size(directory: Path) -> int | None:
         if not (directory / "db.sqlite").exists():
             return None
         blobs = sum(entry.stat().st_size for entry in os.scandir(directory / "blobs/sha256"))
-        store = Store.open(directory, reading=True)
+        with Store.open(directory, reading=True) as store:
+            trees = {entry.name for entry in os.scandir(directory / "trees")}
+            return blobs + sum(item.tar_size for item in store.objects() if item.id in trees)
     except (StoreError, OSError):
         return None
-    try:
-        trees = {entry.name for entry in os.scandir(directory / "trees")}
-        return blobs + sum(item.tar_size for item in store.objects() if item.id in trees)
-    except StoreError:
-        return None
-    finally:
-        store.close()
 
 
 def _distribution(name: str) -> str | None:

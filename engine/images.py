@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +17,7 @@ from engine.locate import full_tag
 from engine.project import store_path
 from grammar.errors import suggest
 from store import Store
-from store.store import is_store
+from store.store import existing
 
 _UNTAGGED = "<none>:<none>"
 
@@ -60,21 +61,9 @@ def listed() -> list[Listed]:
     return [found[key] for key in sorted(found, key=lambda key: (key[0] == "", key))]
 
 
-class opened_store:  # noqa: N801 (used as a statement)
-    """The store, when there is one: looking must not make it."""
-
-    def __init__(self, *, reading: bool = True) -> None:
-        self._reading = reading
-
-    def __enter__(self) -> Store | None:
-        path = store_path()
-        there = is_store(path)
-        self._store = Store.open(path, reading=self._reading) if there else None
-        return self._store
-
-    def __exit__(self, *_: object) -> None:
-        if self._store is not None:
-            self._store.close()
+def opened_store(*, reading: bool = True) -> AbstractContextManager[Store | None]:
+    """The user's store, or None where there is none yet."""
+    return existing(store_path(), reading=reading)
 
 
 def in_docker(**filters: str) -> list[dict[str, Any]]:

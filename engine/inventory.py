@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from store import Store
 from store.model import Object
+from store.objects import closure
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ def inventory(store: Store) -> list[Entry]:
     objects = {item.id: item for item in store.objects()}
     reached: dict[str, list[str]] = {}
     for root in store.roots():
-        for identity in _closure(root.objects, objects):
+        for identity in closure(root.objects, objects.get):
             reached.setdefault(identity, []).append(root.name)
     return [
         # The first stores kept the object's own name there.
@@ -35,14 +35,3 @@ def inventory(store: Store) -> list[Entry]:
         )
         for item in sorted(objects.values(), key=lambda o: (o.name, o.id))
     ]
-
-
-def _closure(start: tuple[str, ...], objects: Mapping[str, Object]) -> set[str]:
-    found: set[str] = set()
-    todo = list(start)
-    while todo:
-        current = todo.pop()
-        if current in objects and current not in found:
-            found.add(current)
-            todo += objects[current].references
-    return found

@@ -35,7 +35,7 @@ from engine.selection import Selection
 from grammar.environment import Environment, Owner
 from store import Store
 from store.errors import ReadOnlyError
-from store.store import in_use
+from store.usage import in_use
 
 if TYPE_CHECKING:
     from grammar.environment import Include
@@ -197,10 +197,11 @@ def build(
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
-        image, store, inputs = _image(
-            project, environment, lock, tag, emit, jobs, force, also, locked=locked, secrets=values
-        )
-        try:
+        with Store.open(store_path()) as store:
+            image, inputs = _image(
+                project, environment, lock, tag, store, emit, jobs, force, also, locked=locked,
+                secrets=values,
+            )
             tags = [tag or f"{project.name}:dev", *also]
             deliver(image, store, targets, tags, load, emit)
             loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
@@ -218,23 +219,21 @@ def build(
                         [(layer.digest, layer.size) for layer in image.layers],
                     ),
                 )
-        finally:
-            store.close()
     return Result(image)
 
 
 def _image(
-    project: Project, environment: Environment, lock: Lock, tag: str | None, emit: Sink,
+    project: Project, environment: Environment, lock: Lock, tag: str | None, store: Store, emit: Sink,
     jobs: int | None, force: bool, also: Sequence[str] = (), *, locked: bool = False,
     secrets: Secrets = step_secrets.NONE,
-) -> tuple[Image, Store, list[Path | Selection]]:
+) -> tuple[Image, list[Path | Selection]]:
+    """The built image, kept in the store under its names, and what its spec was read from."""
     plan = replace(plan_of(project, environment, lock), secrets=secrets.values)
     secrets.say_what_is_odd(environment, emit)
     for step, text in planning.left_out(environment, project.directory):
         emit(Event("message", step, text=text))
     variant = _variant(environment)
     steps = network_steps.of(plan.layers, lock, variant, locked=locked)
-    store = Store.open(store_path())
     outputs = _realised(plan.stack, store, plan, secrets, jobs, emit, steps, force=force)
     lock = _pin(project, lock, plan, outputs, steps, variant, store, emit)
     ids = [outputs[layer.drv_id] for layer in plan.stack]
@@ -251,7 +250,7 @@ def _image(
               bytes=sum(x.size for x in layers))
     )
     read = [Path(p) for p in environment.read_files]
-    return image, store, [*read, project.lock, *plan.sources.values()]
+    return image, [*read, project.lock, *plan.sources.values()]
 
 
 def _realised(
@@ -313,12 +312,9 @@ def update_steps(
             os.umask(0o022)
             steps = network_steps.of(plan.layers, lock, variant, anew=anew)
             targets = [x for x in plan.layers if there.get(x.drv_id) in anew]
-            store = Store.open(store_path())
-            try:
+            with Store.open(store_path()) as store:
                 outputs = _realised(targets, store, plan, values, jobs, emit, steps)
                 _pin(project, lock, plan, outputs, steps, variant, store, emit)
-            finally:
-                store.close()
             count += len(targets)
     return count
 
@@ -351,13 +347,12 @@ def push(
         lock = ensure_lock(project, environment, emit, locked=locked)
         userns.ensure()
         os.umask(0o022)
-        image, store, _ = _image(
-            project, environment, lock, None, emit, jobs, force, locked=locked, secrets=values
-        )
-        try:
+        with Store.open(store_path()) as store:
+            image, _ = _image(
+                project, environment, lock, None, store, emit, jobs, force, locked=locked,
+                secrets=values,
+            )
             publish.push(image, store, target, emit, tags)
-        finally:
-            store.close()
     return image.manifest_digest
 
 
@@ -371,12 +366,9 @@ def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: 
         store = Store.open(store_path())  # where its blobs are now is remembered
     except ReadOnlyError:
         store = Store.open(store_path(), reading=True)
-    try:
-        with open_sink(progress) as emit, store.in_use():
-            image = _kept(store, name)
-            publish.push(image, store, target, emit, tags)
-    finally:
-        store.close()
+    with store, open_sink(progress) as emit, store.in_use():
+        image = _kept(store, name)
+        publish.push(image, store, target, emit, tags)
     return image.manifest_digest
 
 
@@ -388,16 +380,15 @@ def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") ->
     from engine.docker.load import load
 
     named = [tag for tag in tags if tag != name]
-    store = Store.open(store_path(), reading=not named)
-    try:
-        with open_sink(progress) as emit, store.in_use():
-            image = _kept(store, name)
-            for tag in named:
-                kept.keep(store, tag, image)
-            for tag in tags or [name]:
-                load(image, store, tag, emit)
-    finally:
-        store.close()
+    with (
+        Store.open(store_path(), reading=not named) as store, open_sink(progress) as emit,
+        store.in_use(),
+    ):
+        image = _kept(store, name)
+        for tag in named:
+            kept.keep(store, tag, image)
+        for tag in tags or [name]:
+            load(image, store, tag, emit)
     return image
 
 

@@ -14,7 +14,7 @@ from engine.image import kept
 from engine.project import store_path
 from store.gc import collect
 from store.relief import with_room
-from store.store import alone
+from store.usage import alone
 
 _LOCK = "lock:"
 

@@ -51,19 +51,15 @@ def pull(
     shown = f"{text.partition('@')[0]}" if ":" in text.rpartition("/")[2] else f"{text}:{name.tag}"
     with open_sink(progress) as emit:
         pinned = look_up(name, lambda line: emit(Event("log", "pull", text=line)))
-        store = Store.open(store_path())
-        try:
-            with store.in_use():
-                image = _fetched(pinned, store, emit)
-                digests = [image.config_digest, *(layer.digest for layer in image.layers)]
-                blob_memory.remember(store, name.host, name.name, digests)
-                for tag in tags or [shown]:
-                    kept.keep(store, tag, image)
-                size = sum(layer.size for layer in image.layers)
-                emit(Event("image", text, text=image.config_digest, bytes=size))
-                deliver(image, store, places, tags or [shown], load, emit)
-        finally:
-            store.close()
+        with Store.open(store_path()) as store, store.in_use():
+            image = _fetched(pinned, store, emit)
+            digests = [image.config_digest, *(layer.digest for layer in image.layers)]
+            blob_memory.remember(store, name.host, name.name, digests)
+            for tag in tags or [shown]:
+                kept.keep(store, tag, image)
+            size = sum(layer.size for layer in image.layers)
+            emit(Event("image", text, text=image.config_digest, bytes=size))
+            deliver(image, store, places, tags or [shown], load, emit)
     return image
 
 

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from store import integrity, locking, notices
 from store.errors import DamagedError, StoreError, explained
 from store.model import Object, Root
+from store.objects import closure
 from store.removal import remove_tree
-from store.store import RECOVERED, Store, alone
+from store.roots import RECOVERED
+from store.store import Store
+from store.usage import alone
 
 
 @dataclass(frozen=True)
@@ -89,24 +92,24 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
     return report
 
 
-def _reached(roots: Collection[Root], objects: dict[str, Object], store: Store) -> set[str]:
+def _reached(
+    roots: Collection[Root], objects: dict[str, Object], store: Store
+) -> Collection[str]:
     """Ids of the objects that roots reach. Raises DamagedError when one of those is not there:
     then it is not known what it would have kept."""
-    keep: set[str] = set()
+    keep: dict[str, Object] = {}
     for root in roots:
-        todo = list(root.objects)
-        while todo:
-            current = todo.pop()
-            if current in keep:
-                continue
-            found = objects.get(current)
+
+        def sound(identity: str, root: Root = root) -> Object:
+            found = objects.get(identity)
             if found is None:
-                raise _incomplete(root, f"layer {current[:16]} is not in its database")
+                raise _incomplete(root, f"layer {identity[:16]} is not in its database")
             if store.blob(found.digest) is None:
-                raise _incomplete(root, f"the file of {found.name} ({current[:16]}) is missing")
-            keep.add(current)
-            todo += found.references
-    return keep
+                raise _incomplete(root, f"the file of {found.name} ({identity[:16]}) is missing")
+            return found
+
+        closure(root.objects, sound, keep)
+    return keep.keys()
 
 
 def _incomplete(root: Root, what: str) -> DamagedError:

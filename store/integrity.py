@@ -24,7 +24,8 @@ from store.database import Database, Statement
 from store.errors import StoreError, explained
 from store.hashing import object_hasher
 from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER
-from store.store import RECOVERED, Store, recovered_root, root_statements
+from store.roots import RECOVERED, recovered_root, root_statements
+from store.store import Store
 
 _ID = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")

@@ -12,7 +12,7 @@ from typing import TypeVar
 from store import locking, notices
 from store.errors import StoreError, disk_full
 from store.removal import remove_tree
-from store.store import alone
+from store.usage import alone
 
 _ROOM, _FILES = 64 << 20, 1000  # bytes, inodes: the database and its log fit many times over
 Given = TypeVar("Given")

@@ -12,21 +12,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Self
 
-from store import blobs, database, layers, locking, notices, private, stamps
-from store.compression import Compressor, chosen_media_type, decompressed
-from store.database import Database, Statement
+from store import blobs, database, layers, locking, notices, objects, private, stamps, usage
+from store.compression import Compressor, chosen_media_type
+from store.database import Database
 from store.errors import (
     CorruptError,
     ReadOnlyError,
     StoreError,
-    TooLargeError,
     UnmadeError,
     UnstorableError,
     explained,
@@ -36,9 +33,8 @@ from store.errors import (
 from store.hashing import object_hasher
 from store.model import SOURCE_DATE_EPOCH, Object, Realisation, Root
 from store.removal import remove_tree
-
-RECOVERED = "recovered:"  # roots of what was found when a database was lost: RECOVERED + the time
-_COLUMNS = "id, name, diff_id, digest, size, tar_size, media_type"
+from store.roots import found_again, root_statements
+from store.unpacking import decompressed_layer, sync_filesystem, unpack_into
 
 
 class Store:
@@ -81,11 +77,18 @@ class Store:
             ) from error
         if not all(os.access(p, os.W_OK) for p in (path, path / "tmp", file) if p.exists()):
             raise ReadOnlyError(not_writable(path))
-        return cls(path, Database(file, made=lambda: _found_again(path)))
+        return cls(path, Database(file, made=lambda: found_again(path)))
 
     def close(self) -> None:
         """Close the database."""
         self.db.close()
+
+    def __enter__(self) -> Self:
+        """`with Store.open(path) as store`: closed at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # Blobs
 
@@ -126,8 +129,7 @@ class Store:
 
     def get(self, object_id: str) -> Object | None:
         """The object of that id, or None."""
-        rows = self.db.read(f"SELECT {_COLUMNS} FROM object WHERE id=?", (object_id,))
-        return _object(rows[0], self._references(object_id)) if rows else None
+        return objects.get(self.db, object_id)
 
     def whole(self, object_id: str) -> Object | None:
         """The object of that id when its blob is there and as long as it should be: an object
@@ -141,21 +143,9 @@ class Store:
         except FileNotFoundError:
             return False
 
-    def _references(self, object_id: str) -> tuple[str, ...]:
-        rows = self.db.read(
-            "SELECT target FROM reference WHERE object=? ORDER BY position", (object_id,)
-        )
-        return tuple(target for (target,) in rows)
-
     def objects(self) -> list[Object]:
         """Every object."""
-        references: dict[str, list[str]] = {}
-        for owner, target in self.db.read(
-            "SELECT object, target FROM reference ORDER BY object, position"
-        ):
-            references.setdefault(owner, []).append(target)
-        rows = self.db.read(f"SELECT {_COLUMNS} FROM object ORDER BY id")
-        return [_object(row, tuple(references.get(row[0], ()))) for row in rows]
+        return objects.every(self.db)
 
     def capture(
         self, tree: Path, name: str, references: Sequence[str] = (), epoch: int = SOURCE_DATE_EPOCH
@@ -200,7 +190,7 @@ class Store:
                 size=blob.size, tar_size=tar_size, media_type=media_type,
                 references=tuple(references),
             )
-        self._record(made)
+        self.db.write(objects.statements(made))
         self._keep_tree(tree, object_id, epoch)
         return made
 
@@ -212,7 +202,7 @@ class Store:
         layers.clamp_times(tree, epoch)
         # A crash may tear a tree after its rename: its contents were never synced one by one.
         # One sync of the file system is cheaper than one for each of ten thousand files.
-        _sync_filesystem(tree)
+        sync_filesystem(tree)
         stamp = stamps.stamp(tree)
         try:
             tree.rename(target)
@@ -229,29 +219,7 @@ class Store:
             [("INSERT OR REPLACE INTO tree VALUES (?,?,?)", (object_id, stamp, content))]
         )
 
-    def _record(self, made: Object) -> None:
-        self.db.write(
-            [
-                (
-                    # Not OR REPLACE: that removes the row first, and with it who refers to it.
-                    f"INSERT INTO object ({_COLUMNS}) VALUES (?,?,?,?,?,?,?) ON CONFLICT(id) DO "
-                    "UPDATE SET name=excluded.name, digest=excluded.digest, size=excluded.size, "
-                    "diff_id=excluded.diff_id, tar_size=excluded.tar_size, "
-                    "media_type=excluded.media_type",
-                    (made.id, made.name, made.diff_id, made.digest, made.size, made.tar_size,
-                     made.media_type),
-                ),
-                ("DELETE FROM reference WHERE object=?", (made.id,)),
-                *(
-                    ("INSERT INTO reference VALUES (?,?,?)", (made.id, n, target))
-                    for n, target in enumerate(made.references)
-                ),
-            ]
-        )
-
-    def import_layer(
-        self, digest: str, media_type: str, name: str, references: Sequence[str] = ()
-    ) -> Object:
+    def import_layer(self, digest: str, media_type: str, name: str) -> Object:
         """Make an object of a compressed layer blob that is in the store already.
 
         Raises StoreError when it is not there, CorruptError when it is no tar.
@@ -267,11 +235,10 @@ class Store:
         made = Object(
             id=identity.hexdigest(), name=name, diff_id=f"sha256:{diff.hexdigest()}",
             digest=digest, size=path.stat().st_size, tar_size=tar_size, media_type=media_type,
-            references=tuple(references),
         )
         if (existing := self.whole(made.id)) is not None:
             return existing
-        self._record(made)
+        self.db.write(objects.statements(made))
         return made
 
     # Trees
@@ -327,7 +294,7 @@ class Store:
         with self.scratch("tree") as scratch:
             fresh = scratch / "tree"
             self.unpack_into(item, fresh)
-            _sync_filesystem(fresh)
+            sync_filesystem(fresh)
             stamp = stamps.stamp(fresh)
             fresh.rename(target)
             self._stamped(item.id, stamp)
@@ -337,31 +304,10 @@ class Store:
 
         Raises StoreError when it is not there, CorruptError when it is damaged.
         """
-        from store.trees import unpack
-
         blob = self.blob(item.digest)
         if blob is None:
             raise StoreError(f"{item.name}: its layer is not in the store; build again")
-        fresh.mkdir(mode=0o755)
-        fresh.chmod(0o755)
-        identity = object_hasher()
-
-        def checked() -> Iterator[bytes]:
-            for chunk in decompressed_layer(blob, item.name):
-                identity.update(chunk)
-                yield chunk
-
-        stream = checked()
-        try:
-            unpack(stream, fresh)
-        except CorruptError as error:
-            if item.digest in str(error) or item.name in str(error):
-                raise
-            raise CorruptError(f"{item.name} ({item.digest}): {error}") from error
-        for _ in stream:  # what lies behind the end-of-archive marker is hashed too
-            pass
-        if identity.hexdigest() != item.id:
-            raise blobs.damaged(item.name)
+        unpack_into(blob, item, fresh)
 
     # Realisations
 
@@ -418,7 +364,7 @@ class Store:
         if self.db.reading and not (self.path / "locks" / "gc").exists():
             yield  # nobody has ever collected here, and nothing can be written
             return
-        with in_use(self.path):
+        with usage.in_use(self.path):
             yield
 
     @contextmanager
@@ -459,129 +405,29 @@ class Store:
         )
 
 
+@contextmanager
+def existing(path: Path, *, reading: bool = True) -> Iterator[Store | None]:
+    """The store at `path` while this lasts, or None where there is none: looking at one does not
+    make it. Raises StoreError."""
+    if not is_there(path):
+        yield None
+        return
+    with Store.open(path, reading=reading) as store:
+        yield store
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a store at `path`, or the files of one that lost its database. Raises
+    ReadOnlyError when it is another user's."""
+    return is_store(path) or (path / "blobs").exists()
+
+
 def is_store(path: Path) -> bool:
     """Whether there is a store at `path`. Raises ReadOnlyError when it is another user's."""
     try:
         return (path / database.NAME).exists()
     except PermissionError as error:
         raise ReadOnlyError(not_readable(path)) from error
-
-
-def _object(row: tuple[Any, ...], references: tuple[str, ...]) -> Object:
-    identity, name, diff_id, digest, size, tar_size, media_type = row
-    return Object(identity, name, diff_id, digest, size, tar_size, media_type, references)
-
-
-@contextmanager
-def in_use(path: Path) -> Iterator[None]:
-    """Keep `gc` away from the store at `path` while this lasts, be it there already or not.
-
-    Raises StoreError when it cannot be written.
-    """
-    with _held(
-        path,
-        locking.locked(
-            path / "locks" / "gc", shared=True, doing="removes what nothing needs any more"
-        ),
-    ):
-        yield
-
-
-@contextmanager
-def _held(path: Path, lock: AbstractContextManager[None]) -> Iterator[None]:
-    try:
-        try:
-            private.prepare(path)
-        except ReadOnlyError:  # whoever reads it keeps others from collecting garbage all the same
-            if not (path / "locks" / "gc").exists():
-                raise
-        lock.__enter__()
-    except (FileExistsError, NotADirectoryError) as error:
-        raise StoreError(
-            f"{error.filename}: is not a directory; choose another store with ENVD_STORE"
-        ) from error
-    except OSError as error:
-        raise StoreError(
-            explained(error, path) or f"{error.filename or path}: {error.strerror}; choose another "
-            "store with ENVD_STORE"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait until no command uses the store at `path`, and let none begin while this lasts.
-
-    Raises StoreError when it cannot be written.
-    """
-    with _held(
-        path, locking.locked(path / "locks" / "gc", lasting=True, doing="uses the store")
-    ):
-        yield
-
-
-def root_statements(
-    name: str, object_ids: Sequence[str], digests: Sequence[str]
-) -> list[Statement]:
-    """What sets a root, in place of what it was."""
-    targets = sorted(
-        {("object", target) for target in object_ids} | {("blob", target) for target in digests}
-    )
-    return [
-        ("DELETE FROM root WHERE name=?", (name,)),
-        ("INSERT INTO root VALUES (?,?)", (name, database.seal(name, targets))),
-        *(("INSERT INTO root_target VALUES (?,?,?)", (name, *target)) for target in targets),
-    ]
-
-
-def recovered_root(path: Path, object_ids: Sequence[str] = ()) -> list[Statement]:
-    """A root that keeps every file of a store whose roots were lost; none for an empty store."""
-    found = [
-        f"sha256:{entry.name}" for entry in os.scandir(path / "blobs/sha256")
-        if len(entry.name) == 64
-    ]
-    name = f"{RECOVERED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return root_statements(name, object_ids, found) if found else []
-
-
-def _found_again(path: Path) -> list[Statement]:
-    """A new database for files that are there: it is not known what needs them."""
-    statements = recovered_root(path)
-    if statements:
-        notices.say(
-            "store",
-            f"{path}: the store's database is gone; its {len(statements) - 2} files are kept, and "
-            "what was built is built again (`envd store verify --repair` looks for layers)"
-        )
-    return statements
-
-
-def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Iterator[bytes]:
-    """The uncompressed bytes of a layer's blob, held to limits when it is `foreign`. Raises
-    CorruptError, which calls it `name`."""
-    from zstandard import ZstdError
-
-    try:
-        yield from decompressed(path, foreign=foreign)
-    except TooLargeError as error:
-        raise TooLargeError(f"{name}: {error}") from error
-    except (zlib.error, ZstdError, EOFError) as error:
-        raise blobs.damaged(name) from error
-
-
-def _sync_filesystem(path: Path) -> None:
-    """syncfs(2) of the file system that holds `path`."""
-    import ctypes
-
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:
-            os.sync()
-    finally:
-        os.close(descriptor)
 
 
 __all__ = ["Store"]

@@ -14,7 +14,9 @@ from store.database import NAME, Database
 from store.errors import DamagedError, StoreError
 from store.hashing import object_hasher
 from store.removal import remove_tree
-from store.store import RECOVERED, Store, alone, root_statements
+from store.roots import RECOVERED, root_statements
+from store.store import Store, is_there
+from store.usage import alone
 
 if TYPE_CHECKING:
     from store.model import Object
@@ -24,6 +26,8 @@ _SHOWN = 3  # files of a changed tree that are named
 
 def verify_at(path: Path, *, repair: bool = False) -> list[str]:
     """`verify` for a store whose database may be too damaged to be opened. Raises StoreError."""
+    if not is_there(path):
+        return []
     try:
         store = Store.open(path, reading=not repair)
     except DamagedError:
@@ -35,10 +39,8 @@ def verify_at(path: Path, *, repair: bool = False) -> list[str]:
         with alone(path):
             lines = [f"{path / NAME}: the database is damaged", *integrity.rebuild(path)]
         return [*lines, *verify_at(path, repair=True)]
-    try:
+    with store:
         return verify(store, repair=repair)
-    finally:
-        store.close()
 
 
 def verify(store: Store, *, repair: bool = False) -> list[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import click
 
@@ -13,15 +12,12 @@ from engine.cli.group import Group
 from store import Store
 
 
-@contextmanager
-def _opened(*, reading: bool = False) -> Iterator[Store]:
+def _existing(*, reading: bool = True) -> AbstractContextManager[Store | None]:
+    """The user's store, or None: looking at a store, or tidying it, does not make one."""
     from engine.project import store_path
+    from store.store import existing
 
-    opened = Store.open(store_path(), reading=reading)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    return existing(store_path(), reading=reading)
 
 
 @click.group(cls=Group)
@@ -43,8 +39,9 @@ def list_objects(garbage: bool, form: str) -> None:
 
     from engine.inventory import inventory
 
-    with _opened(reading=True) as opened:
-        entries = [e for e in inventory(opened) if not (garbage and e.roots)]
+    with _existing() as opened:
+        every = inventory(opened) if opened is not None else []
+    entries = [e for e in every if not (garbage and e.roots)]
     rows = [asdict(e.object) | {"kind": e.kind, "roots": list(e.roots)} for e in entries]
     columns = (
         listing.Column("id", "ID", lambda identity: str(identity)[:12]),
@@ -134,8 +131,8 @@ def gc(dry_run: bool, form: str) -> None:
     from store.relief import with_room
 
     def collected() -> Report:
-        with _opened(reading=dry_run) as opened:
-            return collect(opened, dry_run=dry_run)
+        with _existing(reading=dry_run) as opened:
+            return collect(opened, dry_run=dry_run) if opened is not None else Report(0, 0, 0)
 
     if dry_run:
         report = collected()
@@ -159,10 +156,10 @@ def roots(remove: str | None, form: str) -> None:
     """
     from dataclasses import asdict
 
-    with _opened(reading=remove is None) as opened:
-        found = opened.roots()
+    with _existing(reading=remove is None) as opened:
+        found = opened.roots() if opened is not None else []
         if remove is not None:
-            if remove not in {root.name for root in found}:
+            if opened is None or remove not in {root.name for root in found}:
                 from engine.errors import UsageError
                 from grammar.errors import suggest
 

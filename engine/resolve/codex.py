@@ -37,11 +37,8 @@ def resolve(toolchain: Toolchain, cache: Path) -> list[LockedPackage]:
     holder = next(iter(npm.optional(about, at)), about)
     dist = holder["dist"]
     url, integrity = str(dist["tarball"]), str(dist.get("integrity", ""))
-    store = Store.open(cache.parent)
-    try:
+    with Store.open(cache.parent) as store:
         file, path = pin(url.rpartition("/")[2], url, store, at, integrity)
-    finally:
-        store.close()
     try:
         with archives.opened(path) as archive:
             names = (m for entry in archives.members(archive) if (m := _PROGRAM.fullmatch(entry.name)))

@@ -222,11 +222,8 @@ def resolve(
         for entry in entries if _key(entry) not in known
     ]
     log(f"downloading {len(missing)} packages")
-    opened = Store.open(store)
-    try:
+    with Store.open(store) as opened:
         pinned = iter(pin_all(missing, opened))
-    finally:
-        opened.close()
     return [
         _locked(entry, known.get(_key(entry)) or next(pinned)) for entry in entries
     ]

@@ -238,14 +238,11 @@ def config_of(pinned: Pinned, cache: Path) -> ImageConfig:
 
 def _fetched(packages: Sequence[LockedPackage], cache: Path) -> list[Path]:
     """The packages' blobs. `cache` is STORE/cache: they are kept for the build."""
-    store = Store.open(cache.parent)
-    try:
+    with Store.open(cache.parent) as store:
         return [
             fetch.fetch(Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size), store)
             for p in packages
         ]
-    finally:
-        store.close()
 
 
 # -- what is inside ---------------------------------------------------------------------------

@@ -57,8 +57,7 @@ def resolve(
     if not requests:
         return [release]
     position = next((r.position for r in requests if r.position.line), NOWHERE)
-    opened = Store.open(store)
-    try:
+    with Store.open(store) as opened:
         library = standard_library(release, opened, cache_directory, log)
         url = languages.julia_server(environment)
         registries = juliaregistry.read(url, position, cache_directory, log)
@@ -69,8 +68,6 @@ def resolve(
         chosen = juliapkg.solve(requests, registries, julia, preferred)
         known = {p.extra.get("tree", p.version): p.file for p in old if p is not kept}
         return [release, *_pinned(chosen, url, release.version, known, opened, log)]
-    finally:
-        opened.close()
 
 
 # -- Julia itself -----------------------------------------------------------------------------

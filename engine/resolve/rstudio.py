@@ -38,11 +38,8 @@ def resolve(
     position = environment.rstudio_server or NOWHERE
     source = url(os_name)
     log(f"downloading {shown(source)}")
-    opened = Store.open(store)
-    try:
+    with Store.open(store) as opened:
         file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
-    finally:
-        opened.close()
     fields = _control(path)
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
@@ -69,14 +66,11 @@ def _control(path: Path) -> dict[str, str]:
 @contextmanager
 def named(packages: Sequence[LockedPackage], store: Path) -> Iterator[dict[str, Path]]:
     """The .debs under names that apt takes for files; gone afterwards."""
-    opened = Store.open(store)
-    try:
+    with Store.open(store) as opened:
         paths = {
             p.name: fetch(Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size), opened)
             for p in packages
         }
-    finally:
-        opened.close()
     with tempfile.TemporaryDirectory(prefix="envd-debs-") as name:
         found = {}
         for package, path in paths.items():

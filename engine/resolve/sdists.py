@@ -51,11 +51,8 @@ def fetched(file: LockedFile, url: str, store_path: Path) -> Path:
     from engine.fetch import fetch
     from store import Store
 
-    store = Store.open(store_path)  # the build needs the file anyway
-    try:
+    with Store.open(store_path) as store:  # the build needs the file anyway
         return fetch(Fetch(file.name, url, file.sha256, file.size), store)
-    finally:
-        store.close()
 
 
 def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:

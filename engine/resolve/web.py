@@ -87,8 +87,7 @@ def resolve_files(
     """The files asked for, each pinned by what came, or by its checksum. Raises ResolveError."""
     old = {p.extra["request"]: p for p in kept}
     found = []
-    opened = Store.open(store)
-    try:
+    with Store.open(store) as opened:
         for step in files(environment):
             request = text_of(step)
             if request in old:
@@ -96,8 +95,6 @@ def resolve_files(
                 continue
             file = _pinned(step, opened, log)
             found.append(LockedPackage("file", file.name, "", file, {"request": request}))
-    finally:
-        opened.close()
     return found
 
 

@@ -146,7 +146,7 @@ def test_nobody_else_uses_what_is_in_it(
 
 
 def test_a_lock_alone_makes_no_open_store(place: Path) -> None:
-    from store.store import in_use
+    from store.usage import in_use
 
     before = os.umask(0)
     try:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import stat
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
 
-from store import Store, gc
+from store import Store, database, gc
 from store.errors import StoreError
+from store.store import existing
 from store.verify import verify
 
 
@@ -138,3 +141,43 @@ def test_a_layer_cannot_leave_its_directory(store: Store, tmp_path: Path) -> Non
         made = store.import_layer(writer.digest, "application/x-tar", "evil")
         with pytest.raises(StoreError, match=r"unsafe path|through a link"):
             store.tree(made.id)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["store", "ls"], "no objects"),
+        (["store", "ls", "--format", "json"], "[]"),
+        (["store", "verify"], "store is clean"),
+        (["store", "verify", "--repair"], "store is clean"),
+        (["store", "gc"], "freed 0.0 MB: 0 objects, 0 files"),
+        (["store", "gc", "--dry-run"], "would free 0.0 MB: 0 objects, 0 files"),
+        (["store", "roots"], "no roots"),
+        (["store", "roots", "--remove", "x"], "error: no root 'x'"),
+        (["images", "ls"], ""),
+    ],
+)
+def test_looking_at_a_store_makes_none(words: list[str], says: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("envd"), *words], capture_output=True, text=True, check=False,
+        env={**os.environ, "ENVD_STORE": str(tmp_path / "store"), "DOCKER_HOST": f"unix://{tmp_path}/none"},
+    )
+    assert says in done.stdout + done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_lost_their_database_are_found_again(store: Store) -> None:
+    with store:
+        made = store.capture(sample(store), "tree")
+    (store.path / database.NAME).unlink()
+    with existing(store.path) as again:
+        assert again is not None and again.blob(made.digest) is not None
+        assert [root.name.partition(":")[0] for root in again.roots()] == ["recovered"]
+
+
+def test_a_store_is_closed_at_the_end_of_its_block(store: Store) -> None:
+    with store as opened:
+        connection = opened.db.connection
+        connection.execute("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
