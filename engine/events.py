@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -33,3 +34,22 @@ class Event:
 
 def silent(_: Event) -> None:
     """A sink that drops everything."""
+
+
+_listeners: list[Sink] = []
+
+
+@contextmanager
+def told(sink: Sink) -> Iterator[None]:
+    """`sink` gets every event that this process shows, too, while the block lasts; from any thread."""
+    _listeners.append(sink)
+    try:
+        yield
+    finally:
+        _listeners.remove(sink)
+
+
+def tell(event: Event) -> None:
+    """Tell those who asked by `told`."""
+    for sink in _listeners:
+        sink(event)

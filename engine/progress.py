@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TextIO
 
 from engine import terminal
-from engine.events import Event, Sink
+from engine.events import Event, Sink, tell
 from engine.redaction import know_settings, visible_event
 from store.notices import Listener, heard
 
@@ -283,7 +283,9 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
         cleaned = _cleaned(tree)
 
         def drawn(event: Event) -> None:
-            cleaned(visible_event(event))
+            shown = visible_event(event)
+            tell(shown)
+            cleaned(shown)
 
         try:
             with heard(_messages(drawn)):
@@ -301,6 +303,7 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
 
     def sink(event: Event) -> None:
         shown = visible_event(event)
+        tell(shown)
         with lock:
             show(shown)
 

@@ -23,7 +23,7 @@ def main() -> None:
     # Python would show where it was with its imports.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _speak_utf8()
+    speak_utf8()
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _fill_standard_streams()
     arguments = sys.argv[1:]
@@ -43,7 +43,7 @@ def main() -> None:
     signals.done()
 
 
-def _speak_utf8() -> None:
+def speak_utf8() -> None:
     """Begin again with file names, arguments and text in UTF-8 where the machine's locale has
     another encoding: specs, archives and images are in UTF-8 whatever that is.
 

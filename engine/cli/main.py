@@ -179,7 +179,7 @@ def _of_machine(error: BaseException) -> tuple[str, int] | None:
     return None
 
 
-def _of_output(error: Exception) -> tuple[str, int] | None:
+def _of_output(error: BaseException) -> tuple[str, int] | None:
     """The same where it is standard output that is full, and not the store's disk."""
     if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename:
         return None
@@ -202,6 +202,18 @@ def _too_many_files() -> bool:
     return False
 
 
+def explain(error: BaseException) -> tuple[str, int]:
+    """What the command prints of an error, and its exit code."""
+    know_settings()
+    if isinstance(error, click.ClickException):
+        text, code = f"error: {usage_message(error)}", 2
+    elif (known := _of_output(error) or _known_error(error)) is not None:
+        text, code = known
+    else:
+        text, code = f"error: internal error: {error!r}; run again with --debug", 1
+    return terminal.clean(visible(text)), code
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 fine, 1 the build or a remote failed, 2 bad input or usage."""
     argv = list(sys.argv[1:] if arguments is None else arguments)
@@ -220,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(error.format_message(), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(terminal.clean(visible(f"error: {usage_message(error)}")), err=True)
+        click.echo(explain(error)[0], err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort) as stop:
         _interrupted(getattr(stop, "number", signals.received() or signal.SIGINT))
@@ -231,19 +243,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         if number := signals.received():  # what it has torn down failed before it was heard
             _interrupted(number)
-        know_settings()
         if os.environ.get("ENVD_DEBUG"):
             import traceback
 
+            know_settings()
             click.echo(visible(traceback.format_exc()).rstrip(), err=True)
             known = _known_error(error)
             sys.exit(1 if known is None else known[1])
-        known = _of_output(error) or _known_error(error)
-        if known is None:
-            text, code = f"error: internal error: {error!r}; run again with --debug", 1
-        else:
-            text, code = known
-        click.echo(terminal.clean(visible(text)), err=True)
+        text, code = explain(error)
+        click.echo(text, err=True)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             _forget_output()
         sys.exit(code)

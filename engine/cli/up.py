@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from engine import own
 from engine.cli.environment import environment_name, environment_options
 from engine.cli.environment import start as start_environment
 from engine.cli.options import image_options, limit_option, project_options, secret_option
@@ -69,8 +69,7 @@ def up(
     pair = keys(private_key, public_key)
     local_engine()
     # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
-    command = [sys.executable, "-P", "-m", "engine.cli.entry", "build", "--dev", "--tag", tag,
-               "--progress", progress]
+    command = own.command("engine.cli.entry", "build", "--dev", "--tag", tag, "--progress", progress)
     command += ["--from", file] if file else []
     command += ["--path", path] if path else []
     command += ["--locked"] if locked else []

@@ -104,14 +104,14 @@ def _names(gateway: Any, sources: Sequence[Any]) -> list[str]:
 
 def ask(question: Question) -> Solution:
     """Have a process of its own answer. Raises MemoryHeldError when it takes too much memory."""
-    from engine import command, held
+    from engine import command, held, own
 
     Path(question.cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="envd-solver-") as name:
         asked, answer = Path(name, "question"), Path(name, "answer")
         asked.write_text(json.dumps(asdict(question)), "utf-8")
         held.ask(
-            [sys.executable, "-P", "-m", __name__, str(asked), str(answer)],
+            own.command(__name__, str(asked), str(answer)),
             environment={**os.environ, "PATH": command.HOST_ENVIRONMENT["PATH"]},
         )
         if not answer.exists():
@@ -127,7 +127,3 @@ def main() -> None:
     Path(sys.argv[2]).write_text(json.dumps(asdict(solve(Question(**row)))), "utf-8")
     # rattler's threads run on: one that wakes while the interpreter is taken down crashes the process
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

@@ -29,7 +29,7 @@ def environment(readable_copy: Path) -> dict[str, str]:
     site = next((venv / "lib").glob("python3*/site-packages"))
     (site / "copied.pth").write_text(f"{readable_copy}/site-packages\n{readable_copy}\n")
     envd = venv / "bin/envd"
-    envd.write_text(f"#!{venv}/bin/python\nfrom engine.cli.entry import main\nmain()\n")
+    envd.write_text(f"#!{venv}/bin/python\nfrom envd.__main__ import main\nmain()\n")
     envd.chmod(0o755)
     shutil.copy(Path(sys.executable).parent / "uv", venv / "bin/uv")
     for name in ("tests", "scripts", "docs", "pyproject.toml", "README.md"):

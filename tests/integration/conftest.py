@@ -121,7 +121,7 @@ def readable_copy() -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="envd-copy-", dir="/var/tmp"))
     directory.chmod(0o755)
     packages = next(p for p in sys.path if p.endswith("site-packages"))
-    for source in (packages, *(str(ROOT / name) for name in ("grammar", "store", "engine"))):
+    for source in (packages, *(str(ROOT / name) for name in ("envd", "grammar", "store", "engine"))):
         subprocess.run(["cp", "-r", "--no-preserve=mode,ownership", source, str(directory)], check=True)
     try:
         yield directory
