@@ -1,8 +1,8 @@
 """Compression of layers: bytes that depend on the input and on constants alone.
 
 gzip is written as independent members (RFC 1952, section 2.2 allows their concatenation) of
-fixed input size, so that threads can share the work without changing a byte. libdeflate is
-pinned by version in pyproject.toml, since another version may choose other matches.
+fixed input size, so that threads can share the work without changing a byte. libdeflate
+and libzstd are pinned by version in pyproject.toml, since another one may choose other matches.
 """
 
 from __future__ import annotations
