@@ -2,8 +2,7 @@
 
 The bytes are hashed while they stream into `tmp/partial-<sha256>`; a broken transfer leaves
 that file and the next attempt (of this or a later process) continues it with a Range request
-(RFC 9110, section 14). Connections are kept and shared between threads. Proxies come from
-the environment as for urllib.request; certificates from SSL_CERT_FILE or REQUESTS_CA_BUNDLE.
+(RFC 9110, section 14).
 """
 
 from __future__ import annotations
@@ -11,33 +10,28 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from engine.command import pause as pause_for
 from engine.command import raise_if_cancelled
 from engine.derivation import Fetch
 from engine.errors import FetchError
 from engine.events import Event, Sink, silent
-from engine.origins import configured_login
-from engine.urls import MARK, UNCHECKED, redacted, without_login
-from engine.version import VERSION
-from store import Store, bodies, limits, redirects, retry
-from store.connections import interruptible
+from engine.net import client
+from engine.urls import MARK, UNCHECKED, redacted
+from store import Store, limits, redirects, retry
 from store.retry import ATTEMPTS, TransientError
 
-if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
-
-CONNECTIONS = 16  # kept per host; as many as the scheduler has fetching threads
 _CHUNK = 1 << 18
 _PROGRESS_STEP = 1 << 21  # bytes between two progress events
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse
 
 
 class _GoneError(FetchError):
@@ -250,115 +244,22 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
 
     response = None
     try:
-        response = request(wanted.url, offset)
-        if response.status == 401 and (url := _with_login(response.url or "", wanted.url)):
-            response.close()
-            response = request(url, offset)
+        response = client.send(wanted.url, offset)
         start = _start(wanted, response, offset)
-        yield start, pieces(response)
+        yield start, client.pieces(response)
         response.release_conn()
     except (urllib3.exceptions.HTTPError, redirects.RedirectError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
             raise  # of our own disk
-        if hopeless(error):
+        if client.hopeless(error):
             raise FetchError(
                 f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; "
-                f"{advice(error)}"
+                f"{client.advice(error)}"
             ) from error
         raise TransientError(retry.reason(error)) from error
     finally:
         if response is not None:
             response.close()
-
-
-def hopeless(error: BaseException) -> bool:
-    """Whether another attempt cannot do better: a certificate that is refused, a URL that cannot
-    be one, redirections that lead nowhere."""
-    import ssl
-
-    import urllib3
-
-    if isinstance(error, redirects.RedirectError):
-        return True
-    found: BaseException | None = error
-    while isinstance(found, urllib3.exceptions.MaxRetryError):
-        found = found.reason
-    if isinstance(found, urllib3.exceptions.SSLError):
-        return any(isinstance(a, ssl.SSLCertVerificationError) for a in found.args)
-    return isinstance(
-        found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError
-    )
-
-
-def advice(error: BaseException) -> str:
-    """What to do about a `hopeless` error."""
-    if isinstance(error, redirects.RedirectError):
-        return "ask who runs the server, or give another URL"
-    return "check the URL, and SSL_CERT_FILE when it is the certificate"
-
-
-def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[bytes]:
-    """The body as it comes in, so that whoever reads it can stop soon; with `decode` without the
-    compression that was on its way. Raises TransientError, urllib3's errors."""
-    found = bodies.pieces(response)
-    return bodies.decoded(found, response.headers.get("Content-Encoding", "")) if decode else found
-
-
-def _with_login(asking: str, url: str) -> str:
-    """`url` with the login that this machine is configured with for its server, or "". Only for
-    the server itself, and only when it is known to be the one: `asking` is who answered."""
-    parts = urlsplit(url)
-    if parts.scheme == UNCHECKED or not redirects.same_server(asking, url):
-        return ""
-    if parts.username is not None or not (login := configured_login(url)):
-        return ""
-    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))
-
-
-def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
-    """GET `url` from byte `offset` on; the body is not read yet. `response.url` is where it came
-    from after redirects. Raises urllib3's errors, and RedirectError."""
-    import urllib3
-
-    unchecked = url.startswith(UNCHECKED)
-    url = url.replace(UNCHECKED, "https", 1) if unchecked else url
-    # Compression on the way would change the bytes that are hashed.
-    headers = {"User-Agent": f"envd/{VERSION}", "Accept-Encoding": "identity"}
-    if offset:
-        headers["Range"] = f"bytes={offset}-"
-    start, count = url, 0
-    while True:
-        own = redirects.same_server(url, start)  # else neither the login nor the trust is for it
-        response = _pool(_proxy(url), not (unchecked and own)).request(
-            method,
-            without_login(url),
-            headers=headers | (_authorization(start) if own else {}),
-            preload_content=False,
-            redirect=False,
-            timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
-            # What it would try again, it would do so in silence.
-            retries=urllib3.Retry(
-                total=10, connect=0, read=0, status=0, other=0, respect_retry_after_header=False
-            ),
-        )
-        location = response.get_redirect_location()
-        if not location:
-            response.url = without_login(url)
-            return response
-        response.close()
-        url = redirects.followed(url, location, count)
-        count += 1
-
-
-def _authorization(url: str) -> dict[str, str]:
-    """The header for the login that a URL holds."""
-    import urllib3
-
-    parts = urlsplit(url)
-    if parts.username is None:
-        return {}
-    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-    return dict(urllib3.make_headers(basic_auth=login))
 
 
 def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
@@ -391,40 +292,3 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
     raise kind(
         f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"
     )
-
-
-def _proxy(url: str) -> str:
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.hostname or ""):
-        return ""
-    proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all", "")
-
-
-@cache
-def _pool(proxy: str, checked: bool = True) -> PoolManager:
-    """The connections, per proxy ("" for none), with or without checking certificates."""
-    import urllib3
-
-    certificates = "CERT_REQUIRED" if checked else "CERT_NONE"
-    if not checked:  # the lock's hashes are checked; it was asked for with trust=True
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    authorities = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-    if proxy:
-        login = urlsplit(proxy)
-        headers = (
-            urllib3.make_headers(
-                proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}"
-            )
-            if login.username
-            else None
-        )
-        return interruptible(urllib3.ProxyManager(
-            without_login(proxy), proxy_headers=headers, num_pools=CONNECTIONS, maxsize=CONNECTIONS,
-            ca_certs=authorities, cert_reqs=certificates,
-        ))
-    return interruptible(urllib3.PoolManager(
-        num_pools=CONNECTIONS, maxsize=CONNECTIONS, ca_certs=authorities,
-        cert_reqs=certificates,
-    ))
-

@@ -14,14 +14,16 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from engine.atomic import write_text
 from engine.errors import EnvdError, UsageError
 from engine.locate import docker_directory
-from store import redirects, registry, retry
+from engine.net import attempts, client
+from engine.urls import redacted
+from store import redirects, retry
 from store.registry import Reference
 
-_TIMEOUT = 30.0
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
 _HUB = "docker.io"
 _HUB_KEY = "https://index.docker.io/v1/"  # what docker calls its own registry in config.json
@@ -115,29 +117,56 @@ def _call(helper: str, verb: str, text: str) -> None:
 
 def _ask(host: str, user: str, password: str) -> None:
     """Whether the registry takes the login. Raises EnvdError."""
-    import requests
-
     place = "registry-1.docker.io" if _key(host) == _HUB_KEY else host
     scheme = "http" if Reference(host, "x").loopback else "https"
     url = f"{scheme}://{place}/v2/"
-    session = registry.session()
-    try:
-        answer = session.get(url, timeout=_TIMEOUT)
-        challenge = answer.headers.get("Www-Authenticate", "")
-        if answer.status_code == 401 and not redirects.same_server(answer.url, url):
-            raise redirects.RedirectError(f"it redirects to {answer.url}, whose login is another")
-        if answer.status_code == 401 and challenge.lower().startswith("bearer"):
-            given = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-            redirects.check_realm(url, given.get("realm", url))
-            answer = session.get(
-                given.get("realm", url), auth=(user, password), timeout=_TIMEOUT,
-                params={"service": given.get("service", ""), "account": user},
+
+    def once() -> int:
+        status, challenge, answered = _status(url)
+        if status != 401:
+            return status
+        if not redirects.same_server(answered, url):
+            raise redirects.RedirectError(
+                f"it redirects to {redacted(answered)}, whose login is another"
             )
-        elif answer.status_code == 401:
-            answer = session.get(url, auth=(user, password), timeout=_TIMEOUT)
-    except (requests.RequestException, redirects.RedirectError, retry.TransientError) as error:
-        raise EnvdError(f"cannot reach the registry {host}: {error}") from error
-    if answer.status_code in (401, 403):
+        if not challenge.lower().startswith("bearer"):
+            return _status(_with_login(url, user, password))[0]
+        given = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+        realm = given.get("realm", url)
+        redirects.check_realm(url, realm)
+        asked = urlencode({"service": given.get("service", ""), "account": user})
+        realm = _with_login(f"{realm}{'&' if '?' in realm else '?'}{asked}", user, password)
+        return _status(realm)[0]
+
+    def refused(failure: attempts.Failure) -> EnvdError:
+        return EnvdError(f"cannot reach the registry {host}: {failure.reason}; {failure.advice}")
+
+    def asked_once() -> int:
+        import urllib3
+
+        try:
+            return once()
+        except (urllib3.exceptions.HTTPError, OSError) as error:  # somebody sits and waits
+            raise EnvdError(f"cannot reach the registry {host}: {retry.reason(error)}") from error
+
+    status = attempts.tried(asked_once, host, refused)
+    if status in (401, 403):
         raise EnvdError(f"{host} refuses this user name and password")
-    if answer.status_code != 200:
-        raise EnvdError(f"{host} is not a registry: HTTP status {answer.status_code} from {url}")
+    if status != 200:
+        raise EnvdError(f"{host} is not a registry: HTTP status {status} from {url}")
+
+
+def _status(url: str) -> tuple[int, str, str]:
+    """The status of an answer, its challenge, and who answered. Raises TransientError, urllib3's
+    errors and RedirectError."""
+    response = client.request(url)
+    response.close()
+    if response.status in retry.STATUSES:
+        raise retry.refused(response.status, response.headers)
+    return response.status, response.headers.get("Www-Authenticate", ""), response.url or url
+
+
+def _with_login(url: str, user: str, password: str) -> str:
+    parts = urlsplit(url)
+    login = f"{quote(user, '')}:{quote(password, '')}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{parts.netloc}"))

@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from engine.lock import LockedPackage
 from engine.urls import UNCHECKED, restored
+from store import notices
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,10 @@ def configured_login(url: str) -> str:
             return login
     try:
         found = netrc.netrc(os.environ.get("NETRC")).authenticators(urlsplit(url).hostname or "")
-    except (OSError, netrc.NetrcParseError):
+    except FileNotFoundError:
+        return ""
+    except (OSError, netrc.NetrcParseError) as error:
+        name = os.environ.get("NETRC") or "~/.netrc"
+        notices.once(name, f"its logins are not taken: {error}")
         return ""
     return f"{quote(found[0], '')}:{quote(found[2], '')}" if found else ""

@@ -32,6 +32,7 @@ from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
 from engine.lock import LockedStep
+from engine.net import client
 from engine.steps import Steps
 from store import Store, connections, skeleton
 from store.errors import disk_full, explained, full
@@ -196,7 +197,7 @@ class _Run:
             if not lacking:
                 self._ready.append(derivation)
         sandbox.check(self._store.path)
-        self._fetchers = ThreadPoolExecutor(fetch.CONNECTIONS, "fetch")
+        self._fetchers = ThreadPoolExecutor(client.CONNECTIONS, "fetch")
         self._workers = ThreadPoolExecutor(self._jobs, "build")
         self._futures = {self._fetchers: [], self._workers: []}
         try:

@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
+from store import retry
+
 if TYPE_CHECKING:
     from urllib3 import PoolManager
 
@@ -19,8 +21,9 @@ _open: WeakSet[Any] = WeakSet()
 
 
 def stop() -> None:
-    """Break every connection of `interruptible` managers: who reads from it goes on at once, with
-    an error."""
+    """Break every connection of `interruptible` managers, and end every pause before another attempt:
+    who reads or waits goes on at once, with an error."""
+    retry.wake()
     for connection in list(_open):
         if (opened := connection.sock) is not None:
             _break(opened)

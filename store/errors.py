@@ -43,6 +43,10 @@ class ReadOnlyError(StoreError):
     """The store cannot be written by this process."""
 
 
+class SettingError(StoreError):
+    """A variable of the environment cannot be used as it is. Says which, and how to write it."""
+
+
 class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""
 

@@ -19,18 +19,15 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from store import bodies, limits, redirects, retry
+from store import bodies, redirects, retry, sessions
 from store.blobs import check
-from store.connections import interruptible
-from store.errors import BrokenOffError, DeniedError, RegistryError, TooLargeError
+from store.errors import BrokenOffError, DeniedError, RegistryError
 from store.layers import printable
 from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
 _TOKEN_LIVES = 50.0  # seconds: one may end after 60 that does not say when it does
-# Seconds that a registry may take to answer when it has all of a blob, at so many bytes a second.
-_DIGESTING, _DIGESTED = 300.0, 10e6
 # Docker's own registry answers at another host than its name, and logins are kept under a third.
 _DOCKER_HUB = "docker.io"
 _ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
@@ -127,8 +124,8 @@ class Registry:
             client = Provider(
                 hostname=self._host, insecure=self._insecure, auth_backend=self._scheme()
             )
-            self._prepare(client.session)
-            self._prepare(client.auth.session)
+            sessions.prepare(client.session)
+            sessions.prepare(client.auth.session)
             self._guard(client.auth)
             client.auth.load_configs(
                 Container(f"{self._host}/{self.reference.name}"), _docker_config()
@@ -167,56 +164,12 @@ class Registry:
     def _scheme(self) -> str:
         """How the registry wants to be authenticated with: oras's "basic" or "token"."""
         if not self._backend:
-            answer = self._tried("GET /v2/", lambda: session().get(self._root))
+            answer = self._tried("GET /v2/", lambda: sessions.session().get(self._root))
             if redirects.same_server(answer.url, self._endpoint):
                 self._challenge = answer.headers.get("Www-Authenticate", "")
             basic = self._challenge.lower().startswith("basic")
             self._backend = "basic" if basic else "token"
         return self._backend
-
-    @staticmethod
-    def _prepare(session: Any) -> None:
-        """Make a session of requests give up what is silent, tell a stumble from an answer, end when
-        it is told to, and go where a redirection may lead alone."""
-        import requests
-
-        class Adapter(requests.adapters.HTTPAdapter):
-            def init_poolmanager(self, *given: Any, **named: Any) -> None:
-                super().init_poolmanager(*given, **named)
-                interruptible(self.poolmanager)
-
-            def proxy_manager_for(self, *given: Any, **named: Any) -> Any:
-                return interruptible(super().proxy_manager_for(*given, **named))
-
-            def send(
-                self, request: Any, stream: bool = False, *given: Any, **named: Any
-            ) -> requests.Response:
-                # requests would read all that comes, and of a redirection too.
-                answer = super().send(request, True, *given, **named)
-                if not stream or answer.status_code not in (200, 206):
-                    _read(answer)
-                return answer
-
-        session.max_redirects = redirects.LIMIT
-
-        def check(answer: Any, **_: Any) -> None:
-            if location := session.get_redirect_target(answer):
-                redirects.followed(answer.url, location)
-            if answer.status_code in retry.STATUSES:
-                stumble = retry.refused(answer.status_code, answer.headers)
-                words = _problems(answer)
-                raise retry.TransientError(f"{stumble} {words}".rstrip(), stumble.after)
-
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, Adapter())
-        session.hooks["response"].append(check)
-        send = session.request
-
-        def request(method: str, url: str, **options: Any) -> Any:
-            options.setdefault("timeout", (retry.CONNECT, _silence(options.get("data"))))
-            return send(method, url, **options)
-
-        session.request = request
 
     def _token(self, client: Any, actions: str, source: str) -> str | None:
         """This thread's token for `actions` ("pull", "pull,push"), and for reading the repository
@@ -271,8 +224,12 @@ class Registry:
                     "is there already is not sent twice"
                 ) from cause
             retry.announce(self._host, attempt, seconds, f"{what}: {stumble}")
-            time.sleep(seconds)
+            self._pause(seconds)
         raise AssertionError("unreachable")
+
+    def _pause(self, seconds: float) -> None:
+        if not retry.pause(seconds):
+            raise RegistryError(f"{self._host}: stopped while waiting for it")
 
     def _request(
         self, method: str, url: str, *, data: Callable[[], Any] | None = None,
@@ -294,7 +251,7 @@ class Registry:
         try:
             if not redirects.same_server(url, self._endpoint):
                 # The registry has uploads sent elsewhere: its login is not for there.
-                answer = session().request(method, url, data=body, headers=dict(headers))
+                answer = sessions.session().request(method, url, data=body, headers=dict(headers))
                 return self._allowed(answer)
             client = self._client()
             given = dict(headers)
@@ -338,7 +295,7 @@ class Registry:
         if answer.status_code in codes:
             return answer
         raise RegistryError(
-            f"{self._host}: {what}: HTTP status {answer.status_code} {_problems(answer)}"
+            f"{self._host}: {what}: HTTP status {answer.status_code} {sessions.problems(answer)}"
         )
 
     def _blob_url(self, digest: str) -> str:
@@ -429,7 +386,7 @@ class Registry:
                     "does another server answer in its place?"
                 )
             retry.announce(self._host, attempt, seconds, reason)
-            time.sleep(seconds)
+            self._pause(seconds)
 
     def push_image(
         self,
@@ -512,43 +469,6 @@ class Registry:
             raise BrokenOffError(str(self._unreachable(error))) from error
 
 
-def session() -> Any:
-    """A session of requests without a login, as registries are spoken to."""
-    import requests
-
-    made = requests.Session()
-    Registry._prepare(made)
-    return made
-
-
-def _silence(body: Any) -> float:
-    """Seconds that a registry may take to answer a request with this body, or None."""
-    if body is None:
-        return retry.SILENCE
-    size = len(body) if isinstance(body, bytes) else os.fstat(body.fileno()).st_size
-    return min(_DIGESTING, retry.SILENCE + size / _DIGESTED)
-
-
-def _read(answer: Any) -> None:
-    """Read the body of an answer of requests', as far as limits let it. Raises RegistryError."""
-    import requests
-    import urllib3
-
-    limit = limits.current().manifest
-    chunks = bodies.decoded(bodies.pieces(answer.raw), answer.headers.get("Content-Encoding", ""))
-    try:
-        answer._content = bodies.whole(chunks, "manifest", limit)
-    except TooLargeError as error:
-        raise RegistryError(f"{urlsplit(answer.url).netloc}: {error}") from error
-    except urllib3.exceptions.HTTPError as error:
-        raise requests.ConnectionError(error) from error
-    finally:
-        answer._content_consumed = True
-        if answer._content is False:
-            answer.raw.close()
-    answer.raw.release_conn()
-
-
 def ask_token(auth: Any, wanted: Any, host: str) -> str | None:
     """What a registry's token server answers to `wanted` (oras's reading of the challenge); None when
     it gives no token. Raises RegistryError for an answer that is none."""
@@ -566,17 +486,6 @@ def ask_token(auth: Any, wanted: Any, host: str) -> str | None:
 
 def _malformed(host: str) -> RegistryError:
     return RegistryError(f"{host}: its challenge, or the token for it, is malformed")
-
-
-def _problems(answer: Any) -> str:
-    """What a registry says is wrong, in one line."""
-    try:
-        text = "; ".join(e.get("message", "") for e in answer.json()["errors"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        text = answer.text.strip()
-        text = "" if text.startswith("<") else text
-    text = " ".join(text.split())[:400]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _docker_config() -> list[str] | None:

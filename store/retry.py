@@ -7,6 +7,7 @@ Retry-After: RFC 9110, section 10.2.3. Statuses: 408, 425, 429 and the 5xx that 
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -57,6 +58,21 @@ def wait(attempt: int, error: TransientError, pause: float = PAUSE) -> float | N
     return own if error.after is None else max(own, error.after)
 
 
+_woken = threading.Condition()
+
+
+def pause(seconds: float) -> bool:
+    """Sleep before another attempt; whether the time was slept out, and not ended by `wake`."""
+    with _woken:
+        return not _woken.wait(seconds)
+
+
+def wake() -> None:
+    """End every `pause`: whoever waits for a server is to stop."""
+    with _woken:
+        _woken.notify_all()
+
+
 def said(attempt: int, seconds: float, reason: object) -> str:
     """What is said before another attempt after `seconds`."""
     return f"retrying ({attempt + 1} of {ATTEMPTS}) in {seconds:.3g} s: {reason}"
@@ -79,13 +95,22 @@ def reason(error: BaseException) -> str:
     import urllib3
 
     found: BaseException = error
+    through = ""
     for _ in range(8):  # requests' errors hold urllib3's, those the socket's
         inner = getattr(found, "reason", None)
         if not isinstance(inner, BaseException):
             inner = next((a for a in found.args if isinstance(a, BaseException)), None)
+        if isinstance(found, urllib3.exceptions.ProxyError):
+            through = "the proxy fails: "
         if inner is None or isinstance(found, urllib3.exceptions.NameResolutionError):
             break
         found = inner
+    return f"{through}{_words(found)}"
+
+
+def _words(found: BaseException) -> str:
+    import urllib3
+
     if isinstance(found, urllib3.exceptions.NameResolutionError):
         match = re.search(r"resolve '([^']+)'", str(found))
         return f"the name {match[1] if match else 'of the server'} cannot be resolved"

@@ -114,7 +114,7 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
     from engine.project import store_path
     from grammar.environment import NOWHERE
     from grammar.errors import SpecError
-    from store.errors import StoreError, explained
+    from store.errors import SettingError, StoreError, explained
 
     if isinstance(error, SpecError):
         return str(error.with_files()), 2
@@ -125,7 +125,7 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
         text = str(error).replace(f"{NOWHERE}: ", "")  # what nobody has written is nowhere
         return str(located(text) or f"error: {text}"), error.exit_code
     if isinstance(error, StoreError):
-        return f"error: {error}", 1
+        return f"error: {error}", 2 if isinstance(error, SettingError) else 1
     if isinstance(error, sqlite3.Error):
         return f"error: {store_path() / 'db.sqlite'}: the store's database fails: {error}", 1
     if isinstance(error, OSError):

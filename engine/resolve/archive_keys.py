@@ -13,8 +13,8 @@ from pathlib import Path
 from engine.atomic import write
 from engine.errors import UsageError
 from engine.fetch import shown
+from engine.net.answers import get
 from engine.resolve import openpgp
-from engine.resolve.http import get
 from grammar.environment import Position
 
 

@@ -20,7 +20,7 @@ from engine.errors import ResolveError
 from engine.fetch import shown
 from engine.languages import cran_archive
 from engine.lock import LockedFile, LockedPackage
-from engine.resolve.http import get
+from engine.net.answers import get
 from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key

@@ -17,8 +17,8 @@ from typing import Any
 
 from engine.errors import ResolveError
 from engine.fetch import shown
+from engine.net.answers import get
 from engine.resolve.gittree import tree_hash
-from engine.resolve.http import get
 from engine.resolve.juliaversions import Ranges, Version
 from grammar.environment import Position
 from grammar.errors import suggest

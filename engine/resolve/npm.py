@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from engine.command import ask_text
 from engine.errors import ResolveError
-from engine.resolve.http import get
+from engine.net.answers import get
 from engine.resolve.upstream import choose
 from grammar.environment import Position
 

@@ -83,19 +83,19 @@ def _download(
 ) -> tuple[str, int, Path, str]:
     """Digest, size, place, and the URL that redirections ended at."""
     from engine.command import raise_if_cancelled
-    from engine.fetch import pieces, shown
-    from engine.resolve import http
+    from engine.fetch import shown
+    from engine.net import answers, client
 
     algorithm, _, wanted = integrity.partition("-")
     most = limits.current().download
 
     def once() -> tuple[str, int, Path, str]:
         hasher = hashlib.new(algorithm) if integrity else None
-        with http.answered(url, position) as response, store.blob_writer() as writer:
+        with answers.answered(url, position) as response, store.blob_writer() as writer:
             if response.status != 200:
                 kind = MissingError if response.status in (404, 410) else ResolveError
                 raise kind(f"{position}: {shown(url)}: HTTP status {response.status}")
-            for chunk in pieces(response):
+            for chunk in client.pieces(response):
                 raise_if_cancelled(shown(url))
                 writer.write(chunk)
                 if writer.size > most:
@@ -113,4 +113,4 @@ def _download(
             end = urljoin(url, response.geturl() or url)
             return writer.digest, writer.size, writer.commit(), end
 
-    return http.tried(once, url, position)
+    return answers.tried(once, url, position)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import ResolveError
-from engine.resolve.http import Answer, answered, get, tried
+from engine.net.answers import Answer, answered, get, tried
 from grammar.environment import Position
 
 NEAREST = 4  # known versions that an error names

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 from engine.errors import ResolveError
 from engine.lock import LockedFile, LockedPackage
-from engine.resolve.http import get
+from engine.net.answers import get
 from grammar.environment import Position, Request
 from store import archives
 

@@ -21,9 +21,9 @@ with atheris.instrument_imports(include=["engine", "store", "json"]):
     from engine.docker.wanted import runtime_of
     from engine.errors import EnvdError, ResolveError
     from engine.image import kept
+    from engine.net.answers import Answer
     from engine.resolve import image, vscode
-    from engine.resolve.http import Answer
-    from store import pull, registry, retry
+    from store import pull, registry, retry, sessions
     from store.errors import RegistryError, StoreError
 import requests
 from oras.auth.token import TokenAuth
@@ -192,7 +192,7 @@ def _refusal(body: bytes) -> None:
     answer = requests.Response()
     answer.status_code, answer._content = 500, body
     answer.headers["Retry-After"] = body[:40].decode("latin-1")
-    registry._problems(answer)
+    sessions.problems(answer)
     error = retry.refused(503, answer.headers)
     retry.wait(1, error)
     retry.tried(1, error)

@@ -14,8 +14,8 @@ import pytest
 
 from engine import lock_rows
 from engine.errors import EnvdError, ResolveError
+from engine.net.answers import get
 from engine.resolve import image, vscode
-from engine.resolve.http import get
 from grammar.environment import Position, Request
 from store import pull
 from tests.integration import web

@@ -21,7 +21,9 @@ import pytest
 from engine import fetch, logins
 from engine.derivation import Fetch
 from engine.errors import EnvdError, FetchError, ResolveError
-from engine.resolve import git, http
+from engine.net import answers as http
+from engine.net import client
+from engine.resolve import git
 from grammar.environment import Include, Position
 from store import Store, notices, redirects
 from store.errors import RegistryError
@@ -125,7 +127,7 @@ def world(
         monkeypatch.setenv(name, str(certificate.with_suffix(".crt")))
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
-    fetch._pool.cache_clear()
+    client._pool.cache_clear()
     said: list[str] = []
     with ExitStack() as stack:
         stack.enter_context(notices.heard(lambda subject, text: said.append(f"{subject}: {text}")))
@@ -136,7 +138,7 @@ def world(
             {"auths": {server.host: {"auth": LOGIN} for server in (plain, secure)}}
         ))
         yield World(plain, secure, evil, said)
-    fetch._pool.cache_clear()
+    client._pool.cache_clear()
 
 
 # -- redirections -------------------------------------------------------------------------------
@@ -229,7 +231,7 @@ def test_trust_without_a_certificate_is_for_that_server_alone(
     machine's: nobody knows who is there."""
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     monkeypatch.delenv("SSL_CERT_FILE")
-    fetch._pool.cache_clear()
+    client._pool.cache_clear()
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login corp password s3cret\n")
     store = Store.open(tmp_path / "store")
     url = f"https+unchecked://{world.secure.host}/thing"

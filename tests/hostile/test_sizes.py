@@ -27,7 +27,8 @@ import zstandard
 
 from engine import zip_files
 from engine.errors import ResolveError
-from engine.resolve import cran, http
+from engine.net import answers as http
+from engine.resolve import cran
 from engine.resolve.pin import pin
 from grammar.environment import Position
 from store import Store, archives, bodies

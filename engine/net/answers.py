@@ -1,4 +1,4 @@
-"""Small GETs at lock time: metadata of galleries and registries."""
+"""Answers at lock time: what galleries, registries and indexes say, read whole and within limits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
-from engine.command import pause, raise_if_cancelled
 from engine.errors import ResolveError
-from engine.fetch import advice, hopeless, pieces, request, shown
+from engine.net import attempts
+from engine.net.client import pieces, send
+from engine.urls import redacted as shown
 from grammar.environment import Position
-from store import bodies, limits, redirects, retry
+from store import bodies, limits, retry
 from store.errors import TooLargeError
 
 if TYPE_CHECKING:
@@ -73,45 +74,22 @@ def _whole(response: BaseHTTPResponse) -> bytes:
 
 
 def tried(once: Callable[[], T], url: str, position: Position) -> T:
-    """`once()`, tried again, and that said, when it raises TransientError or the connection breaks.
+    """`attempts.tried`, for a URL that somebody has written at `position`. Raises ResolveError."""
 
-    Raises ResolveError.
-    """
-    import urllib3
+    def refused(failure: attempts.Failure) -> ResolveError:
+        what = "fetch" if failure.answered else "reach"
+        return ResolveError(
+            f"{position}: cannot {what} {shown(url)}: {failure.reason}; {failure.advice}"
+        )
 
-    cause: Exception | None
-    for attempt in range(1, retry.ATTEMPTS + 1):
-        try:
-            return once()
-        except retry.TransientError as error:
-            stumble, cause = error, None
-        except (
-            urllib3.exceptions.HTTPError, redirects.RedirectError, ConnectionError, TimeoutError
-        ) as error:
-            raise_if_cancelled(shown(url))
-            if hopeless(error):
-                raise ResolveError(
-                    f"{position}: cannot fetch {shown(url)}: {retry.reason(error)}; {advice(error)}"
-                ) from error
-            stumble, cause = retry.TransientError(retry.reason(error)), error
-        seconds = retry.wait(attempt, stumble)
-        if seconds is None:
-            # Without an answer of its own the server was not reached.
-            failed = "cannot fetch" if cause is None else "cannot reach"
-            raise ResolveError(
-                f"{position}: {failed} {shown(url)}: {stumble} ({retry.tried(attempt, stumble)}); "
-                "check the network"
-            ) from cause
-        retry.announce(shown(url), attempt, seconds, stumble)
-        pause(seconds, shown(url))
-    raise AssertionError("unreachable")
+    return attempts.tried(once, shown(url), refused)
 
 
 @contextmanager
 def answered(url: str, position: Position, method: str = "GET") -> Iterator[BaseHTTPResponse]:
     """An answer whose status is final. Raises TransientError for another, urllib3's errors and
     RedirectError."""
-    response = request(url, method=method)
+    response = send(url, method=method)
     try:
         if response.status in retry.STATUSES:
             raise retry.refused(response.status, response.headers)
