@@ -1,9 +1,10 @@
 """The one way to run an external command.
 
-Every command gets an argv list (never a shell string), a fixed environment, nothing on stdin,
-and a process group of its own. `run` gives its output, line by line, to a log callback, and
-raises BuildError with the last lines when it fails; `ask` returns its output. Commands inside
-`cancellable(group)` are killed when the group is: that is how one failing build stops the others.
+Every command gets an argv list (never a shell string), a fixed environment, nothing on stdin but
+what is given, and a process group of its own. `run` gives its output, line by line, to a log
+callback, and raises BuildError with the last lines when it fails; `ask` returns its output. Commands
+inside `cancellable(group)` are killed when the group is: that is how one failing build stops the
+others.
 
 No command outlives us: it is told to die with us (prctl(2), PR_SET_PDEATHSIG), even when we are
 killed before it has begun.
@@ -171,14 +172,14 @@ def tethered(argv: Sequence[str], joining: Sequence[str] = ()) -> list[str]:
 
 def _start(
     argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stderr: int, umask: int,
-    joining: Sequence[str] = (),
+    joining: Sequence[str] = (), stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Raises FileNotFoundError when there is no such command, OSError."""
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
         raise FileNotFoundError(2, "No such file or directory", argv[0])
     process = subprocess.Popen(
         tethered(argv, joining),
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=stderr,
         env=dict(environment),
@@ -193,19 +194,21 @@ def _start(
 
 def ask(
     argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT,
-    cwd: Path | None = None,
+    cwd: Path | None = None, given: bytes | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run `argv` to its end and return what it said, whatever its exit status is.
+    """Run `argv` to its end and return what it said, whatever its exit status is. `given` is on its
+    standard input.
 
     Raises FileNotFoundError when there is no such command, CancelledError, OSError.
     """
     raise_if_cancelled(argv[0])
-    process = _start(argv, environment, cwd, subprocess.PIPE, -1)
+    stdin = subprocess.DEVNULL if given is None else subprocess.PIPE
+    process = _start(argv, environment, cwd, subprocess.PIPE, -1, stdin=stdin)
     group = _group.get()
     if group is not None:
         group.add(process)
     try:
-        out, errors = process.communicate()
+        out, errors = process.communicate(given)
     except BaseException:
         kill(process)
         process.wait()

@@ -20,7 +20,7 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -131,17 +131,19 @@ def shared_memory() -> int | None:
 
 
 class Step:
-    """One command under limits. `upper` is where it writes. Not for several threads at once."""
+    """One command under limits. `places` is where it writes. Not for several threads at once."""
 
-    def __init__(self, limits: Limits, upper: Path, group: cgroups.Group | None) -> None:
-        self._limits, self._upper, self._group = limits, upper, group
+    def __init__(
+        self, limits: Limits, places: Sequence[Path], group: cgroups.Group | None
+    ) -> None:
+        self._limits, self._group = limits, group
         self._memory = _memory(limits.memory)[1]
         self._begin = self._heard = time.monotonic()
         self._next_look = 0.0
         self._written = 0
         self._process = 0
         self._left: tuple[int, ...] = ()  # processes that have been killed
-        self._disk = _Disk(upper, limits.disk)
+        self._disk = _Disk(places, limits.disk)
         self._before = (group.killed(), group.refused()) if group is not None else (0, 0)
 
     @property
@@ -255,10 +257,10 @@ class Step:
 
 
 class _Disk:
-    """How much a step has written below `upper`."""
+    """How much a step has written below `places`, of which the first one's file system counts."""
 
-    def __init__(self, upper: Path, wanted: float | Share) -> None:
-        self._upper = upper
+    def __init__(self, places: Sequence[Path], wanted: float | Share) -> None:
+        self._places = places
         self._before = self._free()
         self.is_share = isinstance(wanted, Share)
         # A disk that is nearly full is told as such when it is.
@@ -268,7 +270,7 @@ class _Disk:
         self._latest = time.monotonic() + _RARELY
 
     def _free(self) -> int:
-        about = os.statvfs(self._upper)
+        about = os.statvfs(self._places[0])
         return about.f_bavail * about.f_frsize
 
     def has_room(self) -> bool:
@@ -289,9 +291,9 @@ class _Disk:
             self.is_share and lost < self.limit / 2 and begin < self._latest
         ):
             return False
-        found = written(self._upper)
+        found = sum(map(written, self._places))
         if (lost >= self.limit or not self.is_share) and found < self.limit and not at_end:
-            device = self._upper.stat().st_dev
+            device = self._places[0].stat().st_dev
             found += sum(_deleted(number, device) for number in _below(process))
         end = time.monotonic()
         self._soonest = end + 20 * (end - begin)
@@ -391,8 +393,8 @@ def written(directory: Path) -> int:
 
 
 @contextlib.contextmanager
-def step(upper: Path) -> Iterator[Step]:
-    """The limits of one command that writes below `upper`. Raises UsageError."""
+def step(*places: Path) -> Iterator[Step]:
+    """The limits of one command that writes below `places`. Raises UsageError."""
     limits = in_force()
     group = None
     groups = _groups()
@@ -411,7 +413,7 @@ def step(upper: Path) -> Iterator[Step]:
             if group is not None:
                 group.remove()
             group = None
-    watched = Step(limits, upper, group)
+    watched = Step(limits, places, group)
     try:
         yield watched
     finally:

@@ -8,8 +8,9 @@ Options and upper form: Linux, Documentation/filesystems/overlayfs.rst.
 
 Its uid 0 is no root: where we are root, the step is in a user namespace (`engine.idmapped`); an
 ordinary user's envd is in one itself (`engine.userns`), and the overlay's marks are then kept in
-user.overlay.* instead of trusted.overlay.* xattrs. Its system calls are filtered (`engine.seccomp`),
-and it has a session keyring of its own.
+user.overlay.* instead of trusted.overlay.* xattrs. Who is in none, and may not mount, gets one with
+that one uid, in which nothing can be stacked. Its system calls are filtered (`engine.seccomp`), and it
+has a session keyring of its own.
 """
 
 from __future__ import annotations
@@ -63,12 +64,13 @@ _MASKED = (
 )
 
 _TEMPORARY = {"/tmp": "1777", "/run": "0755", "/dev/shm": "1777"}  # and their modes
-# $1 is our process id, $2 our descriptor of the system call filter ("" for none), which bubblewrap
-# reads at its descriptor 9. Who is killed before unshare has asked for its signal is gone by now (a
-# zombie has no exe), and so are we then.
+# $1 is our process id, $2 the file of the system call filter ("" for none), which bubblewrap reads at
+# its descriptor 9. Who is killed before unshare has asked for its signal is gone by now, or a zombie,
+# and so are we then.
 _BEGIN = """\
-[ -e "/proc/$1/exe" ] || exit 143
-[ -z "$2" ] || exec 9<"/proc/$1/fd/$2" || exit
+read -r state 2>/dev/null <"/proc/$1/stat" || exit 143
+case "$state" in *") Z "*) exit 143;; esac
+[ -z "$2" ] || exec 9<"$2" || exit
 """
 # Mounted first, then replaced by bubblewrap: nothing of the script's own survives. $3 are the mount
 # options ("" for no layers); all paths are relative, for the kernel takes one page (4096 bytes) of them.
@@ -111,13 +113,18 @@ def run(
     cwd: str = "/",
     log: Callable[[str], None],
     name: str,
+    capabilities: Sequence[str] = CAPABILITIES,
+    read_only: bool = False,
+    writes: Sequence[Path] = (),
 ) -> Path:
     """Run `argv` over `layers` (bottom first); return the upper directory, what it changed.
 
     `scratch/upper` may exist already: it is the upper directory's first content. Without
     layers it is the whole root. /run is empty and forgotten, and so is /tmp, unless a layer has put
     something there. Mount points that had to be made are taken away again, and so is `cwd`, which is
-    made when it is not there, unless something was put into it. Raises BuildError with the log's end.
+    made when it is not there, unless something was put into it. With `read_only` nothing else than what
+    is bound so, and these, can be written. `writes` are further directories that count towards the limit
+    of disk. Raises BuildError with the log's end.
     """
     # The same layer twice (an image may bring what is put upon it) is the upper one alone; the
     # kernel takes no directory twice.
@@ -146,9 +153,10 @@ def run(
         ("--bind" if bind.writable else "--ro-bind", source, target)
         for (bind, target), source in zip(targets, sources, strict=True)
     ]
-    inner = _bubblewrap(argv, root, shown, environment, network, place, temporary)
+    inner = _bubblewrap(argv, root, shown, environment, network, place, temporary, capabilities,
+                        read_only=read_only)
     try:
-        with limits.step(upper) as step:
+        with limits.step(upper, *writes) as step:
             if mapped:
                 _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name, step)
             else:
@@ -161,6 +169,8 @@ def run(
 def _is_mapped(directory: Path) -> bool:
     """Whether steps with their files in `directory` get a user namespace from us. Says so, once, when
     they should and cannot."""
+    if not userns.may_mount():
+        return False
     reason = idmapped.reason_unavailable(directory)
     if reason is not None:
         notices.once("sandbox", f"build steps run with root's own uid here: {reason}")
@@ -192,23 +202,25 @@ def _run_plainly(
 ) -> None:
     """Run bubblewrap as who we are."""
     options = _overlay_options(scratch, layers) if layers else ""
-    _start(_MOUNT_SCRIPT, [options], inner, log, name, step, "--mount", "--propagation", "private",
-           cwd=scratch)
+    own = () if userns.may_mount() else ("--user", "--map-root-user")
+    _start(_MOUNT_SCRIPT, [options], inner, log, name, step, *own, "--mount", "--propagation",
+           "private", cwd=scratch, filter_in=scratch if own else None)
 
 
 def _start(
     script: str, arguments: Sequence[str], inner: Sequence[str], log: Callable[[str], None], name: str,
     step: limits.Step, *namespaces: str, cwd: Path | None = None, owner: int | None = None,
+    filter_in: Path | None = None,
 ) -> None:
-    """Run `script` with a session keyring and a system call filter for what it starts."""
-    if (descriptor := seccomp.program()) is None:
-        notices.once("sandbox", _UNFILTERED)
-    filtered = [] if descriptor is None else ["--seccomp", "9"]
+    """Run `script` with a session keyring and a system call filter for what it starts: from a file in
+    `filter_in` where what it starts may not look at our descriptors."""
+    filter_file = _filter_file(filter_in)
+    filtered = ["--seccomp", "9"] if filter_file else []
     # Processes of a pid namespace end with its first one, whatever moment that is killed in:
     # bubblewrap alone would leave its child when it is killed before it has asked for that.
     argv = [
         "unshare", *namespaces, "--pid", "--fork", "--kill-child=KILL", "sh", "-c", script, "sh",
-        str(os.getpid()), "" if descriptor is None else str(descriptor), *arguments,
+        str(os.getpid()), filter_file, *arguments,
         inner[0], *filtered, *inner[1:],
     ]
     environment = {**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"}
@@ -228,6 +240,19 @@ def _start(
     idmapped.in_thread(start)
 
 
+def _filter_file(directory: Path | None) -> str:
+    """The path of the system call filter, "" where the kernel has none."""
+    if (descriptor := seccomp.program()) is None:
+        notices.once("sandbox", _UNFILTERED)
+        return ""
+    path = f"/proc/{os.getpid()}/fd/{descriptor}"
+    if directory is None:
+        return path
+    copy = directory.absolute() / "filter"
+    shutil.copyfile(path, copy)
+    return str(copy)
+
+
 def _bubblewrap(
     argv: Sequence[str],
     root: str,
@@ -236,6 +261,9 @@ def _bubblewrap(
     network: bool,
     cwd: str,
     temporary: Sequence[str],
+    capabilities: Sequence[str],
+    *,
+    read_only: bool,
 ) -> list[str]:
     inner = [
         "bwrap", "--bind", root, "/",
@@ -251,8 +279,10 @@ def _bubblewrap(
         inner += words
     if cwd != "/":
         inner += ["--perms", "0755", "--dir", cwd]
+    if read_only:
+        inner += ["--remount-ro", "/"]
     inner += ["--cap-drop", "ALL"]
-    for capability in CAPABILITIES:
+    for capability in capabilities:
         inner += ["--cap-add", capability]
     inner += ["--clearenv"]
     for key, value in {**ENVIRONMENT, **environment}.items():

@@ -35,6 +35,11 @@ def is_root_like() -> bool:
         return False
     if mapped_uids(Path("/proc/self/uid_map").read_text("ascii")) < _WANTED:
         return False
+    return may_mount()
+
+
+def may_mount() -> bool:
+    """Whether this process has the capability to mount."""
     for line in Path("/proc/self/status").read_text("utf-8").splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> _CAP_SYS_ADMIN & 1)

@@ -1,23 +1,33 @@
 """`include(...)`: *.envd files of git repositories, fetched by git itself.
 
 Each repository has a bare cache of its own below the store's cache; a commit that is there needs
-no network. Only transports that carry a repository are allowed (gitprotocol-*(7)): no remote
-helpers (gitremote-helpers(7)), which could run commands, and nothing that reads as an option.
+no network, and one that was included before no git. What a remote answers is read in a sandbox that
+shows nothing but that cache and what it takes to reach the remote (`engine.resolve.git_reach`).
+Only transports that carry a repository are allowed (gitprotocol-*(7)): no remote helpers
+(gitremote-helpers(7)), which could run commands, and nothing that reads as an option.
 """
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from engine import command
+from engine import jail
+from engine.atomic import write_text
+from engine.command import LimitError
 from engine.errors import ResolveError
 from engine.fetch import shown
+from engine.resolve import git_reach
 from grammar.environment import Include
 from grammar.loader import Checkout
 from store import retry
@@ -25,9 +35,7 @@ from store.hashing import hash_value
 
 _LARGEST = 4 << 20  # bytes of an *.envd file
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-# Of the user's GIT_… only what says how to reach a remote; GIT_DIR and its like are of another
-# repository, when we run inside a hook.
-_KEPT = re.compile(r"GIT_(SSH|SSL|PROXY|CONFIG|ASKPASS|HTTP|TRACE|CURL)")
+_AT_ONCE = 1000  # files that one git is asked for
 
 # Nothing is checked out, so that no filter, hook or monitor has anything to do; whatever the user's own
 # settings or a server ask for, none of them is run.
@@ -51,54 +59,121 @@ def checkout(wanted: Include, commit: str, cache: Path) -> Checkout:
     Raises ResolveError naming the position of the include.
     """
     with _repository(wanted, cache) as repository:
-        if not commit:
-            commit = repository.fetch_ref()
-        elif not repository.has(commit):
-            repository.fetch_commit(commit)
-        return Checkout(
-            f"git {public_url(wanted.git)}@{commit[:12]}", commit, tuple(repository.files(commit))
-        )
+        files = repository.known(commit) if commit else None
+        if files is None:
+            repository.make()
+            if not commit:
+                commit = repository.fetch_ref()
+            elif not repository.has(commit):
+                repository.fetch_commit(commit)
+            files = repository.files(commit)
+            repository.remember(commit, files)
+        return Checkout(f"git {public_url(wanted.git)}@{commit[:12]}", commit, tuple(files))
 
 
 @contextmanager
 def _repository(wanted: Include, cache: Path) -> Iterator[_Repository]:
-    directory = cache / "git" / hash_value("envd git cache v1", wanted.git)[:32]
+    place, name = cache / "git", hash_value("envd git cache v1", wanted.git)[:32]
+    directory, scratch = place / name, cache.parent / "tmp"
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "envd-lock").open("w") as handle:
+    scratch.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        handle = stack.enter_context((place / f"{name}.lock").open("w"))
         fcntl.flock(handle, fcntl.LOCK_EX)
-        found = _Repository(wanted, directory)
-        if not (directory / "HEAD").exists():
-            found.git("init", "--quiet", "--bare")
-        yield found
+        own = stack.enter_context(tempfile.TemporaryDirectory(
+            dir=scratch, prefix=f"include-{os.getpid()}-", ignore_cleanup_errors=True
+        ))
+        yield _Repository(wanted, directory.absolute(), Path(own).absolute(), stack)
 
 
 @dataclass(frozen=True)
 class _Repository:
-    """A bare repository that holds what was fetched from `wanted.git`."""
+    """A bare repository that holds what was fetched from `wanted.git`. `own` is a directory for what
+    git is shown."""
 
     wanted: Include
     directory: Path
+    own: Path
+    stack: ExitStack
+
+    def make(self) -> None:
+        """Have a repository."""
+        if not (self.directory / "HEAD").exists():
+            self.git("init", "--quiet", "--bare")
+
+    @property
+    def _memory(self) -> Path:
+        return self.directory.with_name(f"{self.directory.name}.files")
+
+    def known(self, commit: str) -> list[tuple[str, bytes]] | None:
+        """The files of a commit that was included before, None when it was not."""
+        try:
+            rows = json.loads((self._memory / commit).read_text("utf-8"))
+            return [(name, base64.b64decode(content)) for name, content in rows]
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def remember(self, commit: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Have them known the next time."""
+        self._memory.mkdir(exist_ok=True)
+        rows = [(name, base64.b64encode(content).decode("ascii")) for name, content in files]
+        write_text(self._memory / commit, json.dumps(rows))
+
+    @cached_property
+    def _reach(self) -> git_reach.Reach:
+        found = git_reach.reach(self.wanted.git, self.own)
+        self.stack.callback(found.close)
+        return found
 
     def git(self, *arguments: str, check: bool = True) -> bytes:
-        """git's standard output. Raises ResolveError with its words, with `check`."""
-        environment = {
-            k: v for k, v in os.environ.items() if not k.startswith("GIT_") or _KEPT.match(k)
-        }
-        environment |= {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C.UTF-8"}
-        environment.setdefault(
-            "GIT_SSH_COMMAND", f"ssh -o BatchMode=yes -o ConnectTimeout={retry.CONNECT:.0f}"
-        )
-        try:
-            done = command.ask(
-                ["git", "-C", str(self.directory), "-c", "gc.auto=0", *_HARMLESS,
-                 "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
-                 *self._protocols(), *arguments],
-                environment=environment,
+        """Standard output of a git that sees this repository, and no network. Raises ResolveError with
+        its words, with `check`."""
+        return self._said(self._run(arguments, ()), check=check)
+
+    def _remote(self, *arguments: str, check: bool = True) -> bytes:
+        """`git`, for what speaks to the remote: where that asks for a password, the user's credential
+        helpers are asked in turn."""
+        with self._no_git():
+            reach = self._reach
+            done = self._run(arguments, reach.files(None), reach)
+            asked = done.returncode != 0 and reach.is_asked(done.stderr.decode("utf-8", "replace"))
+            if asked and (known := reach.credential()):
+                done = self._run(arguments, reach.files(known), reach)
+                reach.tell(known, good=done.returncode == 0)
+        return self._said(done, check=check)
+
+    def _run(
+        self, arguments: Sequence[str], binds: Sequence[jail.Bind],
+        reach: git_reach.Reach | None = None,
+    ) -> subprocess.CompletedProcess[bytes]:
+        words = [
+            "git", "-C", str(self.directory), "-c", "gc.auto=0", *_HARMLESS,
+            "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
+            *self._protocols(), *arguments,
+        ]
+        with self._no_git():
+            return jail.ask(
+                words, place=self.own.parent,
+                binds=[*binds, jail.Bind(self.directory, str(self.directory), writable=True)],
+                environment=reach.environment if reach is not None else git_reach.NOBODY,
+                outside=git_reach.outside(), network=reach is not None and reach.network,
             )
+
+    @contextmanager
+    def _no_git(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError as error:
             raise ResolveError(
                 f"{self.wanted.position}: git not found; install git to use include()"
             ) from error
+        except LimitError as error:
+            raise ResolveError(
+                f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: git: "
+                f"{error.reason}"
+            ) from error
+
+    def _said(self, done: subprocess.CompletedProcess[bytes], *, check: bool) -> bytes:
         if check and done.returncode != 0:
             raise self._error(done.stderr.decode("utf-8", "replace"))
         return done.stdout if done.returncode == 0 else b""
@@ -117,7 +192,9 @@ class _Repository:
             re.sub(r"^(fatal|error): ", "", line.strip()) for line in words.splitlines()
             if line.strip() and not line.startswith(("hint:", "warning:"))
         ]
-        reason = "; ".join(lines[:3]).replace(self.wanted.git, public_url(self.wanted.git))
+        reason = "; ".join(lines[:3])
+        for url in {self.wanted.git, self._reach.url if "_reach" in self.__dict__ else ""} - {""}:
+            reason = reason.replace(url, public_url(url))
         return ResolveError(
             f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: "
             f"{reason or 'git failed'}"
@@ -164,14 +241,14 @@ class _Repository:
         return [ref, f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
 
     def _remote_refs(self) -> Mapping[str, str]:
-        listing = self.git("ls-remote", "--", self.wanted.git).decode("utf-8", "replace")
+        listing = self._remote("ls-remote", "--", self._reach.url).decode("utf-8", "replace")
         rows = (line.split("\t") for line in listing.splitlines())
         return {row[1]: row[0] for row in rows if len(row) == 2}
 
     def _fetch_all(self) -> None:
-        self.git(
+        self._remote(
             "fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head",
-            "--no-recurse-submodules", "--", self.wanted.git, "+refs/heads/*:refs/heads/*",
+            "--no-recurse-submodules", "--", self._reach.url, "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         )
 
@@ -180,15 +257,16 @@ class _Repository:
         self._fetch_all()
         if not self.git("cat-file", "-t", commit, check=False):
             # Not every server gives what no branch leads to.
-            self.git("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--",
-                     self.wanted.git, commit, check=False)
+            self._remote("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--",
+                         self._reach.url, commit, check=False)
         if not self.git("cat-file", "-t", commit, check=False):
             raise self._error(f"it no longer has the commit {commit}; run `envd lock --update`")
         self._keep(commit)
 
-    def files(self, commit: str) -> Iterator[tuple[str, bytes]]:
+    def files(self, commit: str) -> list[tuple[str, bytes]]:
         """(name, content) of the *.envd files at the root, by name."""
         listing = self.git("ls-tree", "-z", "-l", commit)
+        found: list[tuple[str, str, int]] = []
         for row in filter(None, listing.split(b"\0")):
             about, _, raw = row.partition(b"\t")
             mode, kind, sha, size = about.split()
@@ -197,4 +275,18 @@ class _Repository:
                 continue
             if int(size) > _LARGEST:
                 raise self._error(f"{name} has {int(size)} bytes: no spec is that long")
-            yield name, self.git("cat-file", "blob", sha.decode())
+            found.append((name, sha.decode(), int(size)))
+        contents = b"".join(
+            self._contents([sha for _, sha, _ in found[first : first + _AT_ONCE]])
+            for first in range(0, len(found), _AT_ONCE)
+        )
+        files, place = [], 0
+        for name, _, length in found:
+            files.append((name, contents[place : place + length]))
+            place += length
+        return files
+
+    def _contents(self, names: Sequence[str]) -> bytes:
+        """Those of several blobs, one after the other: of one process, for each takes its time."""
+        alias = "alias.blobs=!f() { for b; do git cat-file blob \"$b\" || exit; done; }; f"
+        return self.git("-c", alias, "blobs", *names)

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from engine import command
 from engine.errors import ResolveError
-from engine.resolve import git
+from engine.resolve import git, git_reach
 from grammar.environment import Include, Position
+from tests.hostile import canary
 
 AT = Position("build.envd", 1, 1)
 SPEC = b"def x():\n    pass\n"
@@ -129,3 +131,74 @@ def test_refs_that_are_options(ref: str, remote: Path, ran: Path, tmp_path: Path
     with pytest.raises(ResolveError, match="it has no branch, tag or commit"):
         git.checkout(Include(f"file://{remote}", ref, AT), "", tmp_path / "cache")
     assert not ran.exists()
+
+
+def test_git_sees_nothing_of_the_machine(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a git that is taken over by an answer could reach: the program that it runs for ssh looks."""
+    victim = canary.make(tmp_path)
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / "private").write_text("x")
+    store = tmp_path / "db.sqlite"  # beside the cache, as in a store
+    store.write_text("x")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("MY_SECRET", "hunter2")
+    # What is written is what was there, lest a machine be harmed by a git that is in no sandbox.
+    (home / "looks").write_text("; ".join([
+        "found=looked",
+        *(f"test -e {path} && found=\"$found SEEN {path}\"" for path in (
+            victim.directory, home / "private", store, "/etc/shadow", "/root/.bashrc", "/home",
+            "/var/lib", "/etc/ssl/private", "/sys/kernel", __file__, remote,
+            f"/proc/{os.getpid()}/exe")),
+        *(f"old=$(cat {path}) && {{ echo \"$old\" >{path}; }} 2>&- && found=\"$found WROTE {path}\""
+          for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory")),
+        # there is an empty /tmp, which goes away
+        *(f"{{ printf '' >{path}; }} 2>&-" for path in (victim.directory / "new", home / "new")),
+        "test -w /usr && found=\"$found WRITABLE\"",
+        'test -n "$MY_SECRET" && found="$found ENVIRONMENT"',
+        "unshare -U true 2>&- && found=\"$found NAMESPACE\"",
+        'echo "$found" >&2; exit 1',
+    ]))
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"sh {home}/looks")
+    with pytest.raises(ResolveError) as caught:
+        git.checkout(Include("ssh://nowhere.invalid/x", "", AT), "", tmp_path / "cache")
+    assert str(caught.value).partition("; ")[0].endswith(": looked")
+    assert victim.unharmed() and not (home / "new").exists() and store.read_text() == "x"
+
+
+def test_directories_that_are_no_repositories_are_not_shown(remote: Path, tmp_path: Path) -> None:
+    """An address, a .git file and alternates that name the machine's own directories."""
+    commit(remote)
+    assert git_reach.repository(Path("/")) == []
+    assert git_reach.repository(tmp_path) == []
+    for target in ("/", "/etc", str(tmp_path)):
+        place = tmp_path / f"at-{hash(target)}"
+        place.mkdir()
+        (place / ".git").write_text(f"gitdir: {target}\n")
+        assert git_reach.repository(place) == [str(place / ".git")]
+        (remote / ".git/objects/info/alternates").write_text(f"{target}\n")
+        assert git_reach.repository(remote) == [str(remote / ".git")]
+
+
+def test_a_listing_without_end_is_too_long(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(remote)
+    head = run(remote, "rev-parse", "HEAD")
+    names = "".join(f"create refs/heads/{'x' * 200}-{number} {head}\n" for number in range(500))
+    run(remote, "update-ref", "--stdin", text=names.encode())
+    monkeypatch.setenv("ENVD_LIMITS", "answer=64K")
+    with pytest.raises(ResolveError, match="git: it says more than 64K"):
+        files(remote, tmp_path / "cache")
+
+
+def test_what_was_included_once_needs_no_git(
+    remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit(remote)
+    pinned = git.checkout(Include(f"file://{remote}", "", AT), "", tmp_path / "cache")
+    monkeypatch.setattr(command, "HOST_ENVIRONMENT", {"PATH": "/nonexistent"})
+    again = git.checkout(Include(f"file://{remote}", "", AT), pinned.commit, tmp_path / "cache")
+    assert again == pinned
