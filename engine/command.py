@@ -240,7 +240,6 @@ def run(
     name: str = "",
     environment: Mapping[str, str] = HOST_ENVIRONMENT,
     cwd: Path | None = None,
-    umask: int = 0o022,
     owner: int | None = None,
     watch: Watch | None = None,
 ) -> None:
@@ -256,7 +255,7 @@ def run(
     whole = [*watch.prefix(), *argv] if watch is not None else argv
     joining = watch.joining if watch is not None else ()
     try:
-        process = _start(whole, environment, cwd, subprocess.STDOUT, umask, joining)
+        process = _start(whole, environment, cwd, subprocess.STDOUT, 0o022, joining)
     except FileNotFoundError as error:
         raise BuildError(
             f"{name or argv[0]}: command not found: {error.filename}; install it and try again"

@@ -9,14 +9,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 # kinds: start, finish, cached, failed (of a derivation); fetch-start, fetch-progress,
-# fetch-finish; substitute; log (a builder's line); message; resolve; image; load; push
+# fetch-finish; log (a builder's line); message; resolve; image; load; push
+# Builders and downloads run in threads: a sink is called from any of them, also from several at once.
 Sink = Callable[["Event"], None]
 
 
 @dataclass(frozen=True)
 class Event:
     """One thing that happened. `id` is a derivation's drv_id (or ""), `bytes` a size where one
-    is meant, `seconds` a duration where one is meant, `time` seconds since the epoch."""
+    is meant (of a fetch: what has come so far, of `total` bytes, 0 if unknown), `seconds` a duration
+    where one is meant, `time` seconds since the epoch."""
 
     kind: str
     name: str

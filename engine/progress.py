@@ -58,7 +58,6 @@ class Tally:
 
     built: int = 0
     cached: int = 0
-    substituted: int = 0
     fetched: int = 0
     fetched_bytes: int = 0
     failed: int = 0
@@ -80,8 +79,6 @@ class Tally:
             self.failed += event.kind == "failed"
         elif event.kind == "cached":
             self.cached += 1
-        elif event.kind == "substitute":
-            self.substituted += 1
         elif event.kind in ("fetch-start", "fetch-progress"):
             self.fetches[event.id] = event
         elif event.kind == "fetch-finish":
@@ -94,8 +91,6 @@ class Tally:
         parts = []
         if self.built:
             parts.append(f"{self.built} built")
-        if self.substituted:
-            parts.append(f"{self.substituted} substituted")
         if self.cached:
             parts.append(f"{self.cached} cached")
         if self.fetched:
@@ -109,8 +104,6 @@ def line_of(event: Event) -> str | None:
     size = human_bytes(event.bytes)
     if event.kind == "finish":
         return f"built {event.name} ({size}){took}"
-    if event.kind == "substitute":
-        return f"substituted {event.name} ({size}){took}"
     if event.kind == "failed":
         return f"failed {event.name}"
     if event.kind == "fetch-finish" and event.bytes >= _LARGE:
@@ -179,7 +172,7 @@ class _Tree:
             return
         from rich.text import Text
 
-        style = {"finish": "green", "substitute": "green", "failed": "bold red"}.get(event.kind, "")
+        style = {"finish": "green", "failed": "bold red"}.get(event.kind, "")
         self._live.console.print(Text(line, style=style))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

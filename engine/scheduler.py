@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,23 +24,20 @@ from queue import SimpleQueue
 from typing import Any
 
 from engine import differing, fetch, sandbox
-from engine.build import group, placed
+from engine.build import placed
 from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, LimitError, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
 from engine.events import Event, Sink, silent
-from engine.lock import LockedStep
 from engine.net import client
+from engine.placing import Placing
 from engine.steps import Steps
-from store import Store, connections, skeleton
+from store import Store, connections
 from store.errors import disk_full, explained, full
-from store.hashing import hash_value
 from store.model import Object
-from store.skeleton import Node, View
 
 _PATIENCE = 2.0  # seconds that stopped downloads may take to notice
-Substituter = Callable[[str], Object | None]  # build key -> object now in the store, or None
 
 
 NO_STEPS = Steps()
@@ -55,7 +51,6 @@ def realise(
     jobs: int | None = None,
     emit: Sink = silent,
     force: bool = False,
-    substituters: Sequence[Substituter] = (),
     steps: Steps = NO_STEPS,
     before: Callable[[Sequence[Derivation]], None] = lambda _: None,
 ) -> dict[str, str]:
@@ -73,7 +68,7 @@ def realise(
             raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
     with store.in_use():
         store.sweep()  # what killed builds left
-        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, substituters, steps)
+        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, steps)
         pending = run.look_up(plan)
         try:
             if pending:
@@ -115,17 +110,15 @@ class _Run:
         jobs: int,
         emit: Sink,
         force: bool,
-        substituters: Sequence[Substituter],
         steps: Steps,
     ) -> None:
         self.outputs: dict[str, str] = {}
-        self.placing = _Placing(store)
+        self.placing = Placing(store)
         self._store = store
         self._builders = builders
         self._jobs = jobs
         self._emit = emit
         self._force = force
-        self._substituters = substituters
         self._steps = steps
         self._group = Group()
         self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
@@ -248,14 +241,6 @@ class _Run:
         key = derivation.build_key(self.outputs)
         if derivation.kind == placed.KIND:
             self._start(derivation, key)
-        elif self._substituters and not self._force and not self._steps.is_anew(derivation):
-            self._submit(
-                self._fetchers,
-                lambda: self._substitute(derivation, key, self._steps.pin(derivation, self.outputs)),
-                lambda got: self._need_files(derivation, key)
-                if got is None
-                else self._settle(derivation, got),
-            )
         else:
             self._need_files(derivation, key)
 
@@ -307,24 +292,6 @@ class _Run:
 
     # Work, in threads
 
-    def _substitute(
-        self, derivation: Derivation, key: str, pin: LockedStep | None = None
-    ) -> Object | None:
-        begin = time.monotonic()
-        for substituter in self._substituters:
-            found = substituter(key)
-            if found is None or (pin is not None and pin.object != found.id):
-                continue
-            self._store.realise(key, found.id, derivation.kind)
-            self._emit(
-                Event(
-                    "substitute", derivation.name, id=derivation.drv_id, bytes=found.size,
-                    seconds=time.monotonic() - begin,
-                )
-            )
-            return found
-        return None
-
     def _start(self, derivation: Derivation, key: str) -> None:
         outputs = dict(self.outputs)
 
@@ -360,8 +327,6 @@ class _Run:
             lambda: raise_if_cancelled(derivation.name),
         ):
             found = self._realised(key, derivation, outputs)
-            if found is None and not self._force:
-                found = self._substitute(derivation, key)
             if found is not None:
                 return found
             begin = time.monotonic()
@@ -462,91 +427,6 @@ class _Run:
             text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
             for line in (text, *differing.lines(self._store, before.output, made.id)):
                 self._emit(Event("message", derivation.name, id=derivation.drv_id, text=line))
-
-
-class _Placing:
-    """What placing layers needs to know, and what came of it before. Used from many threads."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._guard = threading.Lock()
-        self._skeletons: dict[str, Node] = {}
-        self._fresh: dict[str, str] = {}  # memos to be written
-        self._added: list[str] = []  # ids of the layers in `_view`
-        self._view = View()
-
-    def before(self, derivation: Derivation, outputs: Mapping[str, str]) -> Object | None:
-        """What came of this very placing before, when the store still has it."""
-        key = self._memo(derivation, outputs)
-        found = self._fresh.get(key) or self._store.memo(key)
-        return None if found is None else self._store.whole(found)
-
-    def done(self, derivation: Derivation, outputs: Mapping[str, str], made: Object) -> None:
-        with self._guard:
-            self._fresh[self._memo(derivation, outputs)] = made.id
-
-    def remember(self) -> None:
-        """Write down what was found out: in one transaction, since there is much of it."""
-        with self._guard:
-            if self._fresh:
-                self._store.set_memos(self._fresh)
-
-    def _memo(self, derivation: Derivation, outputs: Mapping[str, str]) -> str:
-        raw = placed.raw_of(derivation)
-        own = [outputs[i.derivation.drv_id] for i in raw.inputs if i.role == "layer"]
-        return "placed " + hash_value(
-            "envd placing v1",
-            {
-                "version": derivation.version, "parameters": dict(derivation.parameters),
-                "own": own if derivation.parameters.get("overlay") else [],
-                "layers": [outputs[i.derivation.drv_id] for i in derivation.inputs],
-            },
-        )
-
-    def fit(self, derivation: Derivation, outputs: Mapping[str, str]) -> placed.Placement:
-        """What has to change of the raw layer. Raises BuildError when it does not fit."""
-        raw, *below = (i.derivation for i in derivation.inputs)
-        ids = [outputs[d.drv_id] for d in below]
-        with self._guard:
-            over = None
-            if derivation.parameters.get("overlay"):
-                over = View()
-                for item in placed.raw_of(derivation).inputs:
-                    if item.role == "layer":
-                        over.add(self._skeleton(outputs[item.derivation.drv_id]))
-            around = placed.Surroundings(
-                self._view_of(ids), lambda path: self._owner(path, below, outputs), over
-            )
-            return placed.fit(derivation, self._skeleton(outputs[raw.drv_id]), around)
-
-    def _skeleton(self, object_id: str) -> Node:
-        found = self._skeletons.get(object_id)
-        if found is None:
-            found = skeleton.of_object(self._store, object_id, self._fresh)
-            self._skeletons[object_id] = found
-        return found
-
-    def _view_of(self, ids: Sequence[str]) -> View:
-        """The merged view of layers. They are asked for from the bottom up: each time a few more."""
-        if self._added != ids[: len(self._added)]:
-            self._added, self._view = [], View()
-        for object_id in ids[len(self._added) :]:
-            self._view.add(self._skeleton(object_id))
-            self._added.append(object_id)
-        return self._view
-
-    def _owner(
-        self, path: bytes, layers: Sequence[Derivation | Fetch], outputs: Mapping[str, str]
-    ) -> str:
-        """The name of the uppermost of `layers` that has `path`: the package's, in a group."""
-        for layer in reversed(layers):
-            if not isinstance(layer, Derivation) or \
-                    skeleton.node_at(self._skeleton(outputs[layer.drv_id]), path) is None:
-                continue
-            raw = placed.raw_of(layer)
-            members = [i.derivation for i in raw.inputs if raw.kind == group.KIND]
-            return self._owner(path, members, outputs) if members else layer.name
-        return "a layer below"
 
 
 @contextmanager

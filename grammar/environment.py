@@ -231,7 +231,6 @@ class Daemon:
     """A long-running command (argv) started with the environment and kept running."""
 
     argv: tuple[str, ...]
-    name: str = ""
 
 
 @dataclass(frozen=True)

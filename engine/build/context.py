@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from store.model import SOURCE_DATE_EPOCH
-
 
 @dataclass(frozen=True)
 class BuildContext:
@@ -30,7 +28,6 @@ class BuildContext:
     files: tuple[tuple[str, Path], ...]
     scratch: Path
     log: Callable[[str], None]
-    epoch: int = SOURCE_DATE_EPOCH
     layer_names: tuple[str, ...] = ()
     origin: str = ""
     say: Callable[[str], None] = field(default=lambda _: None)

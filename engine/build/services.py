@@ -207,7 +207,7 @@ def daemons(environment: Environment) -> dict[str, list[str]]:
     """The command line of each daemon, by the name of its service."""
     found = {}
     for number, daemon in enumerate(environment.daemons, start=1):
-        name = daemon.name or f"{number}-{Path(daemon.argv[0]).name}"
+        name = f"{number}-{Path(daemon.argv[0]).name}"
         found[re.sub(r"[^A-Za-z0-9_-]", "-", f"daemon-{name}")] = command_line(daemon.argv)
     return found
 

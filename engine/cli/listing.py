@@ -141,15 +141,3 @@ def size(count: int) -> str:
 def short(digest: str) -> str:
     """The first 12 digits of a digest or an id."""
     return digest.rpartition(":")[2][:12]
-
-
-def ago(when: str) -> str:
-    """How long ago an ISO 8601 time was."""
-    from datetime import UTC, datetime
-
-    seconds = (datetime.now(UTC) - datetime.fromisoformat(when)).total_seconds()
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}{'s' * (count != 1)} ago"
-    return "just now"
