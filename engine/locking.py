@@ -19,7 +19,7 @@ from engine.errors import EnvdError, FetchError, ResolveError, UsageError
 from engine.events import Event, Sink
 from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import tools, web
+from engine.resolve import chosen_python, web
 from grammar.environment import Environment, Position
 
 
@@ -65,7 +65,7 @@ def older(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]
 def _unpinned(lock: Lock, environment: Environment) -> dict[str, tuple[str, ...]]:
     implied = [
         r.text for r in registry.debs_of(environment)
-        if not r.position.line and r.text != tools.DISTUTILS
+        if not r.position.line and r.text != chosen_python.DISTUTILS
     ]
     return registry.unpinned(lock, implied)
 

@@ -22,11 +22,10 @@ from engine.build import (
     run,
     services,
     shell,
-    toolchains,
 )
 from engine.build.context import Builder
 from engine.derivation import Derivation
-from engine.ecosystems import base, registry
+from engine.ecosystems import base, pythons, registry
 from engine.ecosystems.section import Draft
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
@@ -115,7 +114,7 @@ def _with(draft: Draft, layers: Sequence[Derivation], *, is_system: bool = False
 def _shell(draft: Draft) -> list[Derivation]:
     """The layer of the shell's and git's settings; an image without that shell needs none."""
     environment, lock = draft.environment, draft.lock
-    python = toolchains.interpreter(environment, lock)
+    python = pythons.interpreter(environment, lock)
     own = "" if python.prefix or lock.base.facts.get("python_command") else lock.python
     developing = dev.wanted(environment)
     if lock.base.kind == "image" and not (

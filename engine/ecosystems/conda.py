@@ -14,14 +14,14 @@ from engine.ecosystems.session import Session
 from engine.fetch import shown
 from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
-from engine.resolve import conda, system, tools
+from engine.resolve import chosen_python, conda, system
 from grammar.environment import Environment
 
 _NAME = re.compile(r"(?:[^\s=]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 
 
 def _requests(environment: Environment) -> tuple[str, ...]:
-    asked = texts(tools.conda_requests(environment))
+    asked = texts(chosen_python.conda_requests(environment))
     channels = [f"channel={shown(c)}" for c in environment.conda_channels]
     return (*asked, *channels) if asked else ()
 
@@ -31,7 +31,7 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     where = next((r.position for r in environment.conda_packages), environment.base.position)
     system.check_library(where, session.system, session.glibc(lock), only_glibc=True)
     return conda.resolve(
-        tools.conda_requests(environment), environment.conda_channels, session.glibc(lock),
+        chosen_python.conda_requests(environment), environment.conda_channels, session.glibc(lock),
         session.cache, session.log,
     )
 

@@ -12,7 +12,7 @@ from engine.build import dev
 from engine.build.services import packages_for_services
 from engine.build.shell import packages_for_shell
 from engine.derivation import Derivation
-from engine.ecosystems import base, pythons
+from engine.ecosystems import base, pythons, tools
 from engine.ecosystems.section import (
     BASE,
     Debs,
@@ -25,7 +25,7 @@ from engine.ecosystems.section import (
 )
 from engine.ecosystems.session import Session
 from engine.lock import Lock, LockedPackage
-from engine.resolve import apt, system, tools
+from engine.resolve import apt, chosen_python, system
 from grammar.environment import Environment, Request
 
 _DEB = re.compile(r"[^:=/]+")
@@ -80,30 +80,30 @@ def _wanted(requests: tuple[Request, ...], session: Session) -> tuple[Request, .
 def needs_distutils(session: Session, lock: Lock) -> bool:
     """Whether pip needs Debian's distutils beside the Python that an image has, or gets."""
     environment, own = session.environment, session.system.python
-    python = tools.python_of(environment)
+    python = chosen_python.python_of(environment)
     if pythons.in_conda(environment) or not (python or pythons.wanted(environment)) \
             or not session.system.apt or (python is not None and python.source != "distribution"):
         return False
     if environment.base.image and own:
-        return own in tools.SPLIT_DISTUTILS and not lock.base.facts.get("prefix")
+        return own in chosen_python.SPLIT_DISTUTILS and not lock.base.facts.get("prefix")
     known = system.version_of(lock.base.packages, "python3")
     carried = known or max(
         (m[1] for s in session.apt.stanzas("python3")
          if (m := re.match(r"(3\.\d+)", s["Version"]))),
         default="", key=lambda v: int(v[2:]),
     )
-    return carried in tools.SPLIT_DISTUTILS and session.apt.provides(tools.DISTUTILS)
+    return carried in chosen_python.SPLIT_DISTUTILS and session.apt.provides(chosen_python.DISTUTILS)
 
 
 def _for_pip(
     requests: tuple[Request, ...], session: Session, lock: Lock
 ) -> tuple[Request, ...]:
     """`requests` with what pip needs of the Python that is there, and without where it does not."""
-    others = tuple(r for r in requests if r.position.line or r.text != tools.DISTUTILS)
-    named = any(r.text == tools.DISTUTILS for r in others)
+    others = tuple(r for r in requests if r.position.line or r.text != chosen_python.DISTUTILS)
+    named = any(r.text == chosen_python.DISTUTILS for r in others)
     if named or not (session.environment.base.image or len(others) < len(requests)):
         return others
-    return (*others, Request(tools.DISTUTILS)) if needs_distutils(session, lock) else others
+    return (*others, Request(chosen_python.DISTUTILS)) if needs_distutils(session, lock) else others
 
 
 def _layers(draft: Draft) -> Sequence[Derivation]:
@@ -177,7 +177,7 @@ APT = Section(
     debs=Debs(_named),
     is_system=True,
     located=_located,
-    since=frozenset({tools.DISTUTILS}),
+    since=frozenset({chosen_python.DISTUTILS}),
 )
 
 

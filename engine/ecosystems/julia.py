@@ -75,6 +75,7 @@ JULIA = Section(
     derivations=_layers,
     variables=_variables,
     builders=layers.BUILDERS,
+    toolchains=("julia",),
     faults=_faults,
     located=_located,
 )

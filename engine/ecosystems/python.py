@@ -8,7 +8,7 @@ from pathlib import Path
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from engine.build import conda, group, sdist, toolchains, wheel
+from engine.build import conda, group, sdist, wheel
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation
 from engine.ecosystems import pythons
@@ -23,7 +23,7 @@ from engine.ecosystems.section import (
 )
 from engine.ecosystems.session import Session
 from engine.lock import Lock, LockedPackage
-from engine.resolve import conda_wheels, pypi, system, tools
+from engine.resolve import chosen_python, conda_wheels, pypi, system
 from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Position
 from grammar.errors import SpecError
@@ -56,7 +56,7 @@ def _layers(
 
 
 def _faults(environment: Environment) -> Iterator[SpecError]:
-    if (lacking := tools.jupyter_fault(environment)) is not None:
+    if (lacking := chosen_python.jupyter_fault(environment)) is not None:
         yield lacking
 
 
@@ -65,7 +65,7 @@ def _faults(environment: Environment) -> Iterator[SpecError]:
 
 def _requests(environment: Environment) -> tuple[str, ...]:
     asked = pythons.wanted(environment).texts()
-    return asked + tuple(tools.python_facts(environment)) if asked else ()
+    return asked + tuple(chosen_python.python_facts(environment)) if asked else ()
 
 
 def _places(environment: Environment) -> tuple[Position, ...]:
@@ -104,9 +104,9 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 
 def _python_layers(draft: Draft) -> Sequence[Derivation]:
     lock = draft.lock
-    python = toolchains.interpreter(draft.environment, lock)
+    python = pythons.interpreter(draft.environment, lock)
     inside = [conda.derivation(lock["conda"])] if lock["conda"] else []
-    holding = toolchains.holding(python, [*draft.layers, *inside])
+    holding = pythons.holding(python, [*draft.layers, *inside])
     return _layers(lock["wheels"], python, (*draft.system, *holding), lock)
 
 

@@ -1,13 +1,18 @@
-"""Which Python packages an environment wants, and for which of its Pythons."""
+"""The Pythons of an environment: which packages each gets, and where it lies in the image."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from engine.resolve import tools
+from engine.build import conda, tool
+from engine.build.interpreter import Interpreter
+from engine.derivation import Derivation
+from engine.lock import Lock
+from engine.resolve import chosen_python
 from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Request
 
@@ -30,10 +35,10 @@ def wanted_in_conda(environment: Environment) -> Wanted:
 
 def in_conda(environment: Environment) -> bool:
     """Whether conda's Python is the environment's: `install.conda` says so, or there is no other."""
-    python = tools.python_of(environment)
+    python = chosen_python.python_of(environment)
     if python is not None:
         return python.source == "conda"
-    return bool(tools.conda_requests(environment))
+    return bool(chosen_python.conda_requests(environment))
 
 
 def _all(environment: Environment) -> Wanted:
@@ -42,7 +47,7 @@ def _all(environment: Environment) -> Wanted:
         environment.python_packages, environment.python_inputs, environment.python_constraints,
         environment.python_options, environment.pip_index,
     )
-    if not tools.wants_python(environment) and not asked and not (
+    if not chosen_python.wants_python(environment) and not asked and not (
         environment.jupyter and in_conda(environment)
     ):
         return Wanted()
@@ -50,6 +55,33 @@ def _all(environment: Environment) -> Wanted:
     names = {canonicalize_name(Requirement(r.text).name) for r in requests}
     if environment.jupyter and not names & {"jupyter", "jupyterlab", "notebook"}:
         requests += (Request("jupyterlab"),)
-    if "pip" not in names and not tools.brings_pip(environment):
+    if "pip" not in names and not chosen_python.brings_pip(environment):
         requests += (Request("pip"),)
     return replace(asked, requests=requests)
+
+
+# -- in an image ------------------------------------------------------------------------------
+
+
+def standalone(version: str) -> Interpreter:
+    """A Python of its own, below /opt/python. `version` may be longer than "X.Y"."""
+    series = ".".join(version.split(".")[:2])
+    return Interpreter(series, f"/opt/python/{series}")
+
+
+def interpreter(environment: Environment, lock: Lock) -> Interpreter:
+    """The Python that a lock's wheels are for."""
+    python = chosen_python.python_of(environment)
+    if python is None or python.source == "distribution":
+        return Interpreter(lock.python, lock.base.facts.get("prefix", ""))
+    if python.source == "conda":
+        return Interpreter(python.series, conda.PREFIX)
+    return standalone(python.version)
+
+
+def holding(python: Interpreter, layers: Sequence[Derivation]) -> list[Derivation]:
+    """Those of `layers` that hold a Python which is not the base's: sdists are built with it."""
+    if python.prefix == conda.PREFIX:
+        return [layer for layer in layers if layer.kind == conda.KIND]
+    name = f"python-{python.python}."
+    return [x for x in layers if python.prefix and x.kind == tool.KIND and x.name.startswith(name)]

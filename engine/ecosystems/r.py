@@ -100,6 +100,7 @@ R = Section(
     builders=layers.BUILDERS,
     follows=(BASE,),
     debs=Debs(_named, needed=needed, refined=_refined),
+    toolchains=("r",),
     faults=_faults,
     located=_located,
 )

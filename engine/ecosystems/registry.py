@@ -16,8 +16,9 @@ from engine.ecosystems import base, conda, cuda, debian, julia, python, r, rstud
 from engine.ecosystems.section import BASE, Section, SectionError, texts
 from engine.lock import RESERVED, Lock
 from engine.resolve import web as includes
+from grammar.api.toolchains import TOOLCHAINS
 from grammar.environment import Environment, Position, Request
-from grammar.errors import together
+from grammar.errors import SpecError, together
 
 
 def _checked(sections: Sequence[Section]) -> tuple[Section, ...]:
@@ -111,9 +112,20 @@ def needed_debs(lock: Lock) -> tuple[str, ...]:
     return tuple(x for s in _sections if s.debs.needed for x in s.debs.needed(lock))
 
 
+def unclaimed(toolchains: Iterable[str]) -> list[str]:
+    """Those of `toolchains` (names) that no tool and no section takes."""
+    taken = tools.names().union(*(section.toolchains for section in _sections))
+    return sorted(set(toolchains) - taken)
+
+
 def check(environment: Environment) -> None:
     """Raise SpecErrors for every call that makes no sense in this environment."""
     problems = [fault for section in _sections for fault in section.faults(environment)]
+    unknown = unclaimed(t.name for t in environment.toolchains)
+    problems += [
+        SpecError(f"this envd has no tool '{t.name}'", t.position)
+        for t in environment.toolchains if t.name in unknown
+    ]
     if problems:
         raise together(problems)
 
@@ -175,3 +187,6 @@ _sections = _checked((
     web.FILES,
     web.IMAGES,
 ))
+
+if _lost := unclaimed(TOOLCHAINS):
+    raise SectionError(f"the language has install.{_lost[0]}, which no tool and no section takes")

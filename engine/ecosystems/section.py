@@ -117,6 +117,8 @@ class Section:
     is_system: bool = False
     # Its layers lie above the environment's own settings, right below the spec's steps.
     is_topmost: bool = False
+    # Toolchains (names in an Environment) that it takes, beside those that are tools.
+    toolchains: tuple[str, ...] = ()
     # Calls that make no sense in this environment: one error for each.
     faults: Callable[[Environment], Iterator[SpecError]] = lambda _: iter(())
     # Its rows with their URLs as they are on this machine (logins, paths): no part of any hash.

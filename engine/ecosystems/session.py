@@ -15,7 +15,7 @@ from engine.ecosystems.section import Section
 from engine.errors import EnvdError, ResolveError
 from engine.events import Event, Sink
 from engine.lock import Lock, LockedBase, LockedPackage
-from engine.resolve import apt, cuda_apt, image_system, system, tools
+from engine.resolve import apt, chosen_python, cuda_apt, image_system, system
 from engine.resolve.apt import Apt
 from engine.resolve.system import Archives
 from engine.resolve.target import Target
@@ -118,7 +118,7 @@ class Session:
     def target(self, lock: Lock) -> Target:
         """What wheels are for; the interpreter's whole version is its package's."""
         python = lock.python or self.system.python
-        version = tools.python_version(lock, python)
+        version = chosen_python.python_version(lock, python)
         full = re.match(rf"{re.escape(python)}\.\d+", version)
         glibc = self.glibc(lock)
         return Target(
@@ -130,7 +130,7 @@ class Session:
 
     def python(self, lock: Lock) -> str:
         """The target's Python, once base and apt are known."""
-        base, found = self.environment.base, tools.python_of(self.environment)
+        base, found = self.environment.base, chosen_python.python_of(self.environment)
         if found is not None and found.source != "distribution":
             return found.series
         if base.image:

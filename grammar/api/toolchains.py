@@ -9,6 +9,7 @@ from grammar.api.state import State
 from grammar.environment import Position, Request, Toolchain
 from grammar.errors import SpecError
 
+TOOLCHAINS: set[str] = set()  # all that some call asks for, as an Environment names them
 _VERSION = re.compile(r"\d[A-Za-z0-9]*([.+-][A-Za-z0-9]+)*")
 _R_NAME = re.compile(r"[A-Za-z][A-Za-z0-9.]*")
 _JULIA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(@\d+(\.\d+)*)?")
@@ -18,6 +19,7 @@ def _toolchain(name: str, *options: str, words: tuple[str, ...] = ()) -> Run:
     """A call that asks for the toolchain `name`; `options` are the parameters besides version,
     `words` the versions that are no numbers."""
     function = "r_lang" if name == "r" else name
+    TOOLCHAINS.add(name)
 
     def run(state: State, given: Given) -> None:
         for field in ("version", "python_version"):

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from engine.build import tool, toolchains
+from engine.build import tool
 from engine.derivation import Fetch
+from engine.ecosystems import tools
 from engine.fetch import fetch
 from engine.lock import Lock, LockedBase, loads
-from engine.resolve import pythons, tools
+from engine.resolve import pythons
 from engine.resolve.target import Target
 from engine.scheduler import realise
 from grammar.environment import Base, Environment, Toolchain
@@ -280,7 +281,7 @@ def test_two_stores_give_the_same_objects(
             cache = tmp_path / name / "cache"
             packages = tools.resolve(environment, (), Target("3.9", "2.36"), cache, lambda _: None)
             lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": tuple(packages)})
-            layers = toolchains.derivations(environment, lock)
+            layers = tools.derivations(environment, lock)
             outputs = realise(layers, store, {tool.KIND: tool.build}, jobs=2)
             objects = [store.get(outputs[layer.drv_id]) for layer in layers]
         finally:

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from engine.ecosystems import debian, registry
+from engine.ecosystems import debian, registry, tools
 from engine.ecosystems.section import Section, SectionError, no_layers, no_variables
+from engine.ecosystems.tool import Release, Tool
+from engine.ecosystems.toolchains.golang import GO
+from engine.errors import UsageError
+from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from grammar.api.toolchains import TOOLCHAINS
+from grammar.environment import Environment, Position, Toolchain
+from grammar.errors import SpecError
 
 PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
 
@@ -59,6 +66,46 @@ def test_sections_are_resolved_after_what_they_look_at() -> None:
         for other in made.sources:
             assert order.index(other) < order.index(made.name)
     assert order.index("r") < order.index("apt") and order.index("rstudio") < order.index("apt")
+
+
+@pytest.mark.parametrize("piece", ["name", "release", "distributed"])
+def test_a_tool_that_lacks_a_piece_is_an_error(piece: str) -> None:
+    pieces = {"name": "fake", "release": GO.release, "distributed": None}
+    with pytest.raises(TypeError, match=piece):
+        Tool(**{name: value for name, value in pieces.items() if name != piece})
+
+
+@pytest.mark.parametrize("piece", ["resolve", "layout", "is_of_glibc"])
+def test_a_release_that_lacks_a_piece_is_an_error(piece: str) -> None:
+    pieces = {"resolve": list, "layout": list, "is_of_glibc": False}
+    with pytest.raises(TypeError, match=piece):
+        Release(**{name: value for name, value in pieces.items() if name != piece})
+
+
+@pytest.mark.parametrize(("name", "asker", "says"), [
+    ("go", "", "two tools called 'go'"), ("A b", "", "'A b' is not a valid name"),
+    ("fake", "nothing", "is asked for by 'nothing', which is none"),
+])
+def test_a_tool_that_does_not_fit_in_is_an_error(name: str, asker: str, says: str) -> None:
+    before = tools.names()
+    with pytest.raises(SectionError, match=says):
+        tools.register(Tool(name=name, asker=asker, release=GO.release, distributed=None))
+    assert tools.names() == before
+
+
+def test_a_toolchain_that_nothing_takes_is_an_error() -> None:
+    assert registry.unclaimed({*TOOLCHAINS, "fake"}) == ["fake"]
+    asked = Environment(toolchains=(Toolchain("fake", position=Position("build.envd", 2, 3)),))
+    with pytest.raises(SpecError, match=r"build\.envd:2:3: error: this envd has no tool 'fake'"):
+        registry.check(asked)
+
+
+def test_a_lock_that_names_a_tool_that_there_is_not_is_an_error() -> None:
+    file = LockedFile("x.tar.gz", "https://e.example/x", "ab" * 32)
+    row = LockedPackage("tool", "go", "1", file, {"toolchain": "nothing"})
+    lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": (row,)})
+    with pytest.raises(UsageError, match=r"\[\[tools\]\] nothing: this envd has no such tool"):
+        tools.derivations(Environment(), lock)
 
 
 def test_an_idle_build_knows_of_no_ecosystem(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from engine import locking
-from engine.build import tool, toolchains
+from engine.build import tool
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.build.tool import Layout, Unpack
-from engine.ecosystems import registry
+from engine.ecosystems import pythons, registry, tools
 from engine.errors import BuildError, ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
-from engine.resolve import npm, tools, upstream
+from engine.resolve import chosen_python, npm, upstream
 from engine.resolve.target import Target
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from store.layers import write_tar
@@ -95,17 +95,17 @@ def test_a_python_that_the_base_has_is_not_asked_for_twice() -> None:
     ],
 )
 def test_the_python_of_an_environment(wanted: Environment, version: str, source: str) -> None:
-    python = tools.python_of(wanted)
-    assert python == tools.TargetPython(version, source)
+    python = chosen_python.python_of(wanted)
+    assert python == chosen_python.TargetPython(version, source)
     assert python.series == ".".join(version.split(".")[:2])
 
 
 def test_no_python_and_too_many() -> None:
-    assert tools.python_of(environment(ask("go"))) is None
+    assert chosen_python.python_of(environment(ask("go"))) is None
     with pytest.raises(UsageError, match=r"build\.envd:2:3: install\.python\(\"3\.12\"\) beside"):
-        tools.python_of(environment(ask("python", "3.12"), language="python3.11"))
+        chosen_python.python_of(environment(ask("python", "3.12"), language="python3.11"))
     with pytest.raises(UsageError, match=r"no Python 4"):
-        tools.python_of(environment(ask("python", "4")))
+        chosen_python.python_of(environment(ask("python", "4")))
 
 
 def test_another_python_makes_its_packages_stale() -> None:
@@ -118,14 +118,14 @@ def test_another_python_makes_its_packages_stale() -> None:
 
 def test_what_conda_brings() -> None:
     plain = environment(ask("conda"), conda_packages=(Request("zlib"),))
-    assert [r.text for r in tools.conda_requests(plain)] == ["zlib", "conda"]
+    assert [r.text for r in chosen_python.conda_requests(plain)] == ["zlib", "conda"]
     mamba = environment(ask("conda", use_mamba="true"), language="python3.10")
-    assert [r.text for r in tools.conda_requests(mamba)] == ["micromamba", "python=3.10", "pip"]
+    assert [r.text for r in chosen_python.conda_requests(mamba)] == ["micromamba", "python=3.10", "pip"]
     # pip is conda's then, and no wheel beside it
     assert "python" not in registry.requests_of(mamba)
     own = environment(ask("conda"), language="python3", conda_packages=(Request("python >=3.9"),))
-    assert [r.text for r in tools.conda_requests(own)] == ["python >=3.9", "conda", "pip"]
-    assert tools.conda_requests(environment()) == ()
+    assert [r.text for r in chosen_python.conda_requests(own)] == ["python >=3.9", "conda", "pip"]
+    assert chosen_python.conda_requests(environment()) == ()
 
 
 def deb(name: str, version: str) -> LockedPackage:
@@ -219,7 +219,7 @@ def test_each_tool_is_one_layer_that_needs_nothing() -> None:
         row("codex", program="vendor/x86_64-unknown-linux-musl/bin/codex"),
     )
     wanted = environment(ask("pixi", pypi_index="http://i/simple"), ask("uv"))
-    layers = toolchains.derivations(wanted, lock)
+    layers = tools.derivations(wanted, lock)
     assert [layer.name for layer in layers] == [
         "codex-1.2.3", "go-1.2.3", "nodejs-1.2.3", "pixi-1.2.3", "python-3.12.4", "rust-1.2.3",
         "uv-1.2.3", "uv-python-3.10.1", "pixi-settings",
@@ -227,27 +227,29 @@ def test_each_tool_is_one_layer_that_needs_nothing() -> None:
     assert {i.role for layer in layers for i in layer.inputs} == {"file"}
     assert len(layers[5].inputs) == 3
     # in whatever order the lock has them
-    again = toolchains.derivations(wanted, lock_of(*lock["tools"][::-1]))
+    again = tools.derivations(wanted, lock_of(*lock["tools"][::-1]))
     assert [x.drv_id for x in again] == [x.drv_id for x in layers]
-    variables, path = toolchains.variables(wanted, lock)
-    assert variables == {"UV_LINK_MODE": "copy", "UV_PYTHON_INSTALL_DIR": "/opt/uv/python"}
-    assert path == ["/usr/local/go/bin", "/opt/nodejs/bin", "/opt/python/3.12/bin", "/opt/rust/bin"]
+    found = tools.variables(wanted, lock)
+    assert found.values == {"UV_LINK_MODE": "copy", "UV_PYTHON_INSTALL_DIR": "/opt/uv/python"}
+    assert found.path == (
+        "/usr/local/go/bin", "/opt/nodejs/bin", "/opt/python/3.12/bin", "/opt/rust/bin",
+    )
 
 
 def test_what_tools_install_is_on_the_path() -> None:
-    found, _ = toolchains.variables(environment(ask("go"), ask("rust"), ask("nodejs")), lock_of())
-    assert found == {
+    found = tools.variables(environment(ask("go"), ask("rust"), ask("nodejs")), lock_of())
+    assert found.values == {
         "GOBIN": "/usr/local/bin", "CARGO_INSTALL_ROOT": "/usr/local",
         "NPM_CONFIG_PREFIX": "/usr/local",
     }
     developing = Environment(base=Base(dev=True), toolchains=(ask("go"),))
-    found, _ = toolchains.variables(developing, lock_of())
-    assert found == {"GOBIN": "/home/envd/.local/bin"}  # the entry point has it on PATH
+    found = tools.variables(developing, lock_of())
+    assert found.values == {"GOBIN": "/home/envd/.local/bin"}  # the entry point has it on PATH
 
 
 def test_settings_are_a_layer_beside_the_tool() -> None:
     def settings(*asked: Toolchain, **more: object) -> dict[str, str]:
-        layers = toolchains.derivations(environment(*asked, **more), lock_of())
+        layers = tools.derivations(environment(*asked, **more), lock_of())
         return {k: v for layer in layers for k, v in layer.parameters["files"].items()}
 
     assert settings(ask("pixi")) == {}
@@ -263,12 +265,12 @@ def test_settings_are_a_layer_beside_the_tool() -> None:
 
 def test_the_interpreter_that_wheels_are_for() -> None:
     lock = lock_of(python="3.11")
-    assert toolchains.interpreter(environment(language="python3"), lock) == Interpreter("3.11")
-    own = toolchains.interpreter(environment(language="python3.12"), lock)
+    assert pythons.interpreter(environment(language="python3"), lock) == Interpreter("3.11")
+    own = pythons.interpreter(environment(language="python3.12"), lock)
     assert own == Interpreter("3.12", "/opt/python/3.12")
     assert own.executable == "/opt/python/3.12/bin/python3.12"
     assert own.site == "/opt/python/3.12/lib/python3.12/site-packages"
-    condas = toolchains.interpreter(environment(ask("conda"), language="python3"), lock)
+    condas = pythons.interpreter(environment(ask("conda"), language="python3"), lock)
     assert condas.scheme("x")["scripts"] == "/opt/conda/bin"
 
 

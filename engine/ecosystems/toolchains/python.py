@@ -1,0 +1,40 @@
+"""A Python of its own, beside the distribution's: a build of python-build-standalone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from engine.build.tool import Layout, Unpack
+from engine.ecosystems.pythons import standalone
+from engine.ecosystems.tool import Order, Placed, Release, Tool, title
+from engine.lock import LockedPackage
+from engine.resolve import chosen_python, pythons
+from grammar.environment import Environment
+
+
+def _version(environment: Environment) -> str | None:
+    python = chosen_python.python_of(environment)
+    return python.version if python is not None and python.source == "standalone" else None
+
+
+def _resolve(order: Order) -> Sequence[LockedPackage]:
+    return pythons.resolve("python", order.version, order.toolchain.position)
+
+
+def _layout(rows: Sequence[LockedPackage]) -> Placed:
+    place = standalone(rows[0].version).prefix
+    # pip is a wheel like others here: what the archive brings would lie mixed with it
+    archive = Unpack(
+        rows[0].file, place, 1,
+        without=("*/lib/python3*/site-packages/*", "*/bin/pip", "*/bin/pip3", "*/bin/pip3.*"),
+    )
+    layout = Layout(title("python", rows), (archive,), moved=place)
+    return Placed(layout, (f"{place}/bin",))
+
+
+PYTHON = Tool(
+    name="python",
+    release=Release(resolve=_resolve, layout=_layout, is_of_glibc=True),
+    distributed=None,  # the distribution's is the section "apt"'s: see engine.resolve.chosen_python
+    versioned=_version,
+)
