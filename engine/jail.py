@@ -51,6 +51,8 @@ _SCRIPT = f"""\
 most=$1
 shift
 {{ "$@"; echo "$?" >{_SAID}/status; }} | head -c "$most" >{_SAID}/output
+read -r status <{_SAID}/status && exit "$status"
+exit 1
 """
 _unavailable: list[str] = []  # why no sandbox can be made here, once that is known
 
@@ -128,10 +130,11 @@ def _asked(
     except CancelledError:
         raise
     except BuildError as error:
-        if confined.read(said, "begun") is not None:
+        if confined.read(said, "begun") is None:
+            _unavailable.append(error.last_line or str(error))
+            return None
+        if isinstance(error, LimitError):
             raise
-        _unavailable.append(error.last_line or str(error))
-        return None
     output = confined.read(said, "output", most + 1) or b""
     if len(output) > most:
         raise LimitError(

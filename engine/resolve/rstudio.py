@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.command import ask_text
+from engine import jail
+from engine.command import LimitError
 from engine.derivation import Fetch
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
@@ -40,7 +41,7 @@ def resolve(
     log(f"downloading {shown(source)}")
     with Store.open(store) as opened:
         file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
-    fields = _control(path)
+    fields = _control(path, store / "tmp", f"{position}: {shown(source)}")
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
@@ -52,14 +53,23 @@ def resolve(
     )
 
 
-def _control(path: Path) -> dict[str, str]:
+def _control(path: Path, place: Path, title: str) -> dict[str, str]:
+    """Fields of a .deb's control file: read in the sandbox, for dpkg-deb unpacks what nobody has looked
+    at. `title` is what an error begins with. Raises ResolveError when it is no .deb."""
+    archive = path.absolute()
     try:
-        done = ask_text(
-            ["dpkg-deb", "--field", str(path), "Package", "Version", "Architecture"]
+        done = jail.ask(
+            ["dpkg-deb", "--field", str(archive), "Package", "Version", "Architecture"],
+            binds=[jail.Bind(archive, str(archive))], place=place,
         )
     except FileNotFoundError as error:
         raise ResolveError("dpkg-deb not found; install dpkg (Debian, Ubuntu)") from error
-    rows = (line.partition(": ") for line in done.stdout.splitlines())
+    except LimitError as error:
+        raise ResolveError(f"{title}: dpkg-deb: {error.reason}") from error
+    if done.returncode != 0:
+        words = " ".join(done.stderr.decode("utf-8", "replace").split())
+        raise ResolveError(f"{title} is no .deb: {words}; check ENVD_RSTUDIO_SERVER_DEB")
+    rows = (line.partition(": ") for line in done.stdout.decode("utf-8", "replace").splitlines())
     return {key: value for key, _, value in rows}
 
 

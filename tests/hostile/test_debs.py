@@ -5,22 +5,29 @@ from __future__ import annotations
 import io
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from engine.build import base
 from engine.build.context import BuildContext
-from engine.errors import BuildError
+from engine.errors import BuildError, ResolveError
+from engine.lock import LockedPackage
+from engine.resolve import rstudio
+from grammar.environment import Base, Environment, Position
+from tests.integration import web
 
 Member = tuple[str, str, str]  # name, kind ("dir", "file", "link", "hard"), target or content
 
 
-def deb(path: Path, members: Sequence[Member]) -> Path:
-    """A .deb of nothing but its files (deb(5))."""
+_CONTROL: Sequence[Member] = [("./control", "file", "Package: x\nVersion: 1\nArchitecture: all\n")]
+
+
+def deb(path: Path, members: Sequence[Member], about: Sequence[Member] = _CONTROL) -> Path:
+    """A .deb (deb(5)) of files, and what its control archive holds."""
     data = _tar(members)
-    control = _tar([("./control", "file", "Package: x\nVersion: 1\nArchitecture: all\n")])
+    control = _tar(about)
     parts = {"debian-binary": b"2.0\n", "control.tar": control, "data.tar": data}
     with path.open("wb") as file:
         file.write(b"!<arch>\n")
@@ -138,3 +145,59 @@ def test_honest_ones_keep_owner_mode_and_links(tmp_path: Path) -> None:
     assert not (tmp_path / "unpack").exists()
     info = (root / "usr/lib/a").stat()
     assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (0, 0, 0o755)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Path]:
+    """A directory that a server serves; ENVD_RSTUDIO_SERVER_DEB is its x.deb."""
+    place = tmp_path / "served"
+    place.mkdir()
+    with web.serve(place) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVD_RSTUDIO_SERVER_DEB", f"{server.url}/x.deb")
+        yield place
+
+
+def pinned(tmp_path: Path) -> LockedPackage:
+    wanted = Environment(base=Base(), rstudio_server=Position("build.envd", 3, 2))
+    return rstudio.resolve(wanted, "debian12", tmp_path / "store", lambda _: None)
+
+
+FIELDS = "Package: rstudio-server\nVersion: {}\nArchitecture: amd64\n"
+
+
+def test_a_control_file_that_is_pinned_is_read(served: Path, tmp_path: Path) -> None:
+    deb(served / "x.deb", [], [("./control", "file", FIELDS.format("1.5"))])
+    assert pinned(tmp_path).version == "1.5"
+
+
+def test_a_control_file_that_is_a_link_of_the_hosts(served: Path, tmp_path: Path) -> None:
+    """dpkg-deb unpacks it, and reads what the link leads to."""
+    secret = tmp_path / "status"
+    secret.write_text(FIELDS.format("1.hosts-own"))
+    deb(served / "x.deb", [], [("./control", "link", str(secret))])
+    with pytest.raises(ResolveError, match=r"build\.envd:3:2: .* is no \.deb") as caught:
+        pinned(tmp_path)
+    assert "hosts-own" not in str(caught.value)
+
+
+def test_a_control_archive_that_is_large(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is unpacked to a disk that is not the host's, and has a limit."""
+    control: list[Member] = [
+        ("./control", "file", FIELDS.format("1.5")), ("./large", "file", "\0" * (24 << 20)),
+    ]
+    deb(served / "x.deb", [], control)
+    assert pinned(tmp_path).version == "1.5"
+    monkeypatch.setenv("ENVD_LIMITS", "memory=32M")
+    with pytest.raises(ResolveError, match=r"build\.envd:3:2: .* is no \.deb: .*large: Wrote only"):
+        pinned(tmp_path)
+
+
+def test_a_version_that_is_long(
+    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deb(served / "x.deb", [], [("./control", "file", FIELDS.format("1" * (1 << 20)))])
+    monkeypatch.setenv("ENVD_LIMITS", "answer=64K,download=8M")
+    with pytest.raises(ResolveError, match=r"build\.envd:3:2: .*dpkg-deb: it says more than 64K"):
+        pinned(tmp_path)
