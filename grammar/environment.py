@@ -270,6 +270,7 @@ class Environment:
     cran_mirror: str | None = None
     julia_pkg_server: str | None = None
     rstudio_server: Position | None = None  # where it was asked for
+    wants: tuple[tuple[str, tuple[Request, ...]], ...] = ()  # of other sections, by their names
     gpu: int | None = None  # how many; None: as many as CUDA wants
     shm_size: int | None = None  # megabytes
     owner: Owner | None = None
@@ -278,3 +279,7 @@ class Environment:
     syntax: str = "v1"
     read_files: tuple[str, ...] = ()  # absolute paths of what the evaluation read
     notices: tuple[Notice, ...] = field(default=(), compare=False)
+
+    def wanted(self, section: str) -> tuple[Request, ...]:
+        """What was asked of a section that has no field of its own here."""
+        return dict(self.wants).get(section, ())

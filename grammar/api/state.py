@@ -111,6 +111,7 @@ class State:
     cran_mirror: str | None = None
     julia_pkg_server: str | None = None
     rstudio_server: Position | None = None
+    wants: dict[str, dict[str, Request]] = field(default_factory=dict)  # by section, by text
     gpu: int | None = None
     shm_size: int | None = None
     owner: Owner | None = None
@@ -138,6 +139,10 @@ class State:
             raise SpecError(
                 f"{name}() was called before, at {where}, with other arguments", position
             )
+
+    def want(self, section: str, request: Request) -> None:
+        """Ask for something of a section of the lock that has no field of its own here."""
+        self.wants.setdefault(section, {}).setdefault(request.text, request)
 
     def warn(self, text: str, position: Position) -> None:
         """Note something suspicious, once for each place."""
@@ -183,6 +188,10 @@ class State:
             cran_mirror=self.cran_mirror,
             julia_pkg_server=self.julia_pkg_server,
             rstudio_server=self.rstudio_server,
+            wants=tuple(
+                (section, tuple(requests.values()))
+                for section, requests in sorted(self.wants.items())
+            ),
             gpu=self.gpu,
             shm_size=self.shm_size,
             owner=self.owner,

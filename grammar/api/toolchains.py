@@ -15,7 +15,7 @@ _R_NAME = re.compile(r"[A-Za-z][A-Za-z0-9.]*")
 _JULIA_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(@\d+(\.\d+)*)?")
 
 
-def _toolchain(name: str, *options: str, words: tuple[str, ...] = ()) -> Run:
+def toolchain(name: str, *options: str, words: tuple[str, ...] = ()) -> Run:
     """A call that asks for the toolchain `name`; `options` are the parameters besides version,
     `words` the versions that are no numbers."""
     function = "r_lang" if name == "r" else name
@@ -92,37 +92,37 @@ _CARRIED = ("Without a version, or with the one that the distribution carries, i
             "distribution's own; every other is upstream's release.")
 
 APIS = (
-    Api("install.python", (_carried(),), _toolchain("python"),
+    Api("install.python", (_carried(),), toolchain("python"),
         "A Python: the distribution's own, or a build of another version below /opt/python.",
         differs="Without a version it is the distribution's, not 3.11. With `install.conda` it is "
         "conda's, as there, and so is every package for it."),
     Api("install.conda", (Parameter("use_mamba", "bool", False, about="micromamba instead"),),
-        _toolchain("conda", "use_mamba"), "conda, or micromamba, in /opt/conda; the environment's "
+        toolchain("conda", "use_mamba"), "conda, or micromamba, in /opt/conda; the environment's "
         "Python is conda's then.",
         differs="There is no environment `envd` inside: everything is in the one prefix."),
     Api("install.uv",
         (Parameter("python_version", "str", "", about="a Python that it manages [none]"),
-         _VERSIONED), _toolchain("uv", "python_version"), "uv, from the Python index.",
+         _VERSIONED), toolchain("uv", "python_version"), "uv, from the Python index.",
         differs="It brings no Python unless one is asked for; the distribution's own is used where "
         "its version fits. Other Pythons may be used beside it."),
     Api("install.pixi",
         (Parameter("use_pixi_mirror", "bool", False, about="take packages from pixi's mirror"),
          Parameter("pypi_index", "str", None, about="a Python index for it"), _VERSIONED),
-        _toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi."),
+        toolchain("pixi", "use_pixi_mirror", "pypi_index"), "pixi."),
     Api("install.r_lang",
         (Parameter("version", "str", "",
                    about="such as \"4.2\", of those that the apt sources carry [the newest]"),),
-        _toolchain("r"), "R with its recommended packages, from Debian.",
+        toolchain("r"), "R with its recommended packages, from Debian.",
         differs="It is the distribution's, or config.apt_source's, not always the one of CRAN's own "
         "apt repository."),
-    Api("install.julia", (_VERSIONED,), _toolchain("julia"), "Julia: its project's own release.",
+    Api("install.julia", (_VERSIONED,), toolchain("julia"), "Julia: its project's own release.",
         differs="The newest stable one, not always the same."),
-    Api("install.rust", (_carried(*_RUST),), _toolchain("rust", words=_RUST),
+    Api("install.rust", (_carried(*_RUST),), toolchain("rust", words=_RUST),
         "Rust and cargo, with a linker.", differs=f"{_CARRIED} There is no rustup."),
-    Api("install.go", (_carried(*_GO),), _toolchain("go", words=_GO), "Go.", differs=_CARRIED),
-    Api("install.nodejs", (_carried(*_NODEJS),), _toolchain("nodejs", words=_NODEJS),
+    Api("install.go", (_carried(*_GO),), toolchain("go", words=_GO), "Go.", differs=_CARRIED),
+    Api("install.nodejs", (_carried(*_NODEJS),), toolchain("nodejs", words=_NODEJS),
         "Node.js and npm.", differs=_CARRIED),
-    Api("install.codex", (_VERSIONED,), _toolchain("codex"),
+    Api("install.codex", (_VERSIONED,), toolchain("codex"),
         "The Codex command line: the program of its npm package, without Node.js."),
     Api("install.r_packages", (_NAMES,), _named(_R_NAME, "an R package", "r_packages"),
         "R packages and all that they need, from CRAN, each built from source into a layer of its "
