@@ -22,7 +22,7 @@ from engine.ecosystems.session import Session
 from engine.fetch import shown
 from engine.lock import Lock, LockedPackage
 from engine.origins import Origins
-from engine.resolve import cran, r
+from engine.resolve import cran, cran_versions, r
 from grammar.environment import Environment, Request
 from grammar.errors import SpecError
 
@@ -42,7 +42,7 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     version = r.version_of(lists, environment, session.system, lock["apt"])
     target = cran.Target(session.system.title, version, r.provided(lists, version))
     repository = languages.cran_mirror(environment)
-    return languages.without_logins(cran.resolve(
+    return languages.without_logins(cran_versions.resolve(
         environment.r_packages, repository, target, lock["r"], session.store, session.log
     ))
 

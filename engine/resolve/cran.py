@@ -33,7 +33,6 @@ _ITEM = re.compile(
     r"\s*([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9][0-9.-]*)\s*\))?\s*"
 )
 _LOCKED = "envd-url"  # field of an entry that stands for a locked package
-_PASSES = 50  # of narrowing down; CRAN's one version per package needs two
 
 
 @dataclass(frozen=True)
@@ -187,34 +186,15 @@ class Target:
     provided: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A dependency, whose it is ("" for the user's own), and the user's line that led to it."""
-
-    dependency: Dependency
-    by: str
-    position: Position
+Chosen = Mapping[str, tuple[Entry, Position]]  # name -> its entry, and the user's line that led to it
 
 
-def resolve(
-    requests: Sequence[Request],
-    repository: str,
-    target: Target,
-    old: Sequence[LockedPackage],
-    store: Path,
+def pinned(
+    chosen: Chosen, repository: str, old: Sequence[LockedPackage], store: Path,
     log: Callable[[str], None],
 ) -> list[LockedPackage]:
-    """The source packages that `requests` need beyond what R has. Versions of `old` (an earlier
-    lock's) are kept where they fit, and not downloaded again.
-
-    Raises ResolveError, naming all that does not fit.
-    """
-    if not requests:
-        return []
-    position = next((r.position for r in requests if r.position.line), NOWHERE)
-    log(f"reading {shown(repository)}/src/contrib/PACKAGES")
-    index = open_index(repository, position, old)
-    chosen = _solve(requests, index, target, shown(repository))
+    """The sources of what was `chosen`, by name; those of `old` (an earlier lock's) are not downloaded
+    again. Raises ResolveError."""
     known = {(p.name, p.version, p.extra.get("md5", "")): p.file for p in old}
     entries = [entry for _, (entry, _) in sorted(chosen.items())]
     missing = [
@@ -223,10 +203,8 @@ def resolve(
     ]
     log(f"downloading {len(missing)} packages")
     with Store.open(store) as opened:
-        pinned = iter(pin_all(missing, opened))
-    return [
-        _locked(entry, known.get(_key(entry)) or next(pinned)) for entry in entries
-    ]
+        files = iter(pin_all(missing, opened))
+    return [_locked(entry, known.get(_key(entry)) or next(files)) for entry in entries]
 
 
 def _key(entry: Entry) -> tuple[str, str, str]:
@@ -251,102 +229,3 @@ def _locked(entry: Entry, file: LockedFile) -> LockedPackage:
     if md5 := entry.fields.get("MD5sum", "").strip():
         extra["md5"] = md5
     return LockedPackage("r-source", entry.name, entry.version, file, extra)
-
-
-Chosen = dict[str, tuple[Entry, Position]]
-
-
-def _solve(
-    requests: Sequence[Request], index: Index, target: Target, repository: str
-) -> Chosen:
-    """One version of every package needed: the newest that all who need it allow.
-
-    What is asked of a package narrows down from pass to pass, until a pass asks for nothing new.
-    """
-    limits: dict[str, list[_Asked]] = {}
-    for _ in range(_PASSES):
-        chosen, asked, problems = _walk(requests, index, target, limits, repository)
-        if {n: {a.dependency for a in items} for n, items in asked.items()} == \
-                {n: {a.dependency for a in items} for n, items in limits.items()}:
-            break
-        limits = asked
-    else:
-        problems = [f"{requests[0].position}: what the R packages ask of one another never settles"]
-    if problems:
-        raise ResolveError("\n".join(dict.fromkeys(problems)))
-    return chosen
-
-
-def _walk(
-    requests: Sequence[Request], index: Index, target: Target,
-    limits: Mapping[str, Sequence[_Asked]], repository: str,
-) -> tuple[Chosen, dict[str, list[_Asked]], list[str]]:
-    chosen: Chosen = {}
-    asked: dict[str, list[_Asked]] = {}
-    problems: list[str] = []
-    todo = [_Asked(Dependency(r.text), "", r.position) for r in requests]
-    while todo:
-        item = todo.pop(0)
-        name = item.dependency.name
-        asked.setdefault(name, []).append(item)
-        if len(asked[name]) > 1:  # what it asks for counts in the next pass
-            continue
-        if _comes_with_r(name, item, target, limits):
-            continue
-        try:
-            entry = _pick(item, index, target, limits.get(name, ()), repository)
-        except ResolveError as error:
-            problems.append(str(error))
-            continue
-        chosen[name] = entry, item.position
-        todo += [
-            _Asked(d, f"{entry.name} {entry.version}", item.position)
-            for d in entry.dependencies if d.name != "R"
-        ]
-    return chosen, asked, problems
-
-
-def _comes_with_r(
-    name: str, item: _Asked, target: Target, limits: Mapping[str, Sequence[_Asked]]
-) -> bool:
-    """Whether R has a package already, in a version that does for all who need it."""
-    version = target.provided.get(name)
-    return version is not None and all(
-        a.dependency.allows(version) for a in (item, *limits.get(name, ()))
-    )
-
-
-def _pick(
-    item: _Asked, index: Index, target: Target, limits: Sequence[_Asked], repository: str
-) -> Entry:
-    name = item.dependency.name
-    who = f", which {item.by} needs," if item.by else ""
-    entries = index.entries(name)
-    if not entries:
-        advice = (
-            "; it may come from another repository (Bioconductor's, say), which envd cannot add"
-            if item.by else index.similar(name)
-        )
-        raise ResolveError(
-            f"{item.position}: no R package '{name}'{who.rstrip(',')} in {repository}{advice}"
-        )
-    fitting = [e for e in entries if all(d.allows(target.r) for d in e.r)]
-    if not fitting:
-        needs = ", ".join(f"{d.operator} {d.version}" for d in entries[0].r)
-        raise ResolveError(
-            f"{item.position}: {name} {entries[0].version}{who or ' '.strip()} needs R {needs}; "
-            f"{target.os} has R {target.r}: take a newer base, or a snapshot of CRAN of that R's "
-            "time with config.cran_mirror"
-        )
-    for entry in fitting:
-        if all(a.dependency.allows(entry.version) for a in (item, *limits)):
-            return entry
-    wants = "; ".join(_wish(a) for a in dict.fromkeys((item, *limits)) if a.dependency.operator)
-    has = ", ".join(e.version for e in fitting)
-    raise ResolveError(
-        f"{item.position}: no version of {name} does: {wants}; {repository} has {has}"
-    )
-
-
-def _wish(asked: _Asked) -> str:
-    return f"{asked.by or 'you'} needs {asked.dependency}"

@@ -12,7 +12,7 @@ from engine.ecosystems import registry
 from engine.ecosystems.r import needed
 from engine.errors import ResolveError, UsageError
 from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
-from engine.resolve import cran, r
+from engine.resolve import cran, cran_versions, r
 from engine.resolve.apt import Apt
 from engine.resolve.system import System
 from grammar.environment import Base, Environment, Position, Request, Toolchain
@@ -66,7 +66,7 @@ OS_type: windows
 
 def solved(*names: str) -> dict[str, str]:
     requests = [Request(name, AT) for name in names]
-    chosen = cran._solve(requests, cran.Index(INDEX), TARGET, "http://cran")
+    chosen = cran_versions.solve(requests, cran.Index(INDEX), TARGET, "http://cran")
     return {name: entry.version for name, (entry, _) in chosen.items()}
 
 
@@ -86,10 +86,64 @@ def test_the_newest_that_all_allow() -> None:
     assert solved("MASS") == {}
 
 
+SEVERAL = """\
+Package: top
+Version: 2.0
+Imports: low (>= 3.0), side
+
+Package: top
+Version: 1.0
+Imports: low
+
+Package: side
+Version: 1.0
+Imports: low (< 3.0)
+
+Package: low
+Version: 3.0
+Imports: gone
+
+Package: low
+Version: 2.0
+
+Package: loop
+Version: 1.0
+Imports: pool (>= 1.0)
+
+Package: pool
+Version: 1.0
+Imports: loop
+
+Package: stale
+Version: 1.0
+Imports: low (>= 9.0), gone
+"""
+
+
+def test_going_back_where_the_newest_do_not_go_together() -> None:
+    """Where a repository has several versions: one that fits is found."""
+    def chosen(*names: str) -> dict[str, str]:
+        requests = [Request(name, AT) for name in names]
+        found = cran_versions.solve(requests, cran.Index(SEVERAL), TARGET, "http://cran")
+        return {name: entry.version for name, (entry, _) in sorted(found.items())}
+
+    assert chosen("top", "side") == {"low": "2.0", "side": "1.0", "top": "1.0"}
+    assert chosen("side", "low") == {"low": "2.0", "side": "1.0"}
+    assert chosen("loop") == {"loop": "1.0", "pool": "1.0"}
+    with pytest.raises(ResolveError) as caught:
+        chosen("stale", "nowhere")
+    assert [line.partition(": ")[2] for line in str(caught.value).splitlines()] == [
+        "no R package 'gone', which stale 1.0 needs in http://cran; it may come from another "
+        "repository (Bioconductor's, say), which envd cannot add",
+        "no version of low does: stale 1.0 needs low >= 9.0; http://cran has 3.0, 2.0",
+        "no R package 'nowhere' in http://cran",
+    ]
+
+
 def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
     def kept(name: str, *old: LockedPackage) -> dict[str, str]:
         index = cran.Index(INDEX, old)
-        chosen = cran._solve([Request(name, AT)], index, TARGET, "http://cran")
+        chosen = cran_versions.solve([Request(name, AT)], index, TARGET, "http://cran")
         return {name: entry.version for name, (entry, _) in chosen.items()}
 
     # CRAN's own index has it no longer
