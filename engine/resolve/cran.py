@@ -24,7 +24,7 @@ from engine.net.answers import get
 from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key
-from grammar.environment import NOWHERE, Position, Request
+from grammar.environment import Position
 from store import Store, bodies, limits
 from store.compression import inflated
 from store.errors import TooLargeError
