@@ -60,7 +60,7 @@ def test_push_what_was_built(envd: Envd, registry_server: servers.RegistryServer
     for arguments, says in (
         (["-t", f"{NAME}:onne", f"{base}/a"], f"did you mean '{NAME}:one'?"),
         (["-t", f"{NAME}:one", "a"], "not a valid image reference"),
-        (["-t", f"{NAME}:one", f"{base}/a", "--also", "x/y:z"], "no tag"),
+        (["-t", f"{NAME}:one", f"{base}/a", "--also", "x/y:z"], "not a valid tag"),
         (["-t", f"{NAME}:one", f"{base}/a", "-f", "x"], "takes no -f"),
     ):
         wrong = envd.run("push", *arguments, check=False)
