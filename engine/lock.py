@@ -15,6 +15,7 @@ from typing import Any
 
 from engine import lock_rows
 from engine.atomic import write_text
+from engine.derivation import Fetch
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
 
@@ -31,6 +32,10 @@ class LockedFile:
     url: str
     sha256: str
     size: int = 0
+
+    def fetch(self, url: str = "", *, fallback: str = "") -> Fetch:
+        """How it is fetched: from its URL, unless another `url` is given; see `Fetch`."""
+        return Fetch(self.name, url or self.url, self.sha256, self.size, fallback)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from engine import blob_memory
 from engine.deliver import deliver
-from engine.derivation import Fetch
 from engine.errors import BuildError, UsageError
 from engine.events import Event, Sink
 from engine.fetch import fetch
@@ -68,7 +67,7 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
 
     def get(package: LockedPackage) -> Path:
         file = package.file
-        return fetch(Fetch(file.name, file.url, file.sha256, file.size), store, emit)
+        return fetch(file.fetch(), store, emit)
 
     with workers(_PARALLEL) as pool:
         paths = dict(zip(unique, pool.map(get, unique.values()), strict=True))

@@ -14,7 +14,7 @@ from engine.build import debs
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.command import CancelledError, LimitError
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.fetch import shown
 from engine.lock import LockedPackage
@@ -38,7 +38,7 @@ def derivation(packages: Sequence[LockedPackage]) -> Derivation:
     return Derivation(
         KIND, "conda", VERSION,
         tuple(
-            Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size))
+            Input("file", p.file.fetch())
             for p in ordered
         ),
         {"urls": [[p.file.name, shown(p.file.url), p.extra.get("subdir", "noarch")] for p in ordered]},

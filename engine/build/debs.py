@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine import confined
 from engine.build import firststart, traces
-from engine.derivation import Fetch, Input
+from engine.derivation import Input
 from engine.lock import LockedPackage
 
 DEBS = "/var/cache/envd-debs"  # where the sandbox sees them
@@ -25,7 +25,7 @@ _PRIVATE = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*$", re.MU
 def fetches(packages: Sequence[LockedPackage]) -> tuple[Input, ...]:
     """The packages' files as inputs."""
     return tuple(
-        Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size))
+        Input("file", p.file.fetch())
         for p in sorted(packages, key=lambda p: (p.name, p.version))
     )
 

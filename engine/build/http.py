@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.lock import LockedPackage
 
 KIND = "http"
@@ -20,7 +20,7 @@ def derivation(package: LockedPackage, url: str) -> Derivation:
     file = package.file
     return Derivation(
         KIND, f"http-{file.name}", VERSION,
-        (Input("file", Fetch(file.name, url, file.sha256, file.size)),),
+        (Input("file", file.fetch(url)),),
     )
 
 

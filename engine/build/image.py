@@ -31,7 +31,7 @@ def _layer(package: LockedPackage) -> Derivation:
     file = package.file
     return Derivation(
         KIND, package.name, VERSION,
-        (Input("file", Fetch(file.name, file.url, file.sha256, file.size)),),
+        (Input("file", file.fetch()),),
         {"diff_id": package.extra["diff_id"], "media_type": package.extra["media_type"]},
     )
 

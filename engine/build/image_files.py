@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from engine.build import placed
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.layers import Node, contents, view
 from engine.lock import LockedPackage
@@ -44,7 +44,7 @@ def derivation(step: Copy, layers: Sequence[LockedPackage], home: str = "/root")
     files = [p.file for p in layers]
     return Derivation(
         KIND, f"copy-{PurePosixPath(_source(step)).name or 'image'}", VERSION,
-        tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
+        tuple(Input("file", f.fetch()) for f in files),
         {"source": _source(step), "target": target_of(step, home).guess},
         where=f"{step.position}: io.copy",
     )

@@ -23,7 +23,7 @@ from uuid import UUID
 from engine import confined
 from engine.build import group, places, tars
 from engine.build.context import BuildContext
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
 from grammar.environment import Request
@@ -85,7 +85,7 @@ def variables(packages: Sequence[LockedPackage], server: str | None) -> dict[str
 
 def _file(package: LockedPackage) -> Input:
     file = package.file
-    return Input("file", Fetch(file.name, file.url, file.sha256, file.size))
+    return Input("file", file.fetch())
 
 
 def _name(package: LockedPackage) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from engine import confined, sandbox
 from engine.build import group, tars
 from engine.build.context import BuildContext
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError, UsageError
 from engine.languages import cran_archive
 from engine.lock import LockedPackage
@@ -44,10 +44,7 @@ def derivations(
             (
                 *system,
                 *(Input("layer", made[name]) for name in needs),
-                Input("file", Fetch(
-                    file.name, file.url, file.sha256, file.size,
-                    fallback=cran_archive(package.name, file.url),
-                )),
+                Input("file", file.fetch(fallback=cran_archive(package.name, file.url))),
             ),
             {"package": package.name},
         )

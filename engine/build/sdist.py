@@ -13,7 +13,7 @@ from engine import confined, sandbox
 from engine.build import hints, interpreter, wheel
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
 
@@ -39,7 +39,7 @@ def derivation(
         f"{package.name}-{package.version}",
         VERSION,
         tuple(Input("layer", d) for d in below)
-        + tuple(Input("file", Fetch(f.name, f.url, f.sha256, f.size)) for f in files),
+        + tuple(Input("file", f.fetch()) for f in files),
         {**python.parameters, "sdist": package.file.name},
     )
 

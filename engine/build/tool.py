@@ -18,7 +18,7 @@ from typing import Any
 from engine import confined, zip_files
 from engine.build import places, tars, zips
 from engine.build.context import BuildContext
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.lock import LockedFile
 
@@ -62,7 +62,7 @@ class Layout:
 
 def derivation(layout: Layout) -> Derivation:
     """The derivation of a tool: it needs nothing below it."""
-    fetches = [Fetch(u.file.name, u.file.url, u.file.sha256, u.file.size) for u in layout.unpack]
+    fetches = [u.file.fetch() for u in layout.unpack]
     return Derivation(
         KIND, layout.name, VERSION, tuple(Input("file", f) for f in fetches),
         {

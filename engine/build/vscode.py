@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from engine import zip_files
 from engine.build import places, zips
 from engine.build.context import BuildContext
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
 from store import archives
@@ -37,7 +37,7 @@ def derivations(packages: Sequence[LockedPackage]) -> list[Derivation]:
     extensions = [
         Derivation(
             KIND, f"{p.name}-{p.version}", VERSION,
-            (Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size)),),
+            (Input("file", p.file.fetch()),),
             {"name": p.name, "version": p.version, "place": _place(p)},
         )
         for p in ordered

@@ -17,7 +17,7 @@ from engine import zip_files
 from engine.build import interpreter
 from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.lock import LockedPackage
 from store import archives
@@ -38,7 +38,7 @@ def derivation(package: LockedPackage, python: Interpreter) -> Derivation:
         KIND,
         f"{package.name}-{package.version}",
         VERSION,
-        (Input("file", Fetch(file.name, file.url, file.sha256, file.size)),),
+        (Input("file", file.fetch()),),
         python.parameters,
     )
 

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from engine import command, fetch
-from engine.derivation import Fetch
 from engine.errors import FetchError, ResolveError
 from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
@@ -240,7 +239,7 @@ def _fetched(packages: Sequence[LockedPackage], cache: Path) -> list[Path]:
     """The packages' blobs. `cache` is STORE/cache: they are kept for the build."""
     with Store.open(cache.parent) as store:
         return [
-            fetch.fetch(Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size), store)
+            fetch.fetch(p.file.fetch(), store)
             for p in packages
         ]
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from engine import languages
-from engine.derivation import Fetch
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
 from engine.lock import LockedFile, LockedPackage
@@ -107,7 +106,7 @@ def standard_library(
     if memo.exists():
         return dict(json.loads(memo.read_text("utf-8")))
     log(f"reading the standard library of Julia {release.version} ({file.size / 1e6:.0f} MB)")
-    path = fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+    path = fetch(file.fetch(), store)
     found = {}
     try:
         with archives.opened(path) as archive:
@@ -188,7 +187,7 @@ def _download(
     for wanted in trees:
         file = known.get(wanted.tree) or next(pinned)
         url = wanted.file.url  # with a login, where it needs one
-        path = fetch(Fetch(file.name, url, file.sha256, file.size, fallback=file.url), store)
+        path = fetch(file.fetch(url, fallback=file.url), store)
         try:
             tree = tree_hash(path)
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from engine import jail
 from engine.command import LimitError
-from engine.derivation import Fetch
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
 from engine.lock import LockedPackage
@@ -78,7 +77,7 @@ def named(packages: Sequence[LockedPackage], store: Path) -> Iterator[dict[str, 
     """The .debs under names that apt takes for files; gone afterwards."""
     with Store.open(store) as opened:
         paths = {
-            p.name: fetch(Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size), opened)
+            p.name: fetch(p.file.fetch(), opened)
             for p in packages
         }
     with tempfile.TemporaryDirectory(prefix="envd-debs-") as name:

@@ -47,12 +47,11 @@ def with_build_wheels(
 
 def fetched(file: LockedFile, url: str, store_path: Path) -> Path:
     """Where `file`, fetched from `url`, lies in the store. Raises FetchError."""
-    from engine.derivation import Fetch
     from engine.fetch import fetch
     from store import Store
 
     with Store.open(store_path) as store:  # the build needs the file anyway
-        return fetch(Fetch(file.name, url, file.sha256, file.size), store)
+        return fetch(file.fetch(url), store)
 
 
 def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:

@@ -15,7 +15,6 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.derivation import Fetch
 from engine.fetch import fetch
 from engine.resolve import apt, debian
 from store import Store
@@ -84,7 +83,7 @@ def _debian(root: Path, store: Path) -> None:
         if package.name in _NOT or not package.name.startswith(("lib", "julia")):
             continue
         file = package.file
-        path = fetch(Fetch(file.name, file.url, file.sha256, file.size), opened)
+        path = fetch(file.fetch(), opened)
         subprocess.run(["dpkg-deb", "-x", path, root], check=True)
     opened.close()
 

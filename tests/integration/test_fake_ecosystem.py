@@ -24,7 +24,7 @@ import pytest
 
 from engine.build.context import BuildContext
 from engine.build.tool import Layout, Unpack
-from engine.derivation import Derivation, Fetch, Input
+from engine.derivation import Derivation, Input
 from engine.ecosystems import registry, tools
 from engine.ecosystems.section import Draft, Section, Variables, names, places_of, texts
 from engine.ecosystems.session import Session
@@ -73,7 +73,7 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
     return [
         Derivation(
             "fake", f"fake-{p.name}", 1,
-            (Input("file", Fetch(p.file.name, p.file.url, p.file.sha256, p.file.size)),),
+            (Input("file", p.file.fetch()),),
             {"colour": p.extra["colour"]},
         )
         for p in draft.lock["fruits"]

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from engine.build import tool
-from engine.derivation import Fetch
 from engine.ecosystems import tools
 from engine.fetch import fetch
 from engine.lock import Lock, LockedBase, loads
@@ -85,7 +84,7 @@ def python39(
 
     def deb(name: str) -> Path:
         file = files[name]
-        return fetch(Fetch(file.name, file.url, file.sha256, file.size), store)
+        return fetch(file.fetch(), store)
 
     try:
         return toolsite.another_python(deb, directory / "root")
