@@ -27,7 +27,7 @@ from engine.build.context import Builder
 from engine.derivation import Derivation
 from engine.ecosystems import base, pythons, registry
 from engine.ecosystems.section import Draft
-from engine.errors import UsageError
+from engine.errors import UsageError, together
 from engine.image.model import ImageConfig
 from engine.lock import Lock
 from engine.resolve import web
@@ -178,9 +178,9 @@ def check_copies(environment: Environment, directory: Path) -> None:
             try:
                 files.check(step, directory)
             except UsageError as error:
-                problems.append(str(error))
+                problems.append(error)
     if problems:
-        raise UsageError("\n".join(problems))
+        raise together(problems)
 
 
 def left_out(environment: Environment, directory: Path) -> list[tuple[str, str]]:

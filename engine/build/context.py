@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grammar.environment import Position
+
 
 @dataclass(frozen=True)
 class BuildContext:
@@ -29,7 +31,7 @@ class BuildContext:
     scratch: Path
     log: Callable[[str], None]
     layer_names: tuple[str, ...] = ()
-    origin: str = ""
+    origin: Position | None = None
     say: Callable[[str], None] = field(default=lambda _: None)
 
 

@@ -64,7 +64,7 @@ def normalised(text: str, position: Position) -> pull.ImageName:
     try:
         return pull.parse_image(text)
     except ValueError as error:
-        raise ResolveError(f"{position}: {error}") from error
+        raise ResolveError(f"{error}", position=position) from error
 
 
 def pin(text: str, position: Position, log: Log) -> Pinned:
@@ -73,9 +73,9 @@ def pin(text: str, position: Position, log: Log) -> Pinned:
     try:
         return look_up(name, log)
     except (RegistryError, FetchError) as error:
-        raise ResolveError(f"{position}: cannot resolve image '{text}': {error}") from error
+        raise ResolveError(f"cannot resolve image '{text}': {error}", position=position) from error
     except ResolveError as error:
-        raise ResolveError(f"{position}: image '{text}': {error}") from error
+        raise ResolveError(f"image '{text}': {error}", position=position) from error
 
 
 def look_up(name: pull.ImageName, log: Log) -> Pinned:
@@ -381,7 +381,7 @@ def base(text: str, position: Position, cache: Path, log: Log) -> LockedBase:
         inside = contents(pinned.digest, pinned.packages, cache, log)
         config = config_of(pinned, cache)
     except FetchError as error:
-        raise ResolveError(f"{position}: image '{text}': {error}") from error
+        raise ResolveError(f"image '{text}': {error}", position=position) from error
     facts = dict(inside.facts)
     return LockedBase(
         "image", facts.pop("os", ""), facts.pop("suite", ""), image=pinned.name,
