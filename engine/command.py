@@ -37,9 +37,12 @@ if TYPE_CHECKING:
 LOG_TAIL = 40  # lines of output that an error carries
 _TICK = 100  # milliseconds between two looks at a command that says nothing
 
+# Where Debian and Docker look for commands when nothing else is said: on the host, in the sandbox and in
+# images that set no PATH.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What commands outside the sandbox see: enough to find Debian's tools, nothing of the user's.
 HOST_ENVIRONMENT: Mapping[str, str] = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": PATH,
     "LANG": "C.UTF-8",
     "TZ": "UTC",
     "HOME": "/nonexistent",

@@ -34,6 +34,13 @@ class BuildContext:
     origin: Position | None = None
     say: Callable[[str], None] = field(default=lambda _: None)
 
+    def new_upper(self) -> Path:
+        """The directory of the layer to be built, made anew with the mode of a root directory."""
+        upper = self.scratch / "upper"
+        upper.mkdir()
+        upper.chmod(0o755)  # whatever the umask
+        return upper
+
 
 @dataclass(frozen=True)
 class Imported:

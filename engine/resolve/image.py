@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import command, fetch
+from engine.command import PATH
 from engine.errors import FetchError, ResolveError
 from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
@@ -286,12 +287,11 @@ _KEPT = re.compile(
     r"|.*/libc(\.so\.6|-2\.\d+\.so)|(usr/)?lib/ld-musl-x86_64\.so\.1"
 )
 _SHELLS = {"sh": "/bin/sh", "bash": "/bin/bash", "zsh": "/bin/zsh", "fish": "/usr/bin/fish"}
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _search_path(packages: Sequence[LockedPackage], cache: Path) -> list[str]:
     pinned = Pinned("", "", tuple(packages))
-    path = dict(config_of(pinned, cache).env).get("PATH") or _DEFAULT_PATH
+    path = dict(config_of(pinned, cache).env).get("PATH") or PATH
     return [part for part in path.split(":") if part.startswith("/")]
 
 
