@@ -27,6 +27,7 @@ from engine.urls import MARK, UNCHECKED, redacted
 from store import Store, limits, redirects, retry
 from store.retry import ATTEMPTS, TransientError
 
+CONNECTIONS = client.CONNECTIONS
 _CHUNK = 1 << 18
 _PROGRESS_STEP = 1 << 21  # bytes between two progress events
 

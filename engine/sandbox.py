@@ -41,7 +41,7 @@ CAPABILITIES = (
 )
 
 ENVIRONMENT: Mapping[str, str] = {
-    "PATH": command.PATH,
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
     "USER": "root",
     "LANG": "C.UTF-8",

@@ -32,12 +32,22 @@ def authorities(environment: Mapping[str, str] = os.environ) -> str:
     return _own()
 
 
-def place(authorities: str) -> dict[str, str]:
-    """`authorities` as urllib3 takes it. Raises SettingError for a file that holds no certificates."""
+def named(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment names the authorities that are trusted."""
+    return any(environment.get(name) for name in VARIABLES)
+
+
+def place(authorities: str, also: str = "") -> dict[str, str]:
+    """`authorities`, and `also` what is in one more file, as urllib3 takes it. Raises SettingError for
+    a file that holds no certificates."""
+    found = {}
+    if also:
+        _check(also)
+        found["ca_cert_data"] = Path(also).read_text("ascii", "replace")
     if os.path.isdir(authorities):  # noqa: PTH112
-        return {"ca_cert_dir": authorities}
+        return {**found, "ca_cert_dir": authorities}
     _check(authorities)
-    return {"ca_certs": authorities}
+    return {**found, "ca_certs": authorities}
 
 
 @cache

@@ -73,14 +73,14 @@ def wake() -> None:
         _woken.notify_all()
 
 
-def said(attempt: int, seconds: float, reason: object) -> str:
-    """What is said before another attempt after `seconds`."""
-    return f"retrying ({attempt + 1} of {ATTEMPTS}) in {seconds:.3g} s: {reason}"
+def said(attempt: int, seconds: float, reason: object, of: int = 0) -> str:
+    """What is said before another attempt after `seconds`; there are `of` [ATTEMPTS]."""
+    return f"retrying ({attempt + 1} of {of or ATTEMPTS}) in {seconds:.3g} s: {reason}"
 
 
-def announce(subject: str, attempt: int, seconds: float, reason: object) -> None:
+def announce(subject: str, attempt: int, seconds: float, reason: object, of: int = 0) -> None:
     """Say that `subject` is tried again after `seconds`."""
-    notices.say(subject, said(attempt, seconds, reason))
+    notices.say(subject, said(attempt, seconds, reason, of))
 
 
 def tried(attempt: int, error: TransientError) -> str:

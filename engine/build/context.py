@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from grammar.environment import Position
-
 
 @dataclass(frozen=True)
 class BuildContext:
@@ -31,15 +29,8 @@ class BuildContext:
     scratch: Path
     log: Callable[[str], None]
     layer_names: tuple[str, ...] = ()
-    origin: Position | None = None
+    origin: str = ""
     say: Callable[[str], None] = field(default=lambda _: None)
-
-    def new_upper(self) -> Path:
-        """The directory of the layer to be built, made anew with the mode of a root directory."""
-        upper = self.scratch / "upper"
-        upper.mkdir()
-        upper.chmod(0o755)  # whatever the umask
-        return upper
 
 
 @dataclass(frozen=True)

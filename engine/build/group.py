@@ -54,7 +54,9 @@ def grouped(
 def build(context: BuildContext) -> Path:
     """Merge the layers' trees with hard links; a later one wins. Raises BuildError when one has a
     file where another has a directory."""
-    upper = context.new_upper()
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
     for number, (layer, name) in enumerate(zip(context.layers, context.layer_names, strict=True)):
         lower = list(zip(context.layers, context.layer_names, strict=True))[:number]
         _merge(layer, upper, Path("/"), name, lower)

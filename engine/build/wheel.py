@@ -45,7 +45,9 @@ def derivation(package: LockedPackage, python: Interpreter) -> Derivation:
 
 def build(context: BuildContext) -> Path:
     """Unpack. Raises BuildError for a wheel that is malformed."""
-    upper = context.new_upper()
+    upper = context.scratch / "upper"
+    upper.mkdir()
+    upper.chmod(0o755)
     (name, path), = context.files
     unpack(path, name, upper, interpreter.of(context.parameters), context.scratch)
     return upper

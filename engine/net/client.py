@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from engine.errors import UsageError
-from engine.origins import configured_login
+from engine.net import machine
+from engine.net.credentials import configured_login
 from engine.urls import UNCHECKED, without_login
 from engine.version import VERSION
 from store import bodies, certificates, proxies, redirects, retry
@@ -135,16 +136,19 @@ def _authorization(url: str) -> dict[str, str]:
 
 def _connections(url: str, *, checked: bool) -> PoolManager:
     """The connections that `url` is asked through. Raises UsageError."""
+    proxy, also = machine.way_out()
+    if certificates.named():
+        also = ""
     try:
-        return _pool(proxies.proxy_of(url), certificates.authorities(), checked)
+        return _pool(proxies.proxy_of(url, proxy), certificates.authorities(), also, checked)
     except SettingError as error:
         raise UsageError(str(error)) from error
 
 
 @cache
-def _pool(proxy: str, authorities: str, checked: bool) -> PoolManager:
-    """The connections, per proxy ("" for none) and trusted authorities, with or without checking
-    certificates. Raises SettingError."""
+def _pool(proxy: str, authorities: str, also: str, checked: bool) -> PoolManager:
+    """The connections, per proxy ("" for none) and trusted authorities (`also` are more of them, or
+    ""), with or without checking certificates. Raises SettingError."""
     import urllib3
 
     if not checked:  # the lock's hashes are checked; it was asked for with trust=True
@@ -152,7 +156,7 @@ def _pool(proxy: str, authorities: str, checked: bool) -> PoolManager:
     settings: dict[str, Any] = {
         "num_pools": CONNECTIONS, "maxsize": CONNECTIONS,
         "cert_reqs": "CERT_REQUIRED" if checked else "CERT_NONE",
-        **certificates.place(authorities),
+        **certificates.place(authorities, also),
     }
     if not proxy:
         return interruptible(urllib3.PoolManager(**settings))

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from engine.errors import EnvdError, ResolveError, together
+from engine.errors import ResolveError
 from engine.fetch import shown
 from engine.held import MemoryHeldError
 from engine.lock import LockedFile, LockedPackage
+from engine.net import patience
 from engine.resolve import conda_solver
-from engine.urls import without_login
+from engine.urls import restored, without_login
 from grammar.environment import Request
 
 DEFAULT_CHANNEL = "conda-forge"
@@ -53,12 +54,16 @@ def resolve(
     urls = [channel_url(c) for c in asked]
     try:
         with _cache(cache_directory, urls) as kept:
-            solution = conda_solver.ask(conda_solver.Question(specs, urls, virtual, str(kept)))
+            question = conda_solver.Question(specs, urls, virtual, str(kept))
+            solution = patience.patiently(
+                lambda: conda_solver.ask(question), lambda found: found.reason,
+                lambda url: next((w for u in urls if (w := restored(url, u)) != url), url),
+            )
     except MemoryHeldError as error:
-        place = next((r.position for r in requests if r.position.line), None)
-        raise ResolveError(f"channels {', '.join(names)}: {error}", position=place) from error
+        where = next((f"{r.position}: " for r in requests if r.position.line), "")
+        raise ResolveError(f"{where}channels {', '.join(names)}: {error}") from error
     if solution.reason:
-        raise _explained(solution, requests, names)
+        raise ResolveError(_explain(solution, requests, names))
     found = []
     for record in solution.records:
         if not record.sha256:
@@ -98,13 +103,13 @@ def _spec(request: Request) -> tuple[str, bool]:
             return text, False
     except Exception as error:  # rattler's exceptions have no common base
         raise ResolveError(
-            f"'{request.text}' is not a valid conda package: {error}", position=request.position
+            f"{request.position}: '{request.text}' is not a valid conda package: {error}"
         ) from error
 
 
-def _explained(
+def _explain(
     solution: conda_solver.Solution, requests: Sequence[Request], channels: Sequence[str]
-) -> EnvdError:
+) -> str:
     """What did not fit: the names that no channel has, each at its place, or the solver's words."""
     reason, known = solution.reason, set(solution.known)
     problems = []
@@ -114,13 +119,12 @@ def _explained(
         if known and name and name not in known:
             close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
             hint = f"did you mean '{close[0]}'?" if close else "check its name and the channels"
-            problems.append(ResolveError(
-                f"no conda package '{name}' in {', '.join(channels)}", position=request.position,
-                subject=name, advice=hint,
-            ))
+            problems.append(
+                f"{request.position}: no conda package '{name}' in {', '.join(channels)}; {hint}"
+            )
     if problems:
-        return together(problems)
+        return "\n".join(problems)
     asked = [r for r in requests if r.position.line]
     named = [r for r in asked if re.split(r"[\s=<>!~\[]", r.text.rpartition("::")[2])[0] in reason]
-    place = next((r.position for r in (*named, *asked)), None)
-    return ResolveError(f"cannot resolve the conda packages: {reason}", position=place)
+    where = next((f"{r.position}: " for r in (*named, *asked)), "")
+    return f"{where}cannot resolve the conda packages: {reason}"

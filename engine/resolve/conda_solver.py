@@ -66,9 +66,10 @@ def solve(question: Question) -> Solution:
         Version,
     )
     from rattler import solve as rattler_solve
+    from rattler.networking import Client, RetryMiddleware
 
     sources = [Channel(url) for url in question.channels]
-    gateway = Gateway(cache_dir=Path(question.cache))
+    gateway = Gateway(cache_dir=Path(question.cache), client=Client([RetryMiddleware(3)]))
     try:
         records = asyncio.run(
             rattler_solve(
@@ -105,6 +106,7 @@ def _names(gateway: Any, sources: Sequence[Any]) -> list[str]:
 def ask(question: Question) -> Solution:
     """Have a process of its own answer. Raises MemoryHeldError when it takes too much memory."""
     from engine import command, held, own
+    from engine.net.machine import reaching
 
     Path(question.cache).mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="envd-solver-") as name:
@@ -112,7 +114,9 @@ def ask(question: Question) -> Solution:
         asked.write_text(json.dumps(asdict(question)), "utf-8")
         held.ask(
             own.command(__name__, str(asked), str(answer)),
-            environment={**os.environ, "PATH": command.HOST_ENVIRONMENT["PATH"]},
+            environment={
+                **os.environ, **reaching(os.environ), "PATH": command.HOST_ENVIRONMENT["PATH"],
+            },
         )
         if not answer.exists():
             return Solution(reason="the solver ended without an answer")

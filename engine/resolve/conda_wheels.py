@@ -50,10 +50,11 @@ def resolve(
 
     target = target_of(packages, glibc)
     if target is None:
-        place = next((r.position for r in wanted.requests if r.position.line), None)
+        places = [r.position for r in wanted.requests if r.position.line]
+        where = f"{places[0]}: " if places else ""
         raise ResolveError(
-            "Python packages need a Python: name 'python' among the conda packages, or "
-            "write base(language=\"python3\")", position=place
+            f"{where}Python packages need a Python: name 'python' among the conda packages, or "
+            "write base(language=\"python3\")"
         )
     there = provided(packages)
     missing = tuple(r for r in wanted.requests if not _satisfied(r, there))
@@ -73,9 +74,10 @@ def resolve(
                 replace(wanted, constraints=constraints), target, cache_directory, log,
                 left_out=there.keys() - pins.keys(), preferred=preferred,
             )
-        except pypi.NoVersionError as error:
+        except ResolveError as error:
             # conda's version of it is not on the Python index: then nobody can compare
-            if pins.pop(error.name, None) is None:
+            lost = re.search(r"no version of ([\w.-]+)==", str(error))
+            if lost is None or pins.pop(lost[1], None) is None:
                 raise
             continue
         return [p for p in found if p.kind == "build-wheel" or p.name not in there]
@@ -98,7 +100,7 @@ def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
         fits = not wanted.specifier
     if not fits or wanted.url:
         raise ResolveError(
-            f"conda brings {wanted.name} {version}, which is not "
-            f"'{request.text}'; ask conda for that version", position=request.position
+            f"{request.position}: conda brings {wanted.name} {version}, which is not "
+            f"'{request.text}'; ask conda for that version"
         )
     return not wanted.extras

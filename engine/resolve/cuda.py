@@ -6,16 +6,13 @@ extra for each component, for every release since 11.8. cuDNN and NCCL are relea
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from engine.command import ask_text
 from engine.errors import ResolveError, UsageError
 from engine.lock import LockedPackage
-from engine.resolve import pypi
+from engine.resolve import pypi, simple
 from engine.resolve.uv import sources
 from grammar.environment import Cuda, PipIndex, Request
 from grammar.errors import suggest
@@ -106,14 +103,14 @@ def components(cuda: Cuda) -> tuple[str, ...]:
     """The components asked for, groups resolved. Raises UsageError for one that is not known."""
     if not re.fullmatch(r"\d+\.\d+(\.\d+)?", cuda.version):
         raise UsageError(
-            f"cuda version '{cuda.version}' is not like '12.9' or '12.9.1'", position=cuda.position
+            f"{cuda.position}: cuda version '{cuda.version}' is not like '12.9' or '12.9.1'"
         )
     chosen: list[str] = []
     for name in asked(cuda):
         if name not in NAMES and name not in GROUPS:
             known = [*GROUPS, *NAMES]
             hint = suggest(name, known) or f"; known: {', '.join(known)}"
-            raise UsageError(f"no cuda component '{name}'{hint}", position=cuda.position)
+            raise UsageError(f"{cuda.position}: no cuda component '{name}'{hint}")
         chosen += [n for n in GROUPS[name] if there_is(n, cuda)] if name in GROUPS else [name]
     if cuda.cudnn:
         chosen.append("cublas")  # cuDNN loads it
@@ -157,24 +154,30 @@ def resolve(
     try:
         found = pypi.resolve(wanted, target, cache_directory, log)
     except ResolveError as error:
-        if lacking := lacks(cuda, index):
-            raise ResolveError(
-                f"there is no {lacking}", position=cuda.position,
-                advice="leave source out, and NVIDIA's apt repository is asked, too",
-            ) from error
-        raise
+        raise ResolveError(_explain(cuda, index, str(error))) from error
     found = [p for p in found if p.name != _METAPACKAGE]
     names = {p.name for p in found}
     for name in cuda.components:
         if name in NAMES and _wheel(name, cuda) not in names:
             raise ResolveError(
-                f"CUDA {cuda.version} has no component '{name}' on the Python index"
-                f"{since(name)}", position=cuda.position
+                f"{cuda.position}: CUDA {cuda.version} has no component '{name}' on the Python index"
+                f"{since(name)}"
             )
     for package in found:
         if package.kind != "wheel":
-            raise ResolveError(f"{package.name} {package.version} has no wheel", position=cuda.position)
+            raise ResolveError(f"{cuda.position}: {package.name} {package.version} has no wheel")
     return found
+
+
+def _explain(cuda: Cuda, index: PipIndex | None, reason: str) -> str:
+    """Which versions there are, when it is the version that nothing has."""
+    lacking = lacks(cuda, index)
+    if not lacking:
+        return reason
+    return (
+        f"{cuda.position}: there is no {lacking}; leave source out, and NVIDIA's apt repository is "
+        "asked, too"
+    )
 
 
 def lacks(cuda: Cuda, index: PipIndex | None) -> str:
@@ -184,7 +187,7 @@ def lacks(cuda: Cuda, index: PipIndex | None) -> str:
     for name, what, given in (
         (_METAPACKAGE, "CUDA", cuda.version), (cudnn, "cuDNN", cuda.cudnn or ""),
     ):
-        versions = _versions(name, index) if given else None
+        versions = simple.versions(name, sources(index), cuda.position) if given else None
         if versions is not None and not any(f"{v}.".startswith(f"{given}.") for v in versions):
             beside = f" for CUDA {major(cuda)}" if name == cudnn else ""
             return f"{what} {given}{beside} on the Python index; {_nearest(given, versions)}"
@@ -204,21 +207,3 @@ def numbers(versions: Iterable[str], depth: int) -> str:
     """Versions in order, each to so many parts: "11.8, 12.0"."""
     known = sorted({tuple(map(int, v.split(".")[:depth])) for v in versions})
     return ", ".join(".".join(map(str, v)) for v in known)
-
-
-def _versions(name: str, index: PipIndex | None) -> list[str] | None:
-    """Every version of a package, by pip: uv names none of those that do not fit. None when the
-    index does not answer."""
-    environment = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-    if index is not None and (url := sources(index).index):
-        environment["PIP_INDEX_URL"] = url
-    done = ask_text(
-        [sys.executable, "-m", "pip", "index", "versions", name], environment=environment
-    )
-    listed = re.search(r"^Available versions: (.*)$", done.stdout, re.MULTILINE)
-    if listed:
-        return re.findall(r"\d+(?:\.\d+)+", listed[1])
-    answered = "No matching distribution" in done.stderr and not re.search(
-        r"Retrying|Could not fetch|ConnectionError|SSLError|Cannot open", done.stderr
-    )
-    return [] if answered else None

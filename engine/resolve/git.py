@@ -165,12 +165,12 @@ class _Repository:
             yield
         except FileNotFoundError as error:
             raise ResolveError(
-                "git not found; install git to use include()", position=self.wanted.position
+                f"{self.wanted.position}: git not found; install git to use include()"
             ) from error
         except LimitError as error:
             raise ResolveError(
-                f"cannot include {public_url(self.wanted.git)}: git: "
-                f"{error.reason}", position=self.wanted.position
+                f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: git: "
+                f"{error.reason}"
             ) from error
 
     def _said(self, done: subprocess.CompletedProcess[bytes], *, check: bool) -> bytes:
@@ -196,8 +196,8 @@ class _Repository:
         for url in {self.wanted.git, self._reach.url if "_reach" in self.__dict__ else ""} - {""}:
             reason = reason.replace(url, public_url(url))
         return ResolveError(
-            f"cannot include {public_url(self.wanted.git)}: "
-            f"{reason or 'git failed'}", position=self.wanted.position
+            f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: "
+            f"{reason or 'git failed'}"
         )
 
     def has(self, commit: str) -> bool:

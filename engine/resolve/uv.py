@@ -20,9 +20,11 @@ from urllib.parse import urlsplit
 
 from engine import held
 from engine.lock import LockedPackage
-from engine.origins import configured_index
+from engine.net import machine, patience
+from engine.net.uv_settings import bare
 from engine.resolve.stand_in import stand_in
 from engine.resolve.target import Target
+from engine.urls import hidden, restored
 from grammar.environment import PipIndex, PythonOption
 from store import notices
 
@@ -30,24 +32,7 @@ Log = Callable[[str], None]
 
 
 class UvError(Exception):
-    """uv refused; the text is its own words, in one line.
-
-    What they say of what envd acts upon, here and nowhere else: `missing` is a package that no index
-    has, `unversioned` one that has not the version asked for, `refused` (URL, status) an index that
-    wants a login, `outdated` whether a uv.lock does not fit its pyproject.toml any more.
-    """
-
-    def __init__(self, words: str) -> None:
-        bare = re.sub(r"^\s*(error:|cause:|[×╰─▶]+)\s*", "", words.strip(), flags=re.M)
-        bare = re.sub(r"\s*\n\s*", " ", bare)
-        super().__init__(bare)
-        missing = re.search(r"(?:Because )?(\S+) was not found in the package registry", bare)
-        unversioned = re.search(r"no version of ([\w.-]+)==", bare)
-        refused = re.search(r"index URL \((\S+)\) could not be queried .*?\((40[13] \w+)\)", bare)
-        self.missing = missing[1] if missing else ""
-        self.unversioned = unversioned[1] if unversioned else ""
-        self.refused = (refused[1], refused[2]) if refused else None
-        self.outdated = "needs to be updated" in bare
+    """uv refused; the text is its own words."""
 
 
 class BuildWantedError(UvError):
@@ -137,12 +122,19 @@ def _say_what_is_not_taken() -> None:
                      "would lock other packages; say it in the spec or in a file of the project")
 
 
-def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
+def _environment(
+    cache_directory: Path, wanted: Sources, *, of_pip: bool = True
+) -> dict[str, str]:
+    """What uv sees; without pip's indexes unless `of_pip`."""
     environment = {k: v for k, v in os.environ.items() if _KEPT.fullmatch(k)}
     _say_what_is_not_taken()
+    here = machine.current() if of_pip else machine.of_uv()
+    here.say_what_is_not_taken()
     python = stand_in(cache_directory)
     # No git, no compiler; the command that the user has said knows their logins.
     environment["PATH"] = os.fspath(python.parent)
+    if here.keyring:
+        environment.setdefault("UV_KEYRING_PROVIDER", here.keyring)
     if environment.get("UV_KEYRING_PROVIDER") == "subprocess":
         environment["PATH"] = os.fspath(_with_keyring(python.parent.parent))
     environment["UV_PYTHON"] = os.fspath(python)
@@ -155,20 +147,32 @@ def _environment(cache_directory: Path, wanted: Sources) -> dict[str, str]:
     # It tries four times: a silent index is given up after a minute, not two.
     environment.setdefault("UV_HTTP_TIMEOUT", "15")
     environment["UV_PYTHON_DOWNLOADS"] = "never"
-    if wanted.index:
+    extra, links, strategy = list(wanted.extra), list(wanted.links), ""
+    if wanted.index:  # the spec's own: nothing of the machine's is asked beside it
         environment["UV_DEFAULT_INDEX"] = wanted.index
-        environment.pop("UV_INDEX", None)
-    elif not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & set(environment) and (
-        found := configured_index()
-    ):
-        environment["UV_DEFAULT_INDEX"] = found
+        if beside := [hidden(bare(url)) for url in (*here.extra, *here.links)]:
+            notices.once("lock", f"the spec names the Python index: {', '.join(beside)} of uv's and "
+                         "pip's settings not asked beside it")
+    else:
+        environment.pop("UV_DEFAULT_INDEX", None)
+        if here.index:
+            environment["UV_DEFAULT_INDEX"] = here.index
+        if here.no_index:
+            environment["UV_NO_INDEX"] = "1"
+        extra, links, strategy = [*here.extra, *extra], [*here.links, *links], here.strategy
+    for name in ("UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS"):
+        environment.pop(name, None)
+    if extra:
+        environment["UV_INDEX"] = " ".join(extra)
     if wanted.extra:
-        environment["UV_INDEX"] = " ".join((environment.get("UV_INDEX", ""), *wanted.extra)).strip()
-        environment["UV_INDEX_STRATEGY"] = "unsafe-best-match"  # pip's: the best of all indexes
-    if wanted.links:
-        environment["UV_FIND_LINKS"] = ",".join(wanted.links)
-    if wanted.trusted:
-        environment["UV_INSECURE_HOST"] = " ".join(wanted.trusted)
+        strategy = "unsafe-best-match"  # pip's: the best of all indexes
+    if strategy:
+        environment["UV_INDEX_STRATEGY"] = strategy
+    if links:
+        environment["UV_FIND_LINKS"] = ",".join(links)
+    if trusted := dict.fromkeys((*here.trusted, *wanted.trusted)):
+        environment["UV_INSECURE_HOST"] = " ".join(trusted)
+    environment.update(machine.reaching(environment))
     return environment
 
 
@@ -193,13 +197,18 @@ def _uv() -> str:
 def _run(
     arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
 ) -> None:
+    urls = environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split()
     try:
-        done = held.ask([_uv(), *arguments], cwd=directory, environment=environment)
+        done = patience.patiently(
+            lambda: held.ask([_uv(), *arguments], cwd=directory, environment=environment),
+            lambda done: done.stderr if done.returncode != 0 else "",
+            lambda url: next((w for i in urls if (w := restored(url, bare(i))) != url), url),
+        )
     except held.MemoryHeldError as error:
         raise UvError(str(error)) from error
     words = done.stderr
-    for url in environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split():
-        if password := urlsplit(url).password:
+    for url in urls:
+        if password := urlsplit(bare(url)).password:
             words = words.replace(password, "****")
     wanted = _WANTED.search(words) if done.returncode != 0 else None
     if wanted:
@@ -315,7 +324,7 @@ def export(
     when uv.lock does not fit pyproject.toml any more.
     """
     # Any interpreter will do: what does not fit the target is found by the caller.
-    environment = _environment(cache_directory, wanted)
+    environment = _environment(cache_directory, wanted, of_pip=False)
     with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
         output = Path(name) / "pylock.toml"
         _run(
@@ -330,7 +339,7 @@ def export(
         _run(["lock", "--check", "--quiet"], project, environment, _silent)
     except UvError as error:
         # Any other complaint is about this machine: it may have no Python that the project takes.
-        if error.outdated:
+        if "needs to be updated" in str(error):
             raise
     return document
 

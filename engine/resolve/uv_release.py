@@ -29,7 +29,5 @@ def resolve(
     )
     (package,) = found
     if package.kind != "wheel":
-        raise ResolveError(
-            f"uv {package.version} has no wheel for the target", position=toolchain.position
-        )
+        raise ResolveError(f"{toolchain.position}: uv {package.version} has no wheel for the target")
     return [replace(package, kind="tool")]

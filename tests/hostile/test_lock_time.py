@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from engine import origins
 from engine.errors import EnvdError
+from engine.net import machine
 from engine.resolve import pypi, sdists, uv
 from engine.resolve.stand_in import stand_in
 from engine.resolve.target import Target
@@ -303,8 +303,8 @@ def test_a_pip_of_the_project_is_not_asked_for_the_index(
     (tmp_path / "pip.py").write_text(LEGACY.replace("{canary!r}", repr(str(canary))))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PIP_INDEX_URL", raising=False)
-    origins.configured_index.cache_clear()
-    origins.configured_index()
+    machine.current.cache_clear()
+    machine.current()
     assert canary.read_text() == ""
 
 

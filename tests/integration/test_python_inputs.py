@@ -207,13 +207,55 @@ def test_a_directory_of_wheels_and_versions_that_stay(shared_store: Path, tmp_pa
 
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """An index that wants a login, and has one real package."""
+def private(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of one real package, and of pip."""
     directory = tmp_path_factory.mktemp("index")
     index.download(directory, ["six==1.15.0", "pip==24.0"])
     index.lay_out(directory)
-    with index.serve(directory, login=True) as address:
+    return directory
+
+
+@pytest.fixture
+def packages(private: Path) -> Iterator[str]:
+    """An index that wants a login, at an address that nobody has asked before."""
+    with index.serve(private, login=True) as address:
         yield address
+
+
+@pytest.mark.parametrize("where", ["pip", "pip-extra", "uv"])
+def test_the_machines_settings_name_the_index(
+    shared_store: Path, tmp_path: Path, packages: str, where: str
+) -> None:
+    """Its index is asked, with its login, and no other takes its place."""
+    home = tmp_path / "home"
+    (home / ".config/pip").mkdir(parents=True)
+    (home / ".config/uv").mkdir()
+    url = f"http://{index.LOGIN}@{packages}/simple"
+    if where == "pip":
+        (home / ".config/pip/pip.conf").write_text(f"[install]\nindex-url = {url}\npre = yes\n")
+    elif where == "uv":
+        (home / ".config/uv/uv.toml").write_text(f'[[index]]\nurl = "{url}"\ndefault = true\n')
+    else:
+        (home / ".config/pip/pip.conf").write_text(
+            f"[global]\nindex-url = http://{packages}/nothing\n[install]\nextra-index-url = {url}\n"
+        )
+    plain = {name: "" for name in os.environ if name.startswith(("PIP_", "UV_"))}
+    envd = Envd(shared_store, tmp_path / "p", {**plain, "HOME": str(home)})
+    envd.spec(
+        'def build():\n    base(os="debian12", language="python3")\n'
+        '    install.python_packages(["six"])\n'
+    )
+    done = envd.run("lock")
+    lock = (envd.project / "envd.lock").read_text()
+    assert f"http://{packages}/simple/six/six-1.15.0" in lock
+    assert f"http://{packages}/simple/pip/pip-24.0" in lock
+    assert "s3cret" not in lock + done.stderr
+    assert (f"pre ({home}/.config/pip/pip.conf)" in done.stderr) is (where == "pip")
+    envd.run("build", "--no-load", "--locked")  # the login comes from there as well
+    (home / ".config/pip/pip.conf").write_text("[global\n")
+    bad = envd.run("lock", "--update", check=False)
+    assert bad.code == 2 and f"{home}/.config/pip/pip.conf: not a file of pip's settings" in bad.stderr
+    assert (envd.project / "envd.lock").read_text() == lock
 
 
 def test_logins_stay_out_of_the_lock(

@@ -1,0 +1,178 @@
+"""uv, rattler and apt, which speak HTTP themselves: through the same proxies, with the same
+certificates, and in front of servers that stumble. Servers and packages are real."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from engine.net import machine, pip_settings
+from engine.resolve import conda, cuda, pypi
+from engine.resolve.target import Target
+from engine.resolve.wanted import Wanted
+from grammar.environment import Cuda, PipIndex, Position, Request
+from tests.faults.server import Bad, Fault
+from tests.faults.server import running as failing
+from tests.integration import channel, index, proxy
+from tests.integration.test_net import Quiet, plain, said
+
+__all__ = ["plain", "said"]  # fixtures
+
+AT = Position("build.envd", 2, 5)
+TARGET = Target("3.11", "2.36")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python index with one real package, and a conda channel with one."""
+    place = tmp_path_factory.mktemp("site")
+    index.download(place, ["six==1.15.0"])
+    index.lay_out(place)
+    channel.make_package(place, "thing", "1.0", {"share/thing": b"thing\n"})
+    (place / "linux-64").mkdir()
+    channel.index(place)
+    return place
+
+
+@pytest.fixture
+def bad(site: Path) -> Iterator[Bad]:
+    with failing(directory=site) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """No settings of this machine's uv and pip."""
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("UV_NO_CONFIG", "1")
+    for name in ("PIP_FIND_LINKS", "PIP_CERT", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    for known in (machine.current, machine.of_uv, pip_settings.current):
+        known.cache_clear()
+
+
+def six(base: str, cache: Path) -> list[str]:
+    wanted = Wanted((Request("six", AT),), index=PipIndex(f"{base}/simple"))
+    return [f"{p.name} {p.version}" for p in pypi.resolve(wanted, TARGET, cache, lambda _: None)]
+
+
+def thing(base: str, cache: Path) -> list[str]:
+    found = conda.resolve([Request("thing", AT)], [base], "2.36", cache, lambda _: None)
+    return [f"{p.name} {p.version}" for p in found]
+
+
+PROGRAMS: dict[str, tuple[Callable[[str, Path], list[str]], str]] = {
+    "uv": (six, "six 1.15.0"), "rattler": (thing, "thing 1.0"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("kind", ["503", "drop"])
+def test_one_stumble_is_survived(bad: Bad, tmp_path: Path, name: str, kind: str) -> None:
+    ask, gives = PROGRAMS[name]
+    bad.faults[:] = [Fault(kind, "simple/six" if name == "uv" else "repodata", times=1)]
+    assert ask(f"http://{bad.address}", tmp_path) == [gives]
+    assert bad.faults[0].seen > 1
+
+
+def test_an_index_that_says_later_is_waited_for(
+    bad: Bad, tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    bad.faults[:] = [Fault("429after", "simple/six", times=2)]
+    assert six(f"http://{bad.address}", tmp_path) == ["six 1.15.0"]
+    assert said == ["retrying (2 of 3) in 3 s: HTTP status 429"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_they_go_through_the_proxy(
+    bad: Bad, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ask, gives = PROGRAMS[name]
+    with proxy.running("ann:s3cret/pass") as between:
+        monkeypatch.setenv("http_proxy", f"http://ann:s3cret%2Fpass@{between.address}")
+        assert ask(f"http://{bad.address}", tmp_path) == [gives]
+        assert between.asked
+        asked = len(between.asked)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        assert ask(f"http://{bad.address}", tmp_path / "again") == [gives]
+        assert len(between.asked) == asked
+        monkeypatch.delenv("http_proxy")
+        monkeypatch.delenv("no_proxy")
+        monkeypatch.setenv("PIP_PROXY", f"http://ann:s3cret%2Fpass@{between.address}")
+        forget()
+        assert ask(f"http://{bad.address}", tmp_path / "pip") == [gives]
+        assert len(between.asked) > asked
+
+
+@contextmanager
+def encrypted(directory: Path, keys: Path) -> Iterator[tuple[str, Path]]:
+    """An https server, and the authority that has signed its certificate."""
+    authority, certificate = keys / "authority.pem", keys / "certificate.pem"
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+    for arguments in (
+        ["-keyout", keys / "authority.key", "-out", authority, "-subj", "/CN=tests"],
+        ["-CA", authority, "-CAkey", keys / "authority.key", "-keyout", keys / "key.pem",
+         "-out", certificate, "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-addext", "basicConstraints=critical,CA:FALSE"],
+    ):
+        subprocess.run(["openssl", "req", "-x509", *curve, *arguments], check=True, capture_output=True)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, keys / "key.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}", authority
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT"])
+def test_they_trust_whom_envd_trusts(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, variable: str
+) -> None:
+    ask, gives = PROGRAMS[name]
+    with encrypted(site, tmp_path) as (url, authority):
+        monkeypatch.setenv(variable, str(authority))
+        forget()
+        assert ask(url, tmp_path / "cache") == [gives]
+
+
+def test_the_versions_that_an_index_has(site: Path, tmp_path: Path) -> None:
+    """What is said of a CUDA that the index has not: asked of the index itself, without pip."""
+    place = site / "simple/cuda-toolkit"
+    place.mkdir(exist_ok=True)
+    rows = "".join(
+        f'<a href="{name}"{rest}>{name}</a>\n' for name, rest in (
+            ("cuda_toolkit-12.8.1-py2.py3-none-any.whl", ""), ("cuda_toolkit-12.9.0.tar.gz", ""),
+            ("cuda_toolkit-12.9.1-py2.py3-none-any.whl", ' data-yanked="broken"'),
+            ("cuda_toolkit-13.0.0rc1-py2.py3-none-any.whl", ""), ("README.txt", ""),
+        )
+    )
+    (place / "index.html").write_text(f"<html><body>{rows}</body></html>")
+    with failing(directory=site) as server:
+        there = PipIndex(f"http://{server.address}/simple")
+        wanted = Cuda("12.9.1", components=("cudart",), position=AT)
+        assert cuda.lacks(wanted, there) == "CUDA 12.9.1 on the Python index; of 12.9 it has 12.9.0"
+        assert cuda.lacks(Cuda("14.0", position=AT), there).endswith("; it has 12.8, 12.9")
+        assert cuda.lacks(Cuda("12.8.1", position=AT), there) == ""
+        assert cuda.lacks(wanted, PipIndex(f"http://{server.address}/none")).endswith("it has none")
+        server.faults[:] = [Fault("403")]
+        assert cuda.lacks(wanted, there) == ""
