@@ -84,7 +84,8 @@ def edited(bits: Bits, document: Any) -> bytes:
     """A sound answer with some of its values replaced or taken away."""
     document = json.loads(json.dumps(document))
     for _ in range(bits.byte() % 5):
-        node, above, last = document, None, None
+        node, above = document, None
+        last: Any = None
         while isinstance(node, dict | list) and node and (above is None or bits.byte() % 8):
             above, last = node, bits.one(sorted(node) if isinstance(node, dict) else range(len(node)))
             node = node[last]

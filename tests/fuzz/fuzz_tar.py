@@ -51,7 +51,7 @@ VALUES = [
 
 def made(bits: Bits) -> bytes:
     """A tar of parts that mean something."""
-    rows = []
+    rows: list[bytes] = []
     while bits and len(rows) < 60:
         kind, name = bits.one(KINDS), bits.one(NAMES) if bits.byte() % 4 else bits.take()
         if kind in (tars.PAX, tars.GLOBAL):

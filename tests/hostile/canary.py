@@ -41,7 +41,7 @@ def make(place: Path, names: Sequence[str] = ()) -> Canary:
 
 def state(directory: Path) -> dict[str, tuple[object, ...]]:
     """All that there is to know of what is below `directory`, and of itself."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for path in (directory, *directory.rglob("*")):
         info = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""

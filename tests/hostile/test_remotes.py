@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -173,13 +174,13 @@ def test_a_download_goes_to_http_alone(world: World, tmp_path: Path, location: s
     for server in (world.plain, world.secure):
         server.answer = redirecting(location)
         url = f"{server.url}/thing"
-        text = refused_at_once(world, lambda u=url: fetch.fetch(wanted(u), store), FetchError)
+        text = refused_at_once(world, partial(fetch.fetch, wanted(url), store), FetchError)
         assert "redirects" in text and url in text
-        text = refused_at_once(world, lambda u=url: http.get(u, HERE), ResolveError)
+        text = refused_at_once(world, partial(http.get, url, HERE), ResolveError)
         assert text.startswith("build.envd:1:1: ") and "redirects" in text
         registry = Registry(Reference(server.host, "x/y"), server.url)
-        refused_at_once(world, lambda r=registry: r.manifest("v1", ()), RegistryError)
-        refused_at_once(world, lambda s=server: logins._ask(s.host, "corp", "s3cret"), EnvdError)
+        refused_at_once(world, partial(registry.manifest, "v1", ()), RegistryError)
+        refused_at_once(world, partial(logins._ask, server.host, "corp", "s3cret"), EnvdError)
 
 
 def test_what_began_encrypted_stays_so(world: World, tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_git_is_not_redirected_into_the_clear(
         world.secure.answer = redirecting(location)
         include = Include(f"{world.secure.url}/x.git", "", HERE)
         text = refused_at_once(
-            world, lambda i=include: git.checkout(i, "", tmp_path / "cache"), ResolveError
+            world, partial(git.checkout, include, "", tmp_path / "cache"), ResolveError
         )
         assert text.startswith("build.envd:1:1: cannot include")
     assert world.secure.asked
@@ -328,9 +329,10 @@ def test_a_realm_of_another_server_is_usual(world: World) -> None:
 
 def test_only_the_registry_asks_for_its_login(world: World) -> None:
     """A storage that it redirects to may not."""
-    answers = {"/v2/": (200, {}, b"")}
+    answers: dict[str, Answer] = {"/v2/": (200, {}, b"")}
     for header in (f'Bearer realm="{world.evil.url}/token"', "Basic"):
-        world.evil.answer = lambda method, path, h=header: (401, {"WWW-Authenticate": h}, b"")
+        refusal: Answer = (401, {"WWW-Authenticate": header}, b"")
+        world.evil.answer = partial(lambda answer, method, path: answer, refusal)
         world.plain.answer = lambda method, path: answers.get(
             path, (307, {"Location": f"{world.evil.url}/blob"}, b"")
         )

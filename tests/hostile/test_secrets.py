@@ -152,7 +152,7 @@ def test_a_wrong_option_is_one_error(name: str, envd: Envd) -> None:
     (envd.project / "empty").touch()
     (envd.project / "large").write_bytes(b"x" * (500 * 1024 + 1))
     envd = Envd(envd.store, envd.project, {**envd.environment, "EMPTY": ""})
-    commands = [("build", "--no-load")]
+    commands: list[tuple[str, ...]] = [("build", "--no-load")]
     if name == "a value":
         commands += [("push", "127.0.0.1:1/x"), ("up",), ("lock",)]
     for command in commands:

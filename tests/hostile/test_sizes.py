@@ -15,7 +15,7 @@ import threading
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from http.server import BaseHTTPRequestHandler
@@ -280,7 +280,7 @@ TARS = {
     "entries": headers([0] * 200),
     "ratio": headers([3 << 30]),
 }
-PACKERS = {
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "plain": bytes, "gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress,
 }
 

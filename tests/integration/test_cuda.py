@@ -303,7 +303,7 @@ def test_a_cuda_of_the_time_before_wheels_comes_from_apt(
             base()
             install.python()
             install.cuda(version="11.2.2", cudnn="8")
-    """, **cuda_releases.settings)
+    """, **cuda_releases.settings)  # type: ignore[arg-type]
     assert "no CUDA 11.2.2 on the Python index: taking it from" in image.outcome.stderr
     # what TensorFlow 2.9 loads, found by the dynamic linker without any help
     code = f"import ctypes; [ctypes.CDLL(n) for n in {nvidia.LOADED_BY_TENSORFLOW!r}]; print('all')"

@@ -178,7 +178,7 @@ def test_what_a_refused_release_left_is_not_continued(tmp_path: Path) -> None:
 
         def names() -> list[str]:
             source = f"deb http://{bad.address} ./"
-            with apt.open_apt([source], str(signer.public), tmp_path / "cache", str) as opened:
+            with apt.open_apt([source], str(signer.public), tmp_path / "cache", print) as opened:
                 return opened.names
 
         with pytest.raises(ResolveError, match="is not valid yet"):

@@ -75,7 +75,7 @@ def library(tmp_path: Path) -> Repository:
 
 
 def flavour(envd: Envd) -> str:
-    return dict(json.loads(envd.run("parse", "-o", "json").stdout)["environ"])["FLAVOUR"]
+    return str(dict(json.loads(envd.run("parse", "-o", "json").stdout)["environ"])["FLAVOUR"])
 
 
 def test_a_repository_is_pinned_until_it_is_asked_to_move(

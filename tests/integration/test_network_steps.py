@@ -28,7 +28,9 @@ LOCKED = ("build", "--no-load", "--locked", "--progress=json")
 
 
 def rows(envd: Envd) -> list[dict[str, Any]]:
-    return tomllib.loads((envd.project / "envd.lock").read_text()).get("steps", [])
+    found: list[dict[str, Any]]
+    found = tomllib.loads((envd.project / "envd.lock").read_text()).get("steps", [])
+    return found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote
 
 SETTINGS = {
@@ -80,10 +81,14 @@ def serve() -> Iterator[Site]:
         server.server_close()
 
 
-def pack(members: Mapping[str, bytes | str], kind: str = "gz") -> bytes:
+Kind = Literal["gz", "xz"]
+_MODES: Mapping[Kind, Literal["w:gz", "w:xz"]] = {"gz": "w:gz", "xz": "w:xz"}
+
+
+def pack(members: Mapping[str, bytes | str], kind: Kind = "gz") -> bytes:
     """A tar of files; a str is what a symbolic link points at. Programs begin with "#!" or ELF."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{kind}") as archive:
+    with tarfile.open(fileobj=buffer, mode=_MODES[kind]) as archive:
         for name, content in members.items():
             member = tarfile.TarInfo(name)
             if isinstance(content, str):

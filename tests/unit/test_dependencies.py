@@ -100,7 +100,7 @@ def attributes(tree: ast.Module) -> set[str]:
         if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
         and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
     } | {
-        node.args[1].value for node in ast.walk(tree)
+        str(node.args[1].value) for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1
         and node.func.id in ("getattr", "hasattr", "setattr") and isinstance(node.args[1], ast.Constant)
         and re.match(r"_[a-z]", str(node.args[1].value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -186,7 +187,7 @@ PACKAGES: list[Mapping[str, str]] = [
      "extensions": '{"ABExt": "B"}'},
     {"name": "B", "version": "2.0.0", "uuid": uuid(2), "tree": "b" * 40},
 ]
-STANDARD = {
+STANDARD: dict[str, dict[str, Any]] = {
     "Test": {"uuid": uuid(98), "deps": {"Random": uuid(99)}}, "Random": {"uuid": uuid(99)},
     "Unused": {"uuid": uuid(97)},
 }

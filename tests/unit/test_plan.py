@@ -220,7 +220,8 @@ def test_wheels_for_conda_lie_in_its_prefix_and_logins_in_no_derivation(tmp_path
         for url in (channel, "https://host/channel")
     ]
     (prefix,) = (x for x in plans[0] if x.name == "conda")
-    assert prefix.inputs[0].derivation.url == "https://ann:pw@host/channel/python.conda"
+    wheel = prefix.inputs[0].derivation
+    assert isinstance(wheel, Fetch) and wheel.url == "https://ann:pw@host/channel/python.conda"
     (six,) = (x for x in plans[0] if x.name == "six-1.0")
     assert six.parameters == {"python": "3.12", "prefix": "/opt/conda"}
     assert [x.drv_id for x in plans[0]] == [x.drv_id for x in plans[1]]

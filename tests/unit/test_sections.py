@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from grammar.errors import SpecError
 PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
 
 
-def section(name: str = "fake", **given: object) -> Section:
+def section(name: str = "fake", **given: Any) -> Section:
     return replace(Section(
         name="x", requests=lambda _: (), places=lambda _: (), resolve=lambda _, __: [],
         unpinned=lambda _, __, ___: (), derivations=no_layers, variables=no_variables, builders={},
@@ -70,14 +71,14 @@ def test_sections_are_resolved_after_what_they_look_at() -> None:
 
 @pytest.mark.parametrize("piece", ["name", "release", "distributed"])
 def test_a_tool_that_lacks_a_piece_is_an_error(piece: str) -> None:
-    pieces = {"name": "fake", "release": GO.release, "distributed": None}
+    pieces: dict[str, Any] = {"name": "fake", "release": GO.release, "distributed": None}
     with pytest.raises(TypeError, match=piece):
         Tool(**{name: value for name, value in pieces.items() if name != piece})
 
 
 @pytest.mark.parametrize("piece", ["resolve", "layout", "is_of_glibc"])
 def test_a_release_that_lacks_a_piece_is_an_error(piece: str) -> None:
-    pieces = {"resolve": list, "layout": list, "is_of_glibc": False}
+    pieces: dict[str, Any] = {"resolve": list, "layout": list, "is_of_glibc": False}
     with pytest.raises(TypeError, match=piece):
         Release(**{name: value for name, value in pieces.items() if name != piece})
 

@@ -3,6 +3,8 @@ take a time that grows with the square of the size. A program here that does wou
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -69,7 +71,7 @@ TEXTS = st.text("ab", max_size=30) | st.binary(max_size=12)
 
 @given(TEXTS, TEXTS, st.integers(-40, 40), st.integers(-40, 40), st.integers(-1, 5))
 def test_backwards_is_pythons_own(
-    text: str | bytes, sought: str | bytes, start: int, end: int, limit: int
+    text: Any, sought: Any, start: int, end: int, limit: int
 ) -> None:
     if type(text) is not type(sought):
         return

@@ -274,7 +274,7 @@ def test_the_idle_build_looks_for_the_layers(tmp_path: Path, monkeypatch: pytest
     spec = tmp_path / "build.envd"
     spec.write_text("")
     request = fastpath.Request(str(spec), "build", str(tmp_path), ["a:b"], load=False)
-    text = fastpath.remember([str(spec)], "sha256:image", [(item.digest, item.size)])
+    text = fastpath.remember([spec], "sha256:image", [(item.digest, item.size)])
     store.set_memo(request.key, text)
     assert fastpath.nothing_to_do(request) is not None
     path = blob_of(store, item)
@@ -606,7 +606,7 @@ def test_a_store_of_another_user_is_read() -> None:
 def test_gc_looks_at_no_row_twice(store: Store) -> None:
     """The number of queries does not grow with the objects, and none of them scans a table for
     each deleted object."""
-    rows = []
+    rows: list[tuple[str, tuple[object, ...]]] = []
     for number in range(3000):
         identity = f"{number:064x}"
         digest = f"sha256:{identity}"

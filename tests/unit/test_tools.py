@@ -8,6 +8,7 @@ import os
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -248,7 +249,7 @@ def test_what_tools_install_is_on_the_path() -> None:
 
 
 def test_settings_are_a_layer_beside_the_tool() -> None:
-    def settings(*asked: Toolchain, **more: object) -> dict[str, str]:
+    def settings(*asked: Toolchain, **more: Any) -> dict[str, str]:
         layers = tools.derivations(environment(*asked, **more), lock_of())
         return {k: v for layer in layers for k, v in layer.parameters["files"].items()}
 
