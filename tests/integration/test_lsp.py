@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -123,12 +123,11 @@ def test_a_session(tmp_path: Path) -> None:
 
 
 def test_stubs_are_printed_without_pygls(tmp_path: Path) -> None:
-    (tmp_path / "pygls.py").write_text("raise ModuleNotFoundError(name='pygls')\n")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    code = "import sys; sys.modules['pygls'] = None; from envd.__main__ import main; main()"
 
     def envd(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(ENVD), "lsp", *arguments], env=environment, capture_output=True,
-                              text=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run([sys.executable, "-c", code, "lsp", *arguments], cwd=tmp_path,
+                              capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
 
     done = envd("--stubs")
     assert done.returncode == 0 and "def apt_packages(self, name: list[str]" in done.stdout
