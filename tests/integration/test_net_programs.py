@@ -125,9 +125,9 @@ def encrypted(directory: Path, keys: Path) -> Iterator[tuple[str, Path]]:
     authority, certificate = keys / "authority.pem", keys / "certificate.pem"
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
     for arguments in (
-        ["-keyout", keys / "authority.key", "-out", authority, "-subj", "/CN=tests"],
-        ["-CA", authority, "-CAkey", keys / "authority.key", "-keyout", keys / "key.pem",
-         "-out", certificate, "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        ["-keyout", str(keys / "authority.key"), "-out", str(authority), "-subj", "/CN=tests"],
+        ["-CA", str(authority), "-CAkey", str(keys / "authority.key"), "-keyout", str(keys / "key.pem"),
+         "-out", str(certificate), "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
          "-addext", "basicConstraints=critical,CA:FALSE"],
     ):
         subprocess.run(["openssl", "req", "-x509", *curve, *arguments], check=True, capture_output=True)
