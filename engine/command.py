@@ -26,17 +26,23 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.errors import BuildError
 from engine.output import Lines
 
+if TYPE_CHECKING:
+    from grammar.environment import Position
+
 LOG_TAIL = 40  # lines of output that an error carries
 _TICK = 100  # milliseconds between two looks at a command that says nothing
 
+# Where Debian and Docker look for commands when nothing else is said: on the host, in the sandbox and in
+# images that set no PATH.
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What commands outside the sandbox see: enough to find Debian's tools, nothing of the user's.
 HOST_ENVIRONMENT: Mapping[str, str] = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": PATH,
     "LANG": "C.UTF-8",
     "TZ": "UTC",
     "HOME": "/nonexistent",
@@ -79,10 +85,14 @@ class CancelledError(BuildError):
 
 
 class LimitError(BuildError):
-    """The command went beyond a limit and was ended. `reason` says which, and how to raise it."""
+    """The command went beyond a limit and was ended. `reason` says which, and how to raise it;
+    `ended` where in it that was ("ended at `make`")."""
 
-    def __init__(self, name: str, reason: str, log: str) -> None:
-        super().__init__(f"{name}: {reason}", log)
+    def __init__(
+        self, name: str, reason: str, log: str, *, ended: str = "", position: Position | None = None,
+    ) -> None:
+        message = f"{ended}: {reason}" if ended else reason
+        super().__init__(message, log, position=position, subject=name)
         self.reason = reason
 
 
@@ -144,7 +154,7 @@ def raise_if_cancelled(name: str) -> None:
     """Raise CancelledError when this thread's group was cancelled: for work that is no command."""
     group = _group.get()
     if (group is not None and group.cancelled) or _everything.cancelled:
-        raise CancelledError(f"{name}: cancelled")
+        raise CancelledError("cancelled", subject=name)
 
 
 def pause(seconds: float, name: str) -> None:
@@ -257,11 +267,10 @@ def run(
     try:
         process = _start(whole, environment, cwd, subprocess.STDOUT, 0o022, joining)
     except FileNotFoundError as error:
-        raise BuildError(
-            f"{name or argv[0]}: command not found: {error.filename}; install it and try again"
-        ) from error
+        what = f"command not found: {error.filename}"
+        raise BuildError(what, subject=name or argv[0], advice="install it and try again") from error
     except OSError as error:
-        raise BuildError(f"{name or argv[0]}: cannot run {argv[0]}: {error.strerror}") from error
+        raise BuildError(f"cannot run {argv[0]}: {error.strerror}", subject=name or argv[0]) from error
     tail: deque[str] = deque(maxlen=LOG_TAIL)
     if group is not None:
         group.add(process)
@@ -292,7 +301,7 @@ def run(
     if reason is not None:
         raise LimitError(name or shlex.join(argv[:4]), reason, said)
     if code != 0:
-        raise BuildError(f"{name or shlex.join(argv[:4])}: {_ending(code)}", said)
+        raise BuildError(_ending(code), said, subject=name or shlex.join(argv[:4]))
 
 
 def _follow(

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.hashing import hash_value
+
+if TYPE_CHECKING:
+    from grammar.environment import Position
 
 SYSTEM = "x86_64-linux"
 
@@ -58,7 +61,7 @@ class Derivation:
 
     `kind` picks the builder; `version` is that builder's, raised when its output changes.
     `parameters` holds only str, int, bool, None, lists and dicts of these. `where` is the place in
-    the spec that asks for it ("" for none), for messages: it is part of no hash.
+    the spec that asks for it, for messages: it is part of no hash.
     """
 
     kind: str
@@ -67,7 +70,7 @@ class Derivation:
     inputs: tuple[Input, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     system: str = SYSTEM
-    where: str = field(default="", compare=False)
+    where: Position | None = field(default=None, compare=False)
 
     def _record(self, inputs: list[list[str]]) -> dict[str, Any]:
         return {

@@ -22,6 +22,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from engine.options import BuildOptions
+    from engine.project import Project
     from engine.selection import Selection
 
 # Settings that change what a spec resolves or builds to.
@@ -67,6 +69,14 @@ class Request:
                 **({"secrets": self.secrets} if self.secrets else {}),
             },
         )
+
+
+def request_of(project: Project, options: BuildOptions) -> Request:
+    """The request that a command's options mean."""
+    return Request(
+        str(project.spec), project.function, str(project.directory), options.names(project),
+        options.load, options.dev, [source.name for source in options.secrets],
+    )
 
 
 class Done:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from engine.docker import probe
 from engine.errors import DockerError, UsageError
 from engine.image import kept
-from engine.image.model import LABEL, Image
+from engine.image.model import LABEL, PYTHON_LABEL, Image
 from engine.locate import full_tag
 from engine.project import store_path
 from grammar.errors import suggest
@@ -46,10 +46,10 @@ def listed() -> list[Listed]:
             found[item.name, image.config_digest] = Listed(
                 item.name, image.config_digest, sum(x.tar_size for x in image.layers),
                 sum(x.size for x in image.layers), len(image.layers),
-                str(_labels(image).get("io.envd.python", "")), store=True, docker=False,
+                str(_labels(image).get(PYTHON_LABEL, "")), store=True, docker=False,
             )
     for row in in_docker():
-        python = str((row.get("Labels") or {}).get("io.envd.python", ""))
+        python = str((row.get("Labels") or {}).get(PYTHON_LABEL, ""))
         for tag in row.get("RepoTags") or [_UNTAGGED]:
             name = "" if tag == _UNTAGGED else str(tag)
             key = (name, str(row["Id"]))

@@ -15,9 +15,8 @@ from engine import lock_rows
 from engine.ecosystems import base, cuda, debian, registry
 from engine.ecosystems.section import BASE, Section
 from engine.ecosystems.session import Session
-from engine.errors import EnvdError, FetchError, ResolveError, UsageError
+from engine.errors import EnvdError, FetchError, ResolveError, UsageError, together
 from engine.events import Event, Sink
-from engine.located import located
 from engine.lock import Lock, LockedBase, LockedPackage
 from engine.resolve import chosen_python, web
 from grammar.environment import Environment, Position
@@ -103,8 +102,9 @@ def resolve(
     if lost := _unpinned(lock, environment):
         names = "; ".join(f"{section}: {' '.join(texts)}" for section, texts in lost.items())
         raise ResolveError(
-            f"{environment.base.position}: nothing was found for {names}: no source has it under "
-            "that name, or envd left it out; please report it with the spec"
+            f"nothing was found for {names}: no source has it under that name, or "
+            "envd left it out; please report it with the spec",
+            position=environment.base.position,
         )
     return lock
 
@@ -201,25 +201,16 @@ class _Problems:
     """Errors of several sections, said together and each once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, EnvdError] = {}  # by what is said
+        self._found: list[EnvdError] = []
 
     def add(self, error: EnvdError, where: Position) -> None:
         """Keep an error; one that names no place of the spec gets `where`."""
-        text = str(error)
-        if located(text) is None and where.line:
-            self._found.pop(text, None)  # the same, when no place was known
-            text = f"{where}: {text}"
-        if not any(said == text or said.endswith(f": {text}") for said in self._found):
-            self._found[text] = error
+        self._found.append(error.at(where))
 
     def check(self) -> None:
-        """Raise what was kept: UsageError when all is the input's fault, else ResolveError."""
-        if not self._found:
-            return
-        # what names no place comes last: it would be read as part of the error before it
-        texts = sorted(self._found, key=lambda text: located(text) is None)
-        usage = all(isinstance(e, UsageError) for e in self._found.values())
-        raise (UsageError if usage else ResolveError)("\n".join(texts))
+        """Raise what was kept, if anything."""
+        if self._found:
+            raise together(self._found)
 
 
 def _base(session: Session, old: Lock | None, problems: _Problems) -> LockedBase:
@@ -237,8 +228,7 @@ def _base(session: Session, old: Lock | None, problems: _Problems) -> LockedBase
     except _COLLECTED as error:
         where = registry.place(BASE, environment)
         problems.add(error, where)
-        session.lacking = error if located(str(error)) or not where.line \
-            else type(error)(f"{where}: {error}")
+        session.lacking = error.at(where)
     return LockedBase("image" if environment.base.image else "debootstrap", "", "", ())
 
 

@@ -27,10 +27,11 @@ from engine.image import outputs as image_outputs
 from engine.image.assemble import assemble
 from engine.image.model import Image, ImageConfig
 from engine.lock import Lock
+from engine.options import BuildOptions
 from engine.progress import open_sink
 from engine.project import Project, store_path
 from engine.scheduler import realise
-from engine.secrets import Secrets, Source
+from engine.secrets import Secrets
 from engine.selection import Selection
 from grammar.environment import Environment, Owner
 from store import Store
@@ -169,154 +170,147 @@ def plan_of(project: Project, environment: Environment, lock: Lock) -> planning.
     return planning.plan(environment, lock, project.directory)
 
 
-def build(
-    project: Project,
-    *,
-    tag: str | None,
-    also: Sequence[str] = (),
-    outputs: Sequence[str] = (),
-    load: bool,
-    progress: str = "auto",
-    locked: bool = False,
-    jobs: int | None = None,
-    force: bool = False,
-    dev: bool = False,
-    secrets: Sequence[Source] = (),
-) -> Result:
-    """Build the project's image (with `dev` in the variant that `envd up` runs); write `outputs`,
-    load it into Docker under `tag` and `also`. `secrets` says where those of its steps are.
+def build(project: Project, options: BuildOptions) -> Result:
+    """Build the project's image, write it where the options say, and load it into Docker.
 
     Raises SpecError, UsageError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
-    targets = image_outputs.parse(outputs)
-    values = step_secrets.read(secrets)
-    environment = evaluate(project, dev=dev, progress=progress)
+    targets = image_outputs.parse(options.outputs)
+    values = step_secrets.read(options.secrets)
+    environment = evaluate(project, dev=options.dev, progress=options.progress)
     planning.check_copies(environment, project.directory)
     # What was fetched and built is this command's until it has delivered it.
-    with open_sink(progress) as emit, in_use(store_path()):
-        lock = ensure_lock(project, environment, emit, locked=locked)
+    with open_sink(options.progress) as emit, in_use(store_path()):
+        lock = ensure_lock(project, environment, emit, locked=options.locked)
         userns.ensure()
         os.umask(0o022)
         with Store.open(store_path()) as store:
-            image, inputs = _image(
-                project, environment, lock, tag, store, emit, jobs, force, also, locked=locked,
-                secrets=values,
+            work = _Work(project, environment, options, values, store, emit)
+            image, inputs = work.image(lock)
+            tags = options.names(project)
+            deliver(image, store, targets, tags, options.load, emit)
+            loaded = not options.load or all(
+                probe.image_id(t) == image.config_digest for t in tags
             )
-            tags = [tag or f"{project.name}:dev", *also]
-            deliver(image, store, targets, tags, load, emit)
-            loaded = not load or all(probe.image_id(t) == image.config_digest for t in tags)
             # What is odd about secrets is to be said each time.
             told = values.values.keys() <= step_secrets.wanted_by(environment)
-            if tag and not outputs and loaded and told:
-                request = fastpath.Request(
-                    str(project.spec), project.function, str(project.directory), tags, load,
-                    dev, list(values.values),
-                )
+            if options.tags and not options.outputs and loaded and told:
+                layers = [(layer.digest, layer.size) for layer in image.layers]
                 store.set_memo(
-                    request.key,
-                    fastpath.remember(
-                        inputs, image.config_digest,
-                        [(layer.digest, layer.size) for layer in image.layers],
-                    ),
+                    fastpath.request_of(project, options).key,
+                    fastpath.remember(inputs, image.config_digest, layers),
                 )
     return Result(image)
 
 
-def _image(
-    project: Project, environment: Environment, lock: Lock, tag: str | None, store: Store, emit: Sink,
-    jobs: int | None, force: bool, also: Sequence[str] = (), *, locked: bool = False,
-    secrets: Secrets = step_secrets.NONE,
-) -> tuple[Image, list[Path | Selection]]:
-    """The built image, kept in the store under its names, and what its spec was read from."""
-    plan = replace(plan_of(project, environment, lock), secrets=secrets.values)
-    secrets.say_what_is_odd(environment, emit)
-    for step, text in planning.left_out(environment, project.directory):
-        emit(Event("message", step, text=text))
-    variant = _variant(environment)
-    steps = network_steps.of(plan.layers, lock, variant, locked=locked)
-    outputs = _realised(plan.stack, store, plan, secrets, jobs, emit, steps, force=force)
-    lock = _pin(project, lock, plan, outputs, steps, variant, store, emit)
-    ids = [outputs[layer.drv_id] for layer in plan.stack]
-    layers = [
-        as_pinned(layer, found, store, emit)
-        for layer, i in zip(plan.stack, ids, strict=True)
-        if (found := store.get(i)) is not None
-    ]
-    image = assemble(layers, _activated(plan, dict(zip(plan.stack, ids, strict=True)), store))
-    for name in [tag or f"{project.name}:dev", *also]:
-        kept.keep(store, name, image)
-    emit(
-        Event("image", tag or project.name, text=image.config_digest,
-              bytes=sum(x.size for x in layers))
-    )
-    read = [Path(p) for p in environment.read_files]
-    return image, [*read, project.lock, *plan.sources.values()]
+@dataclass(frozen=True)
+class _Work:
+    """What one build has in hand, from a lock to what is built of it."""
 
+    project: Project
+    environment: Environment
+    options: BuildOptions
+    secrets: Secrets
+    store: Store
+    emit: Sink
 
-def _realised(
-    targets: Sequence[Derivation], store: Store, plan: planning.Plan, secrets: Secrets,
-    jobs: int | None, emit: Sink, steps: network_steps.Steps, *, force: bool = False,
-) -> dict[str, str]:
-    """Realise `targets` of a plan; nothing that is shown meanwhile holds one of `secrets`."""
-    with secrets.out_of_errors():
-        return realise(
-            targets, store, plan.builders, jobs=jobs, emit=secrets.sink(emit), force=force,
-            steps=steps, before=secrets.check,
+    @property
+    def variant(self) -> str:
+        """Which of the image's variants it is, as the lock calls it."""
+        return network_steps.DEVELOPMENT if wanted(self.environment) else ""
+
+    def plan(self, lock: Lock) -> planning.Plan:
+        """The plan; says what is odd about the secrets that its steps want."""
+        self.secrets.say_what_is_odd(self.environment, self.emit)
+        return replace(
+            plan_of(self.project, self.environment, lock), secrets=self.secrets.values
         )
 
+    def image(self, lock: Lock) -> tuple[Image, list[Path | Selection]]:
+        """The built image, kept in the store under its names, and what its spec was read from."""
+        plan, store = self.plan(lock), self.store
+        for step, text in planning.left_out(self.environment, self.project.directory):
+            self.emit(Event("message", step, text=text))
+        steps = network_steps.of(plan.layers, lock, self.variant, locked=self.options.locked)
+        outputs = self.realised(plan, plan.stack, steps)
+        self.pin(lock, plan, outputs, steps)
+        ids = [outputs[layer.drv_id] for layer in plan.stack]
+        layers = [
+            as_pinned(layer, found, store, self.emit)
+            for layer, i in zip(plan.stack, ids, strict=True)
+            if (found := store.get(i)) is not None
+        ]
+        image = assemble(layers, _activated(plan, dict(zip(plan.stack, ids, strict=True)), store))
+        for name in self.options.names(self.project):
+            kept.keep(store, name, image)
+        shown = self.options.tags[0] if self.options.tags else self.project.name
+        size = sum(x.size for x in layers)
+        self.emit(Event("image", shown, text=image.config_digest, bytes=size))
+        read = [Path(p) for p in self.environment.read_files]
+        return image, [*read, self.project.lock, *plan.sources.values()]
 
-def _variant(environment: Environment) -> str:
-    return network_steps.DEVELOPMENT if wanted(environment) else ""
+    def realised(
+        self, plan: planning.Plan, targets: Sequence[Derivation], steps: network_steps.Steps
+    ) -> dict[str, str]:
+        """Realise `targets` of a plan; nothing that is shown meanwhile holds a secret."""
+        with self.secrets.out_of_errors():
+            return realise(
+                targets, self.store, plan.builders, jobs=self.options.jobs,
+                emit=self.secrets.sink(self.emit), force=self.options.force, steps=steps,
+                before=self.secrets.check,
+            )
+
+    def pin(
+        self, lock: Lock, plan: planning.Plan, outputs: Mapping[str, str], steps: network_steps.Steps
+    ) -> None:
+        """Write what the steps gave into the lock, and keep what the lock names from `gc`."""
+        store, place = self.store, self.project.lock
+        new = network_steps.renewed(
+            plan.layers, outputs, steps, lock, self.variant, store, self.emit
+        )
+        if new != lock and not steps.locked:
+            locks.write(new, place)
+        files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(new)]
+        objects = [row.object for row in new.steps if store.get(row.object) is not None]
+        store.add_root(f"lock:{place.absolute()}", objects, files)
 
 
-def _pin(
-    project: Project, lock: Lock, plan: planning.Plan, outputs: Mapping[str, str],
-    steps: network_steps.Steps, variant: str, store: Store, emit: Sink,
-) -> Lock:
-    """Write what the steps gave into the lock, and keep what the lock names from `gc`."""
-    new = network_steps.renewed(plan.layers, outputs, steps, lock, variant, store, emit)
-    if new != lock and not steps.locked:
-        locks.write(new, project.lock)
-    files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(new)]
-    objects = [row.object for row in new.steps if store.get(row.object) is not None]
-    store.add_root(f"lock:{project.lock.absolute()}", objects, files)
-    return new
-
-
-def update_steps(
-    project: Project, names: Sequence[str], *, dev: bool = False, progress: str = "auto",
-    jobs: int | None = None, secrets: Sequence[Source] = (),
-) -> int:
+def update_steps(project: Project, names: Sequence[str], options: BuildOptions) -> int:
     """Build steps of the project that may reach the network anew, and pin what they give: those
-    called `names` ("all": every one), in each variant of the image that the lock pins them for.
-    How many were built.
+    called `names` ("all": every one), in each variant of the image that the lock pins them for, and
+    with `options.dev` in that of `envd up`. How many were built.
 
     Raises UsageError for a name that the spec does not have, and what `build` raises.
     """
     before = locks.read(project.lock)
-    pinned = {row.variant for row in before.steps} if before is not None else set()
-    count = 0
-    values = step_secrets.read(secrets)
-    with open_sink(progress) as emit, in_use(store_path()):
-        for variant in sorted(pinned | ({network_steps.DEVELOPMENT} if dev else set())) or [""]:
-            environment = evaluate(project, dev=bool(variant), progress=progress)
-            if not variant and wanted(environment):
-                variant = network_steps.DEVELOPMENT  # the spec says so itself
+    variants = {row.variant for row in before.steps} if before is not None else set()
+    if options.dev:
+        variants.add(network_steps.DEVELOPMENT)
+    values = step_secrets.read(options.secrets)
+    with open_sink(options.progress) as emit, in_use(store_path()):
+        count = 0
+        for variant in sorted(variants) or [""]:
+            environment = evaluate(project, dev=bool(variant), progress=options.progress)
             planning.check_copies(environment, project.directory)
             lock = ensure_lock(project, environment, emit)
-            plan = replace(plan_of(project, environment, lock), secrets=values.values)
-            values.say_what_is_odd(environment, emit)
-            there = network_steps.names_of(plan.layers)
-            anew = network_steps.chosen(names, there.values())
             userns.ensure()
             os.umask(0o022)
-            steps = network_steps.of(plan.layers, lock, variant, anew=anew)
-            targets = [x for x in plan.layers if there.get(x.drv_id) in anew]
             with Store.open(store_path()) as store:
-                outputs = _realised(targets, store, plan, values, jobs, emit, steps)
-                _pin(project, lock, plan, outputs, steps, variant, store, emit)
-            count += len(targets)
+                count += _updated(
+                    _Work(project, environment, options, values, store, emit), lock, names
+                )
     return count
+
+
+def _updated(work: _Work, lock: Lock, names: Sequence[str]) -> int:
+    """Build those steps of one variant anew; how many there are."""
+    plan = work.plan(lock)
+    there = network_steps.names_of(plan.layers)
+    anew = network_steps.chosen(names, there.values())
+    steps = network_steps.of(plan.layers, lock, work.variant, anew=anew)
+    targets = [x for x in plan.layers if there.get(x.drv_id) in anew]
+    work.pin(lock, plan, work.realised(plan, targets, steps), steps)
+    return len(targets)
 
 
 def _activated(plan: planning.Plan, ids: Mapping[Derivation, str], store: Store) -> ImageConfig:
@@ -331,27 +325,22 @@ def _activated(plan: planning.Plan, ids: Mapping[Derivation, str], store: Store)
 
 
 def push(
-    project: Project, reference: str, *, also: Sequence[str] = (), progress: str = "auto",
-    locked: bool = False, jobs: int | None = None, force: bool = False,
-    secrets: Sequence[Source] = (),
+    project: Project, reference: str, options: BuildOptions, *, also: Sequence[str] = ()
 ) -> str:
     """Build, then push to `reference` and under the tags `also`; returns the manifest's digest.
 
     Raises RegistryError, and what `build` raises.
     """
     target, tags = publish.reference(reference), publish.tags(also)
-    values = step_secrets.read(secrets)
-    environment = evaluate(project, progress=progress)
+    values = step_secrets.read(options.secrets)
+    environment = evaluate(project, progress=options.progress)
     planning.check_copies(environment, project.directory)
-    with open_sink(progress) as emit, in_use(store_path()):
-        lock = ensure_lock(project, environment, emit, locked=locked)
+    with open_sink(options.progress) as emit, in_use(store_path()):
+        lock = ensure_lock(project, environment, emit, locked=options.locked)
         userns.ensure()
         os.umask(0o022)
         with Store.open(store_path()) as store:
-            image, _ = _image(
-                project, environment, lock, None, store, emit, jobs, force, locked=locked,
-                secrets=values,
-            )
+            image, _ = _Work(project, environment, options, values, store, emit).image(lock)
             publish.push(image, store, target, emit, tags)
     return image.manifest_digest
 

@@ -24,11 +24,12 @@ from engine.build import (
     shell,
 )
 from engine.build.context import Builder
+from engine.command import PATH
 from engine.derivation import Derivation
 from engine.ecosystems import base, pythons, registry
 from engine.ecosystems.section import Draft
-from engine.errors import UsageError
-from engine.image.model import ImageConfig
+from engine.errors import UsageError, together
+from engine.image.model import LABEL, PYTHON_LABEL, ImageConfig
 from engine.lock import Lock
 from engine.resolve import web
 from engine.selection import Selection, sentence
@@ -38,7 +39,6 @@ from grammar.environment import Copy, Environment, Run, Step
 # What is made in an overlay over layers of its own (`engine.build.placed`).
 _OVERLAYS = frozenset({apt.KIND, dev.KIND, shell.KIND})
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,9 @@ def check_copies(environment: Environment, directory: Path) -> None:
             try:
                 files.check(step, directory)
             except UsageError as error:
-                problems.append(str(error))
+                problems.append(error)
     if problems:
-        raise UsageError("\n".join(problems))
+        raise together(problems)
 
 
 def left_out(environment: Environment, directory: Path) -> list[tuple[str, str]]:
@@ -255,7 +255,7 @@ def _variables(environment: Environment, lock: Lock, workdir: str) -> dict[str, 
         added = section.variables(environment, lock)
         found.update(added.values)
         path += added.path
-    found["PATH"] = ":".join([*path, found.get("PATH") or _PATH])
+    found["PATH"] = ":".join([*path, found.get("PATH") or PATH])
     found.update(environment.environ)
     if dev.wanted(environment):
         found.update(dev.variables(environment, workdir))
@@ -295,8 +295,8 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
         **dict(lock.base.config.labels if lock.base.config is not None else ()),
         "org.opencontainers.image.base.name": lock.base.image or lock.base.os,
         "org.opencontainers.image.base.digest": lock.base.digest,
-        "io.envd.python": lock.python,
-        "io.envd.packages": json.dumps(sorted(r.text for r in environment.python_packages)),
+        PYTHON_LABEL: lock.python,
+        LABEL: json.dumps(sorted(r.text for r in environment.python_packages)),
     }
     if environment.repo is not None:
         labels["org.opencontainers.image.source"] = redacted(environment.repo.url)

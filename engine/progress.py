@@ -239,7 +239,12 @@ def _cleaned(show: Sink) -> Sink:
 
     def cleaned(event: Event) -> None:
         name, text = terminal.one_line(event.name), terminal.clean(event.text)
-        show(event if (name, text) == (event.name, event.text) else replace(event, name=name, text=text))
+        if (name, text) != (event.name, event.text) or event.kind == "failed":
+            event = replace(
+                event, name=name, text=text, file=terminal.one_line(event.file),
+                subject=terminal.one_line(event.subject), advice=terminal.clean(event.advice),
+            )
+        show(event)
 
     return cleaned
 

@@ -50,7 +50,10 @@ class Forms:
             return emit
 
         def clean(event: Event) -> None:
-            emit(replace(event, name=self.redact(event.name), text=self.redact(event.text)))
+            emit(replace(
+                event, name=self.redact(event.name), text=self.redact(event.text),
+                subject=self.redact(event.subject), advice=self.redact(event.advice),
+            ))
 
         return clean
 

@@ -41,7 +41,7 @@ CAPABILITIES = (
 )
 
 ENVIRONMENT: Mapping[str, str] = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": command.PATH,
     "HOME": "/root",
     "USER": "root",
     "LANG": "C.UTF-8",

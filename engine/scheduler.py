@@ -29,7 +29,7 @@ from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, LimitError, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
 from engine.errors import BuildError, EnvdError
-from engine.events import Event, Sink, silent
+from engine.events import Event, Sink, failed, silent
 from engine.placing import Placing
 from engine.steps import Steps
 from store import Store, connections
@@ -64,7 +64,7 @@ def realise(
     plan = in_order(targets)
     for derivation in plan:
         if derivation.kind not in builders and derivation.kind != placed.KIND:
-            raise BuildError(f"{derivation.name}: nothing builds kind '{derivation.kind}'")
+            raise BuildError(f"nothing builds kind '{derivation.kind}'", subject=derivation.name)
     with store.in_use():
         store.sweep()  # what killed builds left
         run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, steps)
@@ -310,7 +310,7 @@ class _Run:
         if placement.unchanged:
             made = self._store.get(raw)
             if made is None:
-                raise BuildError(f"{derivation.name}: object {raw[:16]} is not in the store")
+                raise BuildError(f"object {raw[:16]} is not in the store", subject=derivation.name)
         else:
             made = self._placed(derivation, raw, placement, outputs)
         self.placing.done(derivation, outputs, made)
@@ -395,8 +395,8 @@ class _Run:
         made = self._store.import_layer(layer.digest, layer.media_type, derivation.name)
         if made.diff_id != layer.diff_id:
             raise BuildError(
-                f"{derivation.name}: its uncompressed content is {made.diff_id}, but its image "
-                f"says {layer.diff_id}: the image is damaged"
+                f"its uncompressed content is {made.diff_id}, but its image says {layer.diff_id}: "
+                "the image is damaged", subject=derivation.name,
             )
         return made
 
@@ -434,9 +434,8 @@ def _without_scratch(scratch: Path) -> Iterator[None]:
     try:
         yield
     except EnvdError as error:
-        text = str(error)
-        if str(scratch) in text:
-            error.args = (re.sub(re.escape(str(scratch)) + r"(/upper|/root|/merged)?", "", text),)
+        own = re.compile(re.escape(str(scratch)) + r"(/upper|/root|/merged)?")
+        error.reword(lambda text: own.sub("", text))
         raise
 
 
@@ -451,22 +450,28 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
 
     def __enter__(self) -> None:
         if self._group.cancelled:
-            raise BuildError(f"{self._name}: cancelled")
+            raise BuildError("cancelled", subject=self._name)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if error is None or self._group.cancelled:
             return
-        text = self._told(error)
-        self._emit(Event("failed", self._name, id=self._id, text=text or str(error)))
-        if not isinstance(error, Exception):
-            return
-        if isinstance(error, EnvdError) and self._name in str(error):
-            if text is None:
-                return
-            if self._name in text:  # at the place in the spec, where there is one
-                raise BuildError(text, getattr(error, "log", "")) from error
+        named = self._named(error)
+        self._emit(failed(self._name, self._id, named))
+        if isinstance(error, Exception) and named is not error:
+            raise named from error
+
+    def _named(self, error: BaseException) -> EnvdError:
+        """The error as it is told: at the place in the spec, where there is one."""
+        told = self._told(error)
         log = error.log if isinstance(error, BuildError) else ""
-        raise BuildError(f"{self._name}: {text or error or type(error).__name__}", log) from error
+        if not isinstance(error, EnvdError):
+            return BuildError(told or str(error) or type(error).__name__, subject=self._name)
+        if told is None and self._name in error.text:
+            return error
+        told = told or error.text
+        return BuildError(
+            told, log, position=error.position, subject="" if self._name in told else self._name
+        )
 
     def _told(self, error: BaseException) -> str | None:
         """What a full disk, or one that cannot be written, is told as; None for other errors.
@@ -483,5 +488,5 @@ class _failure_events:  # noqa: N801 - reads as a with statement's verb
         if isinstance(error, BuildError) and not isinstance(error, LimitError) and (
             os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
         ):
-            return f"{error}: {full(self._store.path)}"
+            return f"{error.text}: {full(self._store.path)}"
         return None

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from engine import redaction
 from engine.derivation import Derivation
-from engine.errors import BuildError, UsageError
+from engine.errors import BuildError, EnvdError, UsageError, together
 from engine.events import Event, Sink
 from grammar.environment import SECRET_NAME, Environment, Run
 
@@ -132,13 +132,13 @@ class Secrets:
             lacking = [n for n in names_of(derivation) if n not in self.values]
             if lacking:
                 options = " ".join(f"--secret {n}=env:VARIABLE" for n in lacking)
-                where = f"{derivation.where}: " if derivation.where else ""
-                problems.append(
-                    f"{where}{derivation.name}: the step needs the secret"
-                    f"{'s' * (len(lacking) > 1)} {', '.join(lacking)}; give {options} (or =file:PATH)"
-                )
+                problems.append(UsageError(
+                    f"the step needs the secret{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
+                    position=derivation.where, subject=derivation.name,
+                    advice=f"give {options} (or =file:PATH)",
+                ))
         if problems:
-            raise UsageError("\n".join(dict.fromkeys(problems)))
+            raise together(problems)
 
 
 def read(sources: Sequence[Source]) -> Secrets:
@@ -167,11 +167,13 @@ def _clean(error: BaseException, secrets: Secrets) -> None:
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
-        if isinstance(one, Exception):
+        if isinstance(one, EnvdError):
+            one.reword(secrets.redact)
+        elif isinstance(one, Exception):
             one.args = tuple(secrets.redact(a) if isinstance(a, str) else a for a in one.args)
         if isinstance(one, BuildError):
             one.log = secrets.redact(one.log)
-        todo += [one.__cause__, one.__context__]
+        todo += [one.__cause__, one.__context__, *getattr(one, "exceptions", ())]
 
 
 NONE = Secrets()

@@ -20,6 +20,7 @@ from grammar.errors import suggest
 from store import Store
 from store.hashing import hash_value
 
+_UNLOCKED = "build without --locked once, and commit the lock"
 DEVELOPMENT = "dev"  # the variant that `envd up` runs
 
 
@@ -70,8 +71,9 @@ class Steps:
             return row
         if self.locked:
             what = "is not pinned" if row is None else "is pinned for other layers below it"
-            raise LockMismatch(_located(derivation, f"{name}: what it gives {what}; build without "
-                                        "--locked once, and commit the lock"))
+            raise LockMismatch(
+                f"what it gives {what}", position=derivation.where, subject=name, advice=_UNLOCKED
+            )
         return None
 
     def check(
@@ -87,14 +89,11 @@ class Steps:
         else:
             lines = differing.lines(store, row.object, made)
         text = "\n".join(f"  {line}" for line in lines)
-        raise StepChangedError(_located(
-            derivation, f"{row.name}: rebuilt, it differs from what the lock pins (was "
-            f"{row.object[:16]}, is {made[:16]}):\n{text}\n  accept that with `envd lock "
-            f"--update-step {row.name}`, or restore the source"))
-
-
-def _located(derivation: Derivation, text: str) -> str:
-    return f"{derivation.where}: {text}" if derivation.where else text
+        raise StepChangedError(
+            f"rebuilt, it differs from what the lock pins (was {row.object[:16]}, is {made[:16]}):\n"
+            f"{text}\n  accept that with `envd lock --update-step {row.name}`, or restore the source",
+            position=derivation.where, subject=row.name,
+        )
 
 
 def names_of(derivations: Iterable[Derivation]) -> dict[str, str]:
@@ -118,9 +117,9 @@ def of(
     for layer in layers:
         name = names.get(layer.drv_id)
         if locked and name is not None and name not in pins:
-            raise LockMismatch(_located(
-                layer, f"{name}: its result is not pinned; build without --locked once, and "
-                "commit the lock"))
+            raise LockMismatch(
+                "its result is not pinned", position=layer.where, subject=name, advice=_UNLOCKED
+            )
     return Steps(names, pins, locked, frozenset(anew))
 
 

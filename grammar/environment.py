@@ -18,9 +18,11 @@ class Position:
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        file = self.file.translate(_ESCAPES)  # of one line, whatever a directory is called
+        return f"{file}:{self.line}:{self.column}"
 
 
+_ESCAPES = {code: repr(chr(code))[1:-1] for code in (*range(32), 127)}
 NOWHERE = Position("<default>", 0, 0)
 
 

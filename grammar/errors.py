@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
-from contextlib import suppress
 from difflib import get_close_matches
-from pathlib import Path
 
+from grammar import sources
 from grammar.environment import Position
 
 # Beyond this many, more errors help nobody.
@@ -49,11 +48,10 @@ class SpecError(Exception):
         return self
 
     def with_files(self) -> SpecError:
-        """The same error, with the lines of the files that it names, where they can be read."""
+        """The same error, with the lines of the files that it names, where they can be had."""
         for error in self.errors:
             if not error.source and error.position.line:
-                with suppress(OSError, ValueError):
-                    error.source = Path(error.position.file).read_text("utf-8-sig")
+                error.source = sources.text_of(error.position.file)
         return self
 
     def __str__(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from grammar import sources
 from grammar.api.state import State
 from grammar.api.vocabulary import vocabulary
 from grammar.builtins import UNIVERSE
@@ -199,6 +200,7 @@ class _Modules:
         for name, data in checkout.files:
             filename = f"{checkout.place}:{name}"
             text = self._texts[filename] = decoded(data, filename)
+            sources.keep(filename, text)
             syntax_of(text, filename)
             for member, value in self._interpreter.another().run(parse_all(text, filename)).items():
                 if member.startswith("_"):

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grammar.environment import Position
+
 
 @dataclass(frozen=True)
 class BuildContext:
@@ -29,8 +31,15 @@ class BuildContext:
     scratch: Path
     log: Callable[[str], None]
     layer_names: tuple[str, ...] = ()
-    origin: str = ""
+    origin: Position | None = None
     say: Callable[[str], None] = field(default=lambda _: None)
+
+    def new_upper(self) -> Path:
+        """The directory of the layer to be built, made anew with the mode of a root directory."""
+        upper = self.scratch / "upper"
+        upper.mkdir()
+        upper.chmod(0o755)  # whatever the umask
+        return upper
 
 
 @dataclass(frozen=True)

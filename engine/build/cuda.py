@@ -52,7 +52,7 @@ def environment(version: str) -> list[tuple[str, str]]:
 
 def build(context: BuildContext) -> Path:
     """Unpack one component. Raises BuildError when the wheel holds nothing of CUDA's."""
-    upper = _fresh(context)
+    upper = context.new_upper()
     prefix = upper / str(context.parameters["prefix"])
     (name, path), = context.files
     count = 0
@@ -88,18 +88,11 @@ def place(member: str) -> PurePosixPath | None:
 
 def build_links(context: BuildContext) -> Path:
     """/usr/local/cuda, and lib beside lib64."""
-    upper = _fresh(context)
+    upper = context.new_upper()
     prefix = upper / str(context.parameters["prefix"])
     places.make(prefix, upper)
     (prefix / "lib").symlink_to("lib64")
     (prefix.parent / "cuda").symlink_to(prefix.name)
-    return upper
-
-
-def _fresh(context: BuildContext) -> Path:
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
     return upper
 
 

@@ -31,11 +31,11 @@ def source_of(step: Copy, directory: Path) -> Path:
     source = directory / step.source
     if not source.exists():
         raise UsageError(
-            f"{step.position}: io.copy: no such file '{step.source}' in {directory}"
+            f"io.copy: no such file '{step.source}' in {directory}", position=step.position
         )
     if not source.resolve().is_relative_to(directory.resolve()):
         raise UsageError(
-            f"{step.position}: io.copy: '{step.source}' is outside of the project's directory"
+            f"io.copy: '{step.source}' is outside of the project's directory", position=step.position
         )
     return source
 
@@ -56,10 +56,10 @@ def check(step: Copy, directory: Path) -> None:
         for name in [os.fsencode(source.name), *selection.whiteouts()]:
             check_name(os.path.join(os.fsencode(step.source), name) if source.is_dir() else name)  # noqa: PTH118
     except (SelectionError, UnstorableError) as error:
-        raise UsageError(f"{step.position}: io.copy: {error}") from error
+        raise UsageError(f"io.copy: {error}", position=step.position) from error
     except OSError as error:
         raise UsageError(
-            f"{step.position}: io.copy: cannot read {error.filename}: {error.strerror}"
+            f"io.copy: cannot read {error.filename}: {error.strerror}", position=step.position
         ) from error
 
 
@@ -82,7 +82,7 @@ def derivation(step: Copy, directory: Path, home: str = "/root") -> Derivation:
             "target": target_of(step, source, home).guess,
             "content": selection_of(step, directory).fingerprint(),
         },
-        where=f"{step.position}: io.copy",
+        where=step.position,
     )
 
 

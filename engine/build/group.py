@@ -54,9 +54,7 @@ def grouped(
 def build(context: BuildContext) -> Path:
     """Merge the layers' trees with hard links; a later one wins. Raises BuildError when one has a
     file where another has a directory."""
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     for number, (layer, name) in enumerate(zip(context.layers, context.layer_names, strict=True)):
         lower = list(zip(context.layers, context.layer_names, strict=True))[:number]
         _merge(layer, upper, Path("/"), name, lower)

@@ -46,7 +46,7 @@ def derivation(step: Copy, layers: Sequence[LockedPackage], home: str = "/root")
         KIND, f"copy-{PurePosixPath(_source(step)).name or 'image'}", VERSION,
         tuple(Input("file", f.fetch()) for f in files),
         {"source": _source(step), "target": target_of(step, home).guess},
-        where=f"{step.position}: io.copy",
+        where=step.position,
     )
 
 

@@ -78,9 +78,7 @@ def derivation(
 
 def build(context: BuildContext) -> Path:
     """Write the files. Raises BuildError."""
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     environment = {str(k): str(v) for k, v in context.parameters["environment"]}
     scripts: list[str] = []
     if context.parameters["conda"]:

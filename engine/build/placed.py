@@ -292,9 +292,10 @@ class _Fitting:
         return above
 
     def error(self, text: str) -> BuildError:
-        name = self._placed.name
-        return BuildError(f"{self._placed.where}: {name}: {text}" if self._placed.where
-                          else f"{name}: {text}")
+        placed = self._placed
+        if placed.where is not None and "target" in placed.parameters:
+            return BuildError(f"{placed.name}: {text}", position=placed.where, subject="io.copy")
+        return BuildError(text, position=placed.where, subject=placed.name)
 
     def below_a_file(self, file: bytes, place: bytes = b"") -> BuildError:
         """The error for a directory of the layer, or a path through one, where a file is below."""
@@ -422,6 +423,6 @@ class _Writer:
 
     def _clash(self, place: bytes) -> BuildError:
         return BuildError(
-            f"{self._name}: with the links of the layers below, it has both a file and a directory "
-            f"at {_shown(place)}"
+            f"with the links of the layers below, it has both a file and a directory at "
+            f"{_shown(place)}", subject=self._name,
         )

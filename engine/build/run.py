@@ -51,7 +51,7 @@ def derivation(
             **({"network": True} if step.network else {}),
             **({"secrets": list(step.secrets)} if step.secrets else {}),
         },
-        where=str(step.position) if step.position.line else "",
+        where=step.position if step.position.line else None,
     )
 
 
@@ -94,25 +94,25 @@ class BuilderOfRuns:
             raise _explained(error, context) from error
         if not network and script.failure(context.scratch, commands).network:
             context.say(
-                f"{context.origin}: it tried to use the network, which `run` does not have, and went "
-                "on without; if it matters, fetch files with io.http, or write run(..., network=True)"
+                f"{context.origin or context.name}: it tried to use the network, which `run` does not "
+                "have, and went on without; if it matters, fetch files with io.http, or write run(..., "
+                "network=True)"
             )
         debs.clean(upper, context.log, by_user=True)
         leftovers.clean(upper)
         for name, path in _kept(secrets, upper):
             context.say(
-                f"warning: {context.origin}: {path} holds the value of the secret {name}, and so will "
-                "the image; let the step remove it"
+                f"warning: {context.origin or context.name}: {path} holds the value of the secret "
+                f"{name}, and so will the image; let the step remove it"
             )
         return upper
 
     def _given(self, names: Sequence[str], context: BuildContext) -> dict[str, bytes]:
         for name in names:
             if name not in self._values:
-                where = f"{context.origin}: " if context.origin else ""
                 raise BuildError(
-                    f"{where}{context.name}: the step needs the secret {name}; give --secret "
-                    f"{name}=env:VARIABLE (or =file:PATH)"
+                    f"the step needs the secret {name}", position=context.origin, subject=context.name,
+                    advice=f"give --secret {name}=env:VARIABLE (or =file:PATH)",
                 )
         return {name: self._values[name] for name in names}
 
@@ -128,20 +128,22 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
     that it lacks."""
     known = script.failure(context.scratch, context.parameters["commands"])
     if isinstance(error, LimitError):
-        place = f"{context.origin}: {context.name}" if context.origin else context.name
-        at = f" at `{known.command}`" if known.command else ""
-        return LimitError(f"{place}: ended{at}", error.reason, error.log)
-    text = f"{context.origin}: {error}" if context.origin else str(error)
-    if known.command:
-        text += f" at `{known.command}`"
-    if context.parameters.get("network"):
-        return BuildError(text, error.log)
-    if known.network or script.speaks_of_network(error.log):
-        text += (
-            "; it tried to use the network, which `run` does not have: fetch files with io.http, or "
+        ended = f"ended at `{known.command}`" if known.command else "ended"
+        return LimitError(
+            context.name, error.reason, error.log, ended=ended, position=context.origin
+        )
+    at = f" at `{known.command}`" if known.command else ""
+    advice = error.advice
+    if not context.parameters.get("network") and (
+        known.network or script.speaks_of_network(error.log)
+    ):
+        advice = f"{advice}; " * bool(advice) + (
+            "it tried to use the network, which `run` does not have: fetch files with io.http, or "
             "let this step use it with run(..., network=True)"
         )
-    return BuildError(text, error.log)
+    return BuildError(
+        f"{error.message}{at}", error.log, position=context.origin, subject=error.subject, advice=advice
+    )
 
 
 # Each of them also in capitals. Programs in the step see them, and nothing else does.

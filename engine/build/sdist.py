@@ -71,9 +71,7 @@ def build(context: BuildContext) -> Path:
     made = confined.regular(output, "*.whl")  # files alone: the backend could leave a link there
     if len(made) != 1:
         raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     wheel.unpack(output / made[0], made[0], upper, python, context.scratch)
     return upper
 

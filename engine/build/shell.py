@@ -73,9 +73,7 @@ def derivation(
 def build(context: BuildContext) -> Path:
     """Make the layer. Raises BuildError."""
     shell = str(context.parameters["shell"])
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     name, text = _START_FILES[shell]
     over.write(upper, context, name, text)
     home = context.parameters.get("home")

@@ -74,9 +74,7 @@ def derivation(layout: Layout) -> Derivation:
 
 def build(context: BuildContext) -> Path:
     """Unpack. Raises BuildError for an archive that is malformed or holds none of the files."""
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     for (name, path), how in zip(context.files, context.parameters["unpack"], strict=True):
         into = upper / str(how["into"]).lstrip("/")
         places.make(into, upper)

@@ -45,9 +45,7 @@ def derivation(package: LockedPackage, python: Interpreter) -> Derivation:
 
 def build(context: BuildContext) -> Path:
     """Unpack. Raises BuildError for a wheel that is malformed."""
-    upper = context.scratch / "upper"
-    upper.mkdir()
-    upper.chmod(0o755)
+    upper = context.new_upper()
     (name, path), = context.files
     unpack(path, name, upper, interpreter.of(context.parameters), context.scratch)
     return upper

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, image_options, project_options, secret_option
+from engine.cli.options import build_options, gathered, image_options, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.secrets import Source
+    from engine.options import BuildOptions
 
 
 @click.command()
@@ -28,18 +28,9 @@ if TYPE_CHECKING:
 @image_options
 @secret_option
 @build_options
+@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force")
 def build(
-    file: str | None,
-    path: str | None,
-    tags: tuple[str, ...],
-    outputs: tuple[str, ...],
-    no_load: bool,
-    dev: bool,
-    progress: str,
-    locked: bool,
-    jobs: int | None,
-    force: bool,
-    secrets: tuple[Source, ...],
+    file: str | None, path: str | None, tags: tuple[str, ...], no_load: bool, options: BuildOptions
 ) -> None:
     """Build the image of a build.envd and load it into Docker. Prints the image ID.
 
@@ -57,33 +48,21 @@ def build(
       envd build -f build.envd:serve -t team/serve:v2 -t team/serve:latest
       envd build -o oci:image.tar --locked
     """
+    from dataclasses import replace
+
     from engine import fastpath
     from engine.docker.reference import image_tag
     from engine.project import find
 
     project = find(file, path)
-    tag, *also = dict.fromkeys(image_tag(t) for t in tags or (f"{project.name}:dev",))
-    request = fastpath.Request(
-        str(project.spec), project.function, str(project.directory), (tag, *also), not no_load,
-        dev, [source.name for source in secrets],
-    )
-    if not force and not outputs and (done := fastpath.nothing_to_do(request)):
+    names = tuple(dict.fromkeys(image_tag(t) for t in tags or options.names(project)))
+    options = replace(options, tags=names, load=not no_load and not options.outputs)
+    if not options.force and not options.outputs \
+            and (done := fastpath.nothing_to_do(fastpath.request_of(project, options))):
         click.echo(done.message, err=True)
         click.echo(done.image_id)
         return
     from engine import pipeline
 
-    result = pipeline.build(
-        project,
-        tag=tag,
-        also=also,
-        outputs=outputs,
-        load=not no_load and not outputs,
-        progress=progress,
-        locked=locked,
-        jobs=jobs,
-        force=force,
-        dev=dev,
-        secrets=secrets,
-    )
+    result = pipeline.build(project, options)
     click.echo(result.image.config_digest)

@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from dataclasses import dataclass, fields
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import click
 
@@ -101,6 +103,31 @@ def environment_options(function: F) -> F:
     return function
 
 
+@dataclass(frozen=True)
+class Attaching:
+    """How an environment is started and attached to: its `name` [the project's], whether with one
+    that differs in its place (`force`), whether at all (`detach`), and with which key; `timeout` is
+    in seconds."""
+
+    name: str | None
+    detach: bool
+    timeout: float
+    private_key: str | None
+    public_key: str | None
+    force: bool
+
+
+def attaching(function: F) -> F:
+    """Hand a command these of its options as one `attach`."""
+
+    @wraps(function)
+    def run(*args: Any, **values: Any) -> Any:
+        attach = Attaching(**{field.name: values.pop(field.name) for field in fields(Attaching)})
+        return function(*args, attach=attach, **values)
+
+    return cast(F, run)
+
+
 def which_options(function: F) -> F:
     """-e NAME or -p DIR: which environment."""
     function = click.option(
@@ -115,21 +142,20 @@ def which_options(function: F) -> F:
 
 
 def start(
-    image: str, options: Options, pair: Keys, *, detach: bool, timeout: float, force: bool,
-    progress: str,
+    image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str
 ) -> None:
-    """Start an environment, say where it is, and attach to it unless `detach`."""
+    """Start an environment, say where it is, and attach to it unless it is to be left alone."""
     from engine.docker import start as starting
     from engine.progress import open_sink
 
     client = starting.local_engine()
     with open_sink(progress) as emit:
         started = starting.start(
-            client, image, options, pair, emit, force=force, timeout=timeout
+            client, image, options, pair, emit, force=attach.force, timeout=attach.timeout
         )
     _tell(client, started)
-    if not detach:
-        attach(started.found.name)
+    if not attach.detach:
+        attach_to(started.found.name)
 
 
 def _tell(client: docker.APIClient, started: Started) -> None:
@@ -153,7 +179,7 @@ def _tell(client: docker.APIClient, started: Started) -> None:
         click.echo(f"  {name:<{width}}  {text}")
 
 
-def attach(name: str) -> NoReturn:
+def attach_to(name: str) -> NoReturn:
     """Become an ssh client in the environment."""
     import pwd
     import sys

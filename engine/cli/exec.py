@@ -31,13 +31,13 @@ def execute(
 ) -> None:
     """Run a command in an environment: one that the spec names, a command line, or ARGV.
 
-    It runs as the environment's user in the project's directory; its exit status is ours.
+    It runs as the environment's user in the project's directory, and envd exits with the command's
+    exit status.
     """
-    from difflib import get_close_matches
-
     from engine.docker import execute as executing
     from engine.docker.client import connect
     from engine.errors import UsageError
+    from grammar.errors import suggest
 
     if sum((command is not None, raw is not None, bool(argv))) != 1:
         raise UsageError("give one of --command NAME, --raw TEXT, or a command after the options")
@@ -46,10 +46,9 @@ def execute(
     if command is not None:
         commands = found.runtime.get("commands", {})
         if command not in commands:
-            close = get_close_matches(command, commands, n=1)
-            known = f"known: {', '.join(commands)}" if commands else "the spec names none"
-            hint = f"did you mean '{close[0]}'?" if close else known
-            raise UsageError(f"no command '{command}' in {found.name}; {hint}")
+            known = f"; known: {', '.join(commands)}" if commands else "; the spec names none"
+            hint = suggest(command, commands) or known
+            raise UsageError(f"no command '{command}' in {found.name}{hint}")
         raw = commands[command]
     if raw is not None:
         argv = (executing.shell_of(found), "-c", raw)

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from importlib import import_module
 
 import click
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'x'?" when something known is close to `word`, else ""."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 class Group(click.Group):
@@ -24,7 +15,9 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            hint = did_you_mean(args[0], known) or f"; see `{ctx.command_path} --help`"
+            from grammar.errors import suggest
+
+            hint = suggest(args[0], known) or f"; see `{ctx.command_path} --help`"
             raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -73,7 +66,9 @@ def usage_message(error: click.ClickException) -> str:
         )
         # Compared without dashes, in which all options are alike.
         bare = {option.lstrip("-"): option for option in known}
-        close = did_you_mean(error.option_name.lstrip("-"), bare)
+        from grammar.errors import suggest
+
+        close = suggest(error.option_name.lstrip("-"), bare)
         for name, option in bare.items():
             close = close.replace(f"'{name}'", f"'{option}'")
         return f"no option '{error.option_name}'{close or see}"

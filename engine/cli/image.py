@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli import complete, listing
 from engine.cli.group import Group
-from engine.cli.options import build_options, progress_option, project_options
+from engine.cli.options import build_options, gathered, progress_option, project_options
+
+if TYPE_CHECKING:
+    from engine.options import BuildOptions
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -169,23 +172,20 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
 @build_options
 @click.option("--config", "what", flag_value="config", help="Print the OCI config.")
 @click.option("--manifest", "what", flag_value="manifest", help="Print the OCI manifest.")
+@gathered("progress", "locked", "jobs", "force")
 def inspect(
     file: str | None,
     path: str | None,
     what: str | None,
-    progress: str,
-    locked: bool,
-    jobs: int | None,
-    force: bool,
+    options: BuildOptions,
 ) -> None:
     """Build the project's image if need be, then print its layers (or its config or manifest)."""
+    from dataclasses import replace
+
     from engine import pipeline
     from engine.project import find
 
-    result = pipeline.build(
-        find(file, path), tag=None, outputs=(), load=False, progress=progress, locked=locked,
-        jobs=jobs, force=force,
-    )
+    result = pipeline.build(find(file, path), replace(options, load=False))
     made = result.image
     if what == "config":
         click.echo(made.config.decode())

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import limit_option, progress_option, project_options, secret_option
+from engine.cli.options import gathered, limit_option, progress_option, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.secrets import Source
+    from engine.options import BuildOptions
 
 
 @click.command()
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 @secret_option
 @progress_option
 @limit_option
+@gathered("dev", "secrets", "progress")
 def lock(
-    file: str | None, path: str | None, update: bool, dev: bool, check: bool,
-    update_steps: tuple[str, ...], progress: str, secrets: tuple[Source, ...],
+    file: str | None, path: str | None, update: bool, check: bool,
+    update_steps: tuple[str, ...], options: BuildOptions,
 ) -> None:
     """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes.
 
@@ -42,17 +43,15 @@ def lock(
     if update_steps:
         if update or check:
             raise click.UsageError("--update-step does not go with --update or --check")
-        count = pipeline.update_steps(
-            project, update_steps, dev=dev, progress=progress, secrets=secrets
-        )
+        count = pipeline.update_steps(project, update_steps, options)
         click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned again")
         return
-    if secrets:
+    if options.secrets:
         raise click.UsageError("--secret is for the steps that --update-step builds")
     environment = pipeline.evaluate(
-        project, dev=dev, update=update and not check, progress=progress
+        project, dev=options.dev, update=update and not check, progress=options.progress
     )
-    with open_sink(progress) as emit:
+    with open_sink(options.progress) as emit:
         result = pipeline.ensure_lock(
             project, environment, emit, locked=check, update=update and not check
         )

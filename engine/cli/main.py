@@ -15,6 +15,7 @@ import stat
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,6 +23,9 @@ from engine import signals, terminal
 from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
 from engine.redaction import know_settings, visible
+
+if TYPE_CHECKING:
+    from engine.errors import EnvdError
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 
@@ -109,23 +113,17 @@ def cli(
 
 def _known_error(error: BaseException) -> tuple[str, int] | None:
     """(message, exit code) of an error that is meant for the user, or None."""
-    from engine.errors import BuildError, EnvdError
-    from engine.located import located
+    from engine.errors import EnvdError, exit_code
     from engine.project import store_path
-    from grammar.environment import NOWHERE
     from grammar.errors import SpecError
-    from store.errors import SettingError, StoreError, explained
+    from store.errors import StoreError, explained
 
     if isinstance(error, SpecError):
-        return str(error.with_files()), 2
-    if isinstance(error, BuildError):
-        told = str(located(str(error)) or f"error: {error}")
-        return (f"{error.log.rstrip()}\n" if error.log else "") + told, 1
+        return str(error.with_files()), exit_code(error)
     if isinstance(error, EnvdError):
-        text = str(error).replace(f"{NOWHERE}: ", "")  # what nobody has written is nowhere
-        return str(located(text) or f"error: {text}"), error.exit_code
+        return _shown(error), exit_code(error)
     if isinstance(error, StoreError):
-        return f"error: {error}", 2 if isinstance(error, SettingError) else 1
+        return f"error: {error}", exit_code(error)
     if isinstance(error, sqlite3.Error):
         return f"error: {store_path() / 'db.sqlite'}: the store's database fails: {error}", 1
     if isinstance(error, OSError):
@@ -135,6 +133,19 @@ def _known_error(error: BaseException) -> tuple[str, int] | None:
         advice = _ADVICE.get(error.errno or 0, "")
         return f"error: {where}{error.strerror or error}{advice}", 1
     return _of_machine(error)
+
+
+def _shown(error: EnvdError) -> str:
+    """The log of what failed, and each error: with its line and a caret, where it has a place."""
+    from engine.errors import BuildError
+    from grammar.errors import SpecError, together
+
+    told = [error.log.rstrip()] if isinstance(error, BuildError) and error.log else []
+    placed = [SpecError(e.text, e.position) for e in error.errors if e.position is not None]
+    if placed:
+        told.append(str(together(placed).with_files()))
+    told += [f"error: {e.text}" for e in error.errors if e.position is None]
+    return "\n".join(told)
 
 
 # What a machine lacks, and what to do.

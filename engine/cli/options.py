@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -73,6 +74,22 @@ def build_options(function: F) -> F:
     return click.option("--force", is_flag=True, help="Rebuild even what is in the store.")(
         function
     )
+
+
+def gathered(*names: str) -> Callable[[F], F]:
+    """Hand a command these of its options as one `options`, a `engine.options.BuildOptions`."""
+
+    def decorated(function: F) -> F:
+        @wraps(function)
+        def run(*args: Any, **values: Any) -> Any:
+            from engine.options import BuildOptions
+
+            options = BuildOptions(**{name: values.pop(name) for name in names})
+            return function(*args, options=options, **values)
+
+        return cast(F, run)
+
+    return decorated
 
 
 def secret_option(function: F) -> F:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, project_options, secret_option
+from engine.cli.options import build_options, gathered, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.secrets import Source
+    from engine.options import BuildOptions
 
 
 @click.command()
@@ -23,17 +23,10 @@ if TYPE_CHECKING:
 @project_options
 @secret_option
 @build_options
+@gathered("secrets", "progress", "locked", "jobs", "force")
 def push(
-    reference: str,
-    name: str | None,
-    also: tuple[str, ...],
-    file: str | None,
-    path: str | None,
-    progress: str,
-    locked: bool,
-    jobs: int | None,
-    force: bool,
-    secrets: tuple[Source, ...],
+    reference: str, name: str | None, also: tuple[str, ...], file: str | None, path: str | None,
+    options: BuildOptions,
 ) -> None:
     """Build, then push the image to REF (HOST/NAME:TAG). Prints REF@DIGEST.
 
@@ -50,14 +43,11 @@ def push(
     from engine.project import find
 
     if name is not None:
-        if file or path or force or secrets:
+        if file or path or options.force or options.secrets:
             raise click.UsageError(
                 "--tag pushes what was built: it takes no -f, -p, --force and --secret"
             )
-        digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=progress)
+        digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=options.progress)
     else:
-        digest = pipeline.push(
-            find(file, path), reference, also=also, progress=progress, locked=locked, jobs=jobs,
-            force=force, secrets=secrets,
-        )
+        digest = pipeline.push(find(file, path), reference, options, also=also)
     click.echo(f"{reference}@{digest}")

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from engine.cli import complete
-from engine.cli.environment import environment_name, environment_options
+from engine.cli.environment import Attaching, attaching, environment_name, environment_options
 from engine.cli.environment import start as start_environment
 
 
@@ -22,17 +22,8 @@ from engine.cli.environment import start as start_environment
 )
 @environment_options
 @click.option("--force", is_flag=True, help="Replace an existing environment that differs.")
-def run(
-    image: str | None,
-    path: str | None,
-    name: str | None,
-    detach: bool,
-    timeout: float,
-    private_key: str | None,
-    public_key: str | None,
-    force: bool,
-    **options: Any,
-) -> None:
+@attaching
+def run(image: str | None, path: str | None, attach: Attaching, **container: Any) -> None:
     """Run a development image that is there, without building, and attach to it."""
     from pathlib import Path
 
@@ -49,8 +40,8 @@ def run(
     start_environment(
         image or f"{project}:dev",
         Options(
-            project=directory, name=name or environment_name(project), from_spec=False, **options
+            project=directory, name=attach.name or environment_name(project), from_spec=False,
+            **container,
         ),
-        keys(private_key, public_key),
-        detach=detach, timeout=timeout, force=force, progress="auto",
+        keys(attach.private_key, attach.public_key), attach, progress="auto",
     )

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from engine import own
-from engine.cli.environment import environment_name, environment_options
+from engine.cli.environment import Attaching, attaching, environment_name, environment_options
 from engine.cli.environment import start as start_environment
-from engine.cli.options import image_options, limit_option, project_options, secret_option
+from engine.cli.options import gathered, image_options, limit_option, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.secrets import Source
+    from engine.options import BuildOptions
 
 
 @click.command()
@@ -32,27 +32,19 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Fail if the lock is missing or out of date.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores].")
 @limit_option
+@gathered("secrets", "progress", "locked", "jobs")
+@attaching
 def up(
-    file: str | None,
-    path: str | None,
-    tag: str | None,
-    name: str | None,
-    detach: bool,
-    timeout: float,
-    private_key: str | None,
-    public_key: str | None,
-    force: bool,
-    progress: str,
-    locked: bool,
-    jobs: int | None,
-    secrets: tuple[Source, ...],
-    **options: Any,
+    file: str | None, path: str | None, tag: str | None, options: BuildOptions, attach: Attaching,
+    **container: Any,
 ) -> None:
     """Build the development image of a build.envd, run it, and attach to it.
 
     The project is bound to /home/envd/PROJECT, files in it stay yours, and `ssh NAME.envd` leads
     there. Ends with ssh's exit status; the environment goes on until `envd destroy`.
     """
+    from dataclasses import replace
+
     from engine.docker.keys import keys
     from engine.docker.reference import image_tag
     from engine.docker.start import local_engine
@@ -62,25 +54,20 @@ def up(
     project = find(file, path)
     tag = image_tag(tag or f"{project.name}:dev")
     wanted = Options(
-        project=project.directory, name=name or environment_name(project.name), **options
+        project=project.directory, name=attach.name or environment_name(project.name), **container
     )
     # before the work of building
     check(wanted)
-    pair = keys(private_key, public_key)
+    pair = keys(attach.private_key, attach.public_key)
     local_engine()
     # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
-    command = own.command("engine.cli.entry", "build", "--dev", "--tag", tag, "--progress", progress)
+    command = own.command("engine.cli.entry", "build")
     command += ["--from", file] if file else []
     command += ["--path", path] if path else []
-    command += ["--locked"] if locked else []
-    command += ["--jobs", str(jobs)] if jobs else []
-    for source in secrets:
-        command += ["--secret", f"{source.name}={source.kind}:{source.place}"]
+    command += replace(options, dev=True, tags=(tag,)).arguments()
     if status := _build(command):
         raise click.exceptions.Exit(status)
-    start_environment(
-        tag, wanted, pair, detach=detach, timeout=timeout, force=force, progress=progress
-    )
+    start_environment(tag, wanted, pair, attach, progress=options.progress)
 
 
 def _build(command: Sequence[str]) -> int:

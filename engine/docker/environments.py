@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from engine.build.services import JUPYTER_TOKEN, RSTUDIO_PASSWORD
 from engine.docker import labels
 from engine.docker.ports import Port
 from engine.errors import DockerError
+from grammar.errors import suggest
 from store.retry import reason
 
 if TYPE_CHECKING:
@@ -155,9 +155,8 @@ def get(client: docker.APIClient, name: str) -> Found:
     """The environment of that name. Raises DockerError when there is none."""
     found = find(client, name)
     if found is None:
-        close = get_close_matches(name, [f.name for f in every(client)], n=1)
-        hint = f"did you mean '{close[0]}'?" if close else "`envd envs list` lists them"
-        raise DockerError(f"no environment '{name}'; {hint}")
+        hint = suggest(name, [f.name for f in every(client)]) or "; `envd envs list` lists them"
+        raise DockerError(f"no environment '{name}'{hint}")
     return found
 
 

@@ -8,7 +8,6 @@ there is no region. Format: ssh_config(5).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from engine import atomic
 from engine.build.dev import USER
 from engine.docker.keys import directory
+from store import locking
 
 _BEGIN = "# >>> envd: made and removed by `envd up` and `envd destroy` >>>\n"
 # The same, where there was no file before.
@@ -143,9 +143,7 @@ def _known_lines() -> list[str]:
 
 @contextmanager
 def _locked() -> Iterator[None]:
-    directory().mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (directory() / "lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locking.locked(directory() / "lock", doing="changes the ssh configuration"):
         yield
 
 

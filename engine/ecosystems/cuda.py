@@ -64,13 +64,13 @@ def settle(session: Session) -> None:
         except (ResolveError, UsageError) as error:
             if error is session.lacking:
                 raise
-            reason = str(error).removeprefix(f"{wanted.position}: ")
-            raise type(error)(
-                f"{wanted.position}: there is no {lacking}; and from apt: {reason}"
+            kind = UsageError if isinstance(error, UsageError) else ResolveError
+            raise kind(
+                f"there is no {lacking}; and from apt: {error.text}", position=wanted.position
             ) from error
         if also := cuda_apt.lacks(wanted, lists, repository.title):
             raise ResolveError(
-                f"{wanted.position}: there is no {lacking}; and no {also}"
+                f"there is no {lacking}; and no {also}", position=wanted.position
             )
         source = "apt"
         text = f"there is no {lacking.partition(';')[0]}: taking it from {repository.title}"

@@ -21,6 +21,8 @@ from engine.resolve.system import Archives
 from engine.resolve.target import Target
 from grammar.environment import Cuda, Environment, Request
 
+_CUDA_ADVICE = "check ENVD_CUDA_APT_REPO, its key, and the network"
+
 
 class Session:
     """One resolution of `environment`; `sections` are all that take part in it. `cache` is
@@ -98,19 +100,18 @@ class Session:
         if self._nvidia is None:
             if not self.system.apt:
                 raise ResolveError(
-                    f"{wanted.position}: the base {self.system.title} has no apt, which "
-                    "install.cuda(source=\"apt\") needs"
+                    f"the base {self.system.title} has no apt, which "
+                    "install.cuda(source=\"apt\") needs", position=wanted.position
                 )
             repository = cuda_apt.repository(wanted, self.system.os, self.cache)
             try:
                 lists = self._stack.enter_context(
-                    apt.open_apt([repository.line], "", self.cache, self.log)
+                    apt.open_apt([repository.line], "", self.cache, self.log, advice=_CUDA_ADVICE)
                 )
             except ResolveError as error:
                 raise ResolveError(
-                    f"{wanted.position}: {repository.title}: "
-                    f"{str(error).partition('; check config.apt_source')[0]}; check "
-                    "ENVD_CUDA_APT_REPO, its key, and the network"
+                    error.message, position=wanted.position, subject=repository.title,
+                    advice=error.advice,
                 ) from error
             self._nvidia = repository, lists
         return self._nvidia
@@ -139,8 +140,8 @@ class Session:
             jupyter = self.environment.jupyter
             if jupyter and not (added or self.system.python or pythons.in_conda(self.environment)):
                 raise ResolveError(
-                    f"{jupyter.position}: config.jupyter needs a Python, and {self.system.title} "
-                    "has none: write install.python()"
+                    f"config.jupyter needs a Python, and {self.system.title} "
+                    "has none: write install.python()", position=jupyter.position
                 )
             return system.python_of(base, self.system, added) if wanted else ""
         if found is None:

@@ -91,8 +91,9 @@ def check_distributed(environment: Environment, packages: Sequence[LockedPackage
             upstream = version.rpartition("-")[0].partition("+")[0].partition("~")[0] or version
             if found.name == package and not begins(upstream, asked.version):
                 raise ResolveError(
-                    f"{asked.position}: {environment.base.os} now carries {tool.name} {upstream}, "
-                    f"not {asked.version}; write \"{series}\" for what it carries"
+                    f"{environment.base.os} now carries {tool.name} {upstream}, "
+                    f"not {asked.version}; write \"{series}\" for what it carries",
+                    position=asked.position,
                 )
 
 
@@ -127,8 +128,8 @@ def resolve(
                 or Toolchain(tool.name, version, position=environment.base.position)
             if tool.release.is_of_glibc and not target.glibc:
                 raise ResolveError(
-                    f"{asked.position}: {tool.name} is built for glibc, and the base has another C "
-                    "library; use an image of Debian or Ubuntu"
+                    f"{tool.name} is built for glibc, and the base has another C "
+                    "library; use an image of Debian or Ubuntu", position=asked.position
                 )
             log(f"looking up {tool.name} {version}".rstrip())
             order = Order(version, asked, environment, target, cache, log)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER, Object
 
-LABEL = "io.envd.packages"  # every image that envd builds has it
+LABEL = "io.envd.packages"  # JSON: the Python packages asked for; every image that envd builds has it
+PYTHON_LABEL = "io.envd.python"  # the version of its Python, or ""
 
 # What a layer of each type is in an OCI manifest.
 LAYER_TYPES = {

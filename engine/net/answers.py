@@ -59,11 +59,11 @@ def get(url: str, position: Position) -> Answer | None:
             try:
                 body = _whole(response) if response.status == 200 else b""
             except TooLargeError as error:
-                raise ResolveError(f"{position}: {shown(url)}: {error}") from error
+                raise ResolveError(f"{shown(url)}: {error}", position=position) from error
         if response.status == 404:
             return None
         if response.status != 200:
-            raise ResolveError(f"{position}: {shown(url)}: HTTP status {response.status}")
+            raise ResolveError(f"{shown(url)}: HTTP status {response.status}", position=position)
         return Answer(body, urljoin(url, response.geturl() or ""))
 
     return tried(once, url, position)
@@ -79,7 +79,8 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
     def refused(failure: attempts.Failure) -> ResolveError:
         what = "fetch" if failure.answered else "reach"
         return ResolveError(
-            f"{position}: cannot {what} {shown(url)}: {failure.reason}; {failure.advice}"
+            f"cannot {what} {shown(url)}: {failure.reason}", position=position,
+            advice=failure.advice,
         )
 
     return attempts.tried(once, shown(url), refused)

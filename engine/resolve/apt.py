@@ -1,8 +1,9 @@
 """Resolving .debs with apt itself, in a private apt directory: nothing of the host's is read.
 
 apt gets its sources, keys and dpkg status from us, so it solves for the target and not for the
-machine it runs on; it needs no root. Exact files come from the archive's signed indexes
-(SHA-256 per .deb). Format of indexes: Debian's repository format.
+machine it runs on; it needs no root. It runs in a sandbox (`engine.jail`), which shows that directory,
+its sources of this machine and their keys; its methods have a network there. Exact files come from the
+archive's signed indexes (SHA-256 per .deb). Format of indexes: Debian's repository format.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,10 +26,10 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
-from engine import command
+from engine import command, confined, jail
 from engine.atomic import write_text
-from engine.command import HOST_ENVIRONMENT, pause
-from engine.errors import ResolveError
+from engine.command import HOST_ENVIRONMENT, LimitError, pause
+from engine.errors import ResolveError, together
 from engine.lock import LockedFile, LockedPackage
 from engine.resolve.package_lists import PackageLists
 from engine.urls import hidden, redacted, without_login
@@ -45,30 +47,67 @@ _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]
 
 @dataclass(frozen=True)
 class Apt:
-    """A private apt directory with fresh package lists."""
+    """A private apt directory with fresh package lists. `archives` are its sources that are directories
+    of this machine, `files` what else apt reads of it: keys, certificates, programs that find proxies.
+    """
 
     directory: Path
+    archives: Sequence[str] = ()
+    files: Sequence[str] = ()
 
     @property
     def _environment(self) -> dict[str, str]:
         proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
         return {**HOST_ENVIRONMENT, **proxies, "APT_CONFIG": str(self.directory / "apt.conf")}
 
-    def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
-        """Run one of apt's commands here."""
+    def run(
+        self, *argv: str, files: Sequence[str] = (), network: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Run one of apt's commands here, which sees `files`, too. Raises ResolveError."""
+        here = self.directory.absolute()
+        # Of all else in the directory apt reads only: it is we who trust it.
+        binds = [
+            jail.Bind(here, str(here)),
+            *(jail.Bind(here / name, str(here / name), writable=True) for name in ("lists", "cache")),
+            *jail.shown([*self.archives, *self.files, *files]),
+        ]
         try:
-            return command.ask_text(argv, environment=self._environment)
+            done = jail.ask(
+                argv, binds=binds, place=here.parent.parent / "tmp", environment=self._environment,
+                network=network,
+            )
+        except LimitError as error:
+            raise ResolveError(f"{argv[0]}: {error.reason}") from error
         except OSError as error:
             raise ResolveError(
                 f"{argv[0]} cannot be run ({error.strerror}); install apt (Debian, Ubuntu) to "
                 "resolve .debs"
             ) from error
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode("utf-8", "replace"),
+            done.stderr.decode("utf-8", "replace"),
+        )
+
+    def _listed(self) -> Iterator[tuple[str, Path]]:
+        """The names of the files among the lists, and where each really is: apt links to those of
+        archives that are directories of this machine, and no other link is followed."""
+        place = self.directory / "lists"
+        for path in sorted(place.glob("*")):
+            info = path.lstat()
+            if stat.S_ISREG(info.st_mode):
+                yield path.name, path
+            elif stat.S_ISLNK(info.st_mode):
+                target = path.resolve()
+                known = any(target.is_relative_to(Path(p).resolve()) for p in self.archives)
+                if known and target.is_file():
+                    yield path.name, target
 
     @cached_property
     def _lists(self) -> PackageLists:
-        lists = (self.directory / "lists").glob("*_Packages")
+        lists = [found for found in self._listed() if found[0].endswith("_Packages")]
         # The same version may be in two archives: the main one keeps its files for longer.
-        return PackageLists(sorted(lists, key=lambda p: ("security" in p.name, p.name)))
+        lists.sort(key=lambda found: ("security" in found[0], found[0]))
+        return PackageLists([path for _, path in lists])
 
     @cached_property
     def _bases(self) -> dict[Path, str]:
@@ -83,12 +122,12 @@ class Apt:
     def state(self) -> str:
         """A hash of what the archives hold now: their signed releases name every list by hash."""
         found = []
-        for path in sorted((self.directory / "lists").glob("*")):
-            if path.name.endswith("Release"):
-                found.append([path.name, hashlib.sha256(path.read_bytes()).hexdigest()])
-            elif path.is_file():
+        for name, path in self._listed():
+            if name.endswith("Release"):
+                found.append([name, hashlib.sha256(path.read_bytes()).hexdigest()])
+            else:
                 info = path.stat()
-                found.append([path.name, str(info.st_size), str(int(info.st_mtime))])
+                found.append([name, str(info.st_size), str(int(info.st_mtime))])
         return hash_value("envd apt state v1", found)
 
     @property
@@ -116,7 +155,10 @@ class Apt:
         """
         with self._alone():
             (self.directory / "status").write_text(status, "utf-8")
-            done = self.run("apt-get", "-s", "-q", "--no-install-recommends", "install", *names)
+            done = self.run(
+                "apt-get", "-s", "-q", "--no-install-recommends", "install", *names,
+                files=[name for name in names if name.startswith("/")],
+            )
         if done.returncode != 0:
             raise ResolveError(_reason(done))
         removed = re.findall(r"^Remv (\S+)", done.stdout, re.MULTILINE)
@@ -145,12 +187,13 @@ class Apt:
                 return LockedPackage("deb", name, version, file, extra)
         raise ResolveError(f"{name}: version {version} is in no package list")
 
-    def unknown(self, request: Request) -> str:
-        """What to say of a package that no list has."""
+    def unknown(self, request: Request) -> ResolveError:
+        """The error of a package that no list has."""
         name = request.text.partition("=")[0]
         close = get_close_matches(name, self.names, n=1, cutoff=0.75)
         hint = f"did you mean '{close[0]}'?" if close else "check its name and config.apt_source"
-        return f"{request.position}: no apt package '{name}'; {hint}"
+        fault = f"no apt package '{name}'"
+        return ResolveError(fault, position=request.position, subject=name, advice=hint)
 
     def provides(self, name: str) -> bool:
         """Whether a package has that name, really or virtually."""
@@ -196,8 +239,8 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
 
 def _end(done: subprocess.CompletedProcess[str]) -> str:
     """What is said of an apt that had nothing to complain of itself."""
-    if done.returncode < 0:
-        return f"apt-get was killed by signal {-done.returncode}"
+    if done.returncode < 0 or done.returncode > 128:  # as a shell puts it
+        return f"apt-get was killed by signal {abs(done.returncode) % 128}"
     said = done.stderr.strip()[-800:]
     return said or f"apt-get failed with exit status {done.returncode}"
 
@@ -217,9 +260,10 @@ def _proxy_settings() -> str:
 def open_apt(
     sources: Sequence[str], keyring: str, cache: Path, log: Callable[[str], None],
     keys: Mapping[str, bytes] = {},
+    advice: str = "check config.apt_source, ENVD_DEBIAN_MIRROR and the network",
 ) -> Iterator[Apt]:
     """A private apt with the lists of `sources` brought up to date, kept under `cache`; `keys` (by
-    file name) are trusted beside `keyring`.
+    file name) are trusted beside `keyring`. `advice` is what an error says to do.
 
     Raises ResolveError when an archive cannot be read or its signature does not hold.
     """
@@ -233,7 +277,7 @@ def open_apt(
             ))
         else:
             directory = cache / f"apt-{key}"
-        with _opened(directory, sources, keyring, log, keys) as apt:
+        with _opened(directory, sources, keyring, log, keys, advice) as apt:
             yield apt
 
 
@@ -244,11 +288,12 @@ def _without_logins(line: str) -> str:
 @contextmanager
 def _opened(
     directory: Path, sources: Sequence[str], keyring: str, log: Callable[[str], None],
-    keys: Mapping[str, bytes],
+    keys: Mapping[str, bytes], advice: str,
 ) -> Iterator[Apt]:
-    for name in ("lists/partial", "archives/partial", "etc/empty.d", "etc/keys.d", "log"):
+    for name in ("lists", "cache/archives/partial", "cache/log", "etc/empty.d", "etc/keys.d"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    apt = Apt(directory)
+    proxies = _proxy_settings()
+    apt = Apt(directory, tuple(_archives(sources)), tuple(_files(sources, keyring, proxies)))
     with (directory / "lock").open("w") as handle:
         fresh = directory / "lists-are-fresh"
         if not _is_fresh(handle, fresh):
@@ -257,10 +302,10 @@ def _opened(
                 # apt reads no others
                 cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
                 (directory / "etc/keys.d" / cleaned).write_bytes(content)
-            _configure(directory, sources, keyring)
+            _configure(directory, sources, keyring, proxies)
             log(f"reading package lists of {len(sources)} sources")
             with _logins(directory, sources):
-                _update(apt)
+                _update(apt, advice)
             fresh.touch()
             fcntl.flock(handle, fcntl.LOCK_SH)  # others may read them beside us, not change them
         yield apt
@@ -316,19 +361,19 @@ _PASSING = re.compile(
 _UPDATES = 3
 
 
-def _update(apt: Apt) -> None:
+def _update(apt: Apt, advice: str) -> None:
     """Fetch the lists. Raises ResolveError, with apt's words."""
     if not any(shutil.which(name, path=HOST_ENVIRONMENT["PATH"]) for name in ("gpgv", "sqv")):
-        raise ResolveError(
-            "neither gpgv nor sqv is installed, and envd verifies archives with one of them; "
-            "install gpgv"
-        )
+        fault = "neither gpgv nor sqv is installed, and envd verifies archives with one of them"
+        raise ResolveError(fault, advice="install gpgv")
     for attempt in range(1, _UPDATES + 1):
         # No hash tells whether what is left of a release file fits to the rest of a newer one: apt
         # would continue it, and then find the archive not signed, each time again.
-        for left in (apt.directory / "lists/partial").glob("*Release*"):
-            left.unlink(missing_ok=True)
-        done = apt.run("apt-get", "update", "-q")
+        lists = apt.directory / "lists"
+        for left in confined.find(lists, "partial/*Release*"):
+            confined.remove(lists, left)
+        confined.make_directory(lists, "partial")
+        done = apt.run("apt-get", "update", "-q", network=True)
         problems = [
             line for line in done.stderr.splitlines()
             if line.startswith(("E: ", "W: Failed", "W: GPG error"))
@@ -347,14 +392,12 @@ def _update(apt: Apt) -> None:
     expired = [line for line in problems if "is expired" in line]
     if expired:
         raise ResolveError(
-            f"cannot trust the apt sources: {_words(expired)}; a maintained archive is signed again "
-            "before then: ask for a snapshot by its date (a URL with a date in its path), or accept "
-            "what may be old with --allow-expired-apt"
+            f"cannot trust the apt sources: {_words(expired)}",
+            advice="a maintained archive is signed again before then: ask for a snapshot by its date "
+            "(a URL with a date in its path), or accept what may be old with --allow-expired-apt",
         )
-    raise ResolveError(
-        f"cannot read the apt sources: {_words(failed or problems) or _end(done)}; "
-        "check config.apt_source, ENVD_DEBIAN_MIRROR and the network"
-    )
+    fault = f"cannot read the apt sources: {_words(failed or problems) or _end(done)}"
+    raise ResolveError(fault, advice=advice)
 
 
 def _words(lines: Sequence[str]) -> str:
@@ -363,7 +406,39 @@ def _words(lines: Sequence[str]) -> str:
     return "; ".join([*found][:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
-def _configure(directory: Path, sources: Sequence[str], keyring: str) -> None:
+_OPTIONED = re.compile(r"\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)")
+_INDEXES = ("Packages*", "Release", "InRelease")
+
+
+def _archives(sources: Sequence[str]) -> Iterator[str]:
+    """What apt reads of the sources that are on this machine: their indexes, and no directory that has
+    none, lest a source shows what it likes."""
+    for match in filter(None, map(_OPTIONED.match, sources)):
+        method, _, rest = match[2].partition(":")
+        if method.rpartition("+")[2] not in ("file", "copy"):
+            continue
+        place = Path("/" + unquote(rest).lstrip("/"))
+        if method.startswith("mirror"):
+            yield str(place)
+        elif match[3].endswith("/"):  # a flat one
+            flat = place / match[3].lstrip("/")
+            if any(True for pattern in _INDEXES for _ in flat.glob(pattern)):
+                yield str(flat)
+        else:
+            yield str(place / "dists")
+
+
+def _files(sources: Sequence[str], keyring: str, proxies: str) -> Iterator[str]:
+    """The keys of sources, and what the machine's settings of proxies name."""
+    yield keyring
+    for match in filter(None, map(_OPTIONED.match, sources)):
+        for given in re.findall(r"(?:^|\s)signed-by\s*[+-]?=\s*(\S+)", match[1] or "", re.IGNORECASE):
+            yield from given.split(",")
+    for value in re.findall(r' "(.+)";$', proxies, re.MULTILINE):
+        yield from value.split()[:1]
+
+
+def _configure(directory: Path, sources: Sequence[str], keyring: str, proxies: str) -> None:
     here = directory.absolute()
     settings = f"""
 Dir "{here}";
@@ -371,9 +446,9 @@ Dir::State "{here}";
 Dir::State::lists "lists";
 Dir::State::status "{here}/status";
 Dir::State::extended_states "{here}/extended_states";
-Dir::Cache "{here}";
+Dir::Cache "{here}/cache";
 Dir::Cache::archives "archives";
-Dir::Log "{here}/log";
+Dir::Log "{here}/cache/log";
 Dir::Etc "{here}/etc";
 Dir::Etc::main "none";
 Dir::Etc::parts "empty.d";
@@ -397,7 +472,7 @@ Acquire::https::Timeout "20";
 Acquire::Check-Valid-Until "{"false" if os.environ.get(ALLOW_EXPIRED) else "true"}";
 Debug::NoLocking "true";
 """
-    (directory / "apt.conf").write_text(settings + _proxy_settings() + "\n", "utf-8")
+    (directory / "apt.conf").write_text(settings + proxies + "\n", "utf-8")
     lines = "".join(f"{_dated(_without_logins(line))}\n" for line in sources)
     (directory / "etc/sources.list").write_text(lines, "utf-8")
     status = directory / "status"
@@ -445,11 +520,12 @@ def check_names(apt: Apt, requests: Sequence[Request]) -> None:
     problems = []
     for request in requests:
         if not _PACKAGE_NAME.match(request.text):
-            problems.append(f"{request.position}: '{request.text}' is not a valid apt package name")
+            fault = f"'{request.text}' is not a valid apt package name"
+            problems.append(ResolveError(fault, position=request.position, subject=request.text))
         elif not apt.provides(re.split(r"[:=]", request.text)[0]):
             problems.append(apt.unknown(request))
     if problems:
-        raise ResolveError("\n".join(problems))
+        raise together(problems)
 
 
 def bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
@@ -489,7 +565,7 @@ def _resolve(
     try:
         found = apt.solve([*(r.text for r in requests), *map(str, local.values())], status)
     except ResolveError as error:
-        where = next((str(r.position) for r in requests if r.position.line), "apt")
-        names = ", ".join(r.text for r in requests)
-        raise ResolveError(f"{where}: cannot install {names}: {error}") from error
+        place = next((r.position for r in requests if r.position.line), None)
+        fault = f"cannot install {', '.join(r.text for r in requests)}: {error}"
+        raise ResolveError(fault, position=place, subject="" if place else "apt") from error
     return [apt.locked(n, v) for n, v in found if n not in local]

@@ -50,8 +50,9 @@ def python_of(environment: Environment) -> TargetPython | None:
         toolchain = wanted["python"]
         if "." in named and toolchain.version and not _agree(named, toolchain.version):
             raise UsageError(
-                f"{toolchain.position}: install.python(\"{toolchain.version}\") beside "
-                f"base(language=\"{language}\"): an environment has one Python; leave one out"
+                f"install.python(\"{toolchain.version}\") beside "
+                f"base(language=\"{language}\"): an environment has one Python; leave one out",
+                position=toolchain.position,
             )
         named = toolchain.version or named
     elif not language.startswith("python"):
@@ -60,7 +61,7 @@ def python_of(environment: Environment) -> TargetPython | None:
     own = "" if environment.base.image else debian.release_of(environment.base).python
     position = wanted["python"].position if "python" in wanted else environment.base.position
     if named.split(".")[0] not in ("", "3"):
-        raise UsageError(f"{position}: there is no Python {named} for an environment, only 3.x")
+        raise UsageError(f"there is no Python {named} for an environment, only 3.x", position=position)
     version = named if "." in named else own
     if "conda" in wanted:
         return TargetPython(version or debian.release_of(environment.base).python, "conda")

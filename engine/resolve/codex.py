@@ -44,9 +44,9 @@ def resolve(toolchain: Toolchain, cache: Path) -> list[LockedPackage]:
             names = (m for entry in archives.members(archive) if (m := _PROGRAM.fullmatch(entry.name)))
             program = next(names, None)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise ResolveError(f"{at}: {file.url} is not an npm package: {error}") from error
+        raise ResolveError(f"{file.url} is not an npm package: {error}", position=at) from error
     if program is None:
         raise ResolveError(
-            f"{at}: {PACKAGE} {version} has no program for x86_64 Linux; it needs 0.2 or newer"
+            f"{PACKAGE} {version} has no program for x86_64 Linux; it needs 0.2 or newer", position=at
         )
     return [LockedPackage("tool", "codex", version, file, {"program": program[1]})]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from engine.errors import ResolveError
+from engine.errors import EnvdError, ResolveError, together
 from engine.fetch import shown
 from engine.held import MemoryHeldError
 from engine.lock import LockedFile, LockedPackage
@@ -60,10 +60,10 @@ def resolve(
                 lambda url: next((w for u in urls if (w := restored(url, u)) != url), url),
             )
     except MemoryHeldError as error:
-        where = next((f"{r.position}: " for r in requests if r.position.line), "")
-        raise ResolveError(f"{where}channels {', '.join(names)}: {error}") from error
+        place = next((r.position for r in requests if r.position.line), None)
+        raise ResolveError(f"channels {', '.join(names)}: {error}", position=place) from error
     if solution.reason:
-        raise ResolveError(_explain(solution, requests, names))
+        raise _explained(solution, requests, names)
     found = []
     for record in solution.records:
         if not record.sha256:
@@ -103,13 +103,13 @@ def _spec(request: Request) -> tuple[str, bool]:
             return text, False
     except Exception as error:  # rattler's exceptions have no common base
         raise ResolveError(
-            f"{request.position}: '{request.text}' is not a valid conda package: {error}"
+            f"'{request.text}' is not a valid conda package: {error}", position=request.position
         ) from error
 
 
-def _explain(
+def _explained(
     solution: conda_solver.Solution, requests: Sequence[Request], channels: Sequence[str]
-) -> str:
+) -> EnvdError:
     """What did not fit: the names that no channel has, each at its place, or the solver's words."""
     reason, known = solution.reason, set(solution.known)
     problems = []
@@ -119,12 +119,13 @@ def _explain(
         if known and name and name not in known:
             close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
             hint = f"did you mean '{close[0]}'?" if close else "check its name and the channels"
-            problems.append(
-                f"{request.position}: no conda package '{name}' in {', '.join(channels)}; {hint}"
-            )
+            problems.append(ResolveError(
+                f"no conda package '{name}' in {', '.join(channels)}", position=request.position,
+                subject=name, advice=hint,
+            ))
     if problems:
-        return "\n".join(problems)
+        return together(problems)
     asked = [r for r in requests if r.position.line]
     named = [r for r in asked if re.split(r"[\s=<>!~\[]", r.text.rpartition("::")[2])[0] in reason]
-    where = next((f"{r.position}: " for r in (*named, *asked)), "")
-    return f"{where}cannot resolve the conda packages: {reason}"
+    place = next((r.position for r in (*named, *asked)), None)
+    return ResolveError(f"cannot resolve the conda packages: {reason}", position=place)

@@ -50,11 +50,10 @@ def resolve(
 
     target = target_of(packages, glibc)
     if target is None:
-        places = [r.position for r in wanted.requests if r.position.line]
-        where = f"{places[0]}: " if places else ""
+        place = next((r.position for r in wanted.requests if r.position.line), None)
         raise ResolveError(
-            f"{where}Python packages need a Python: name 'python' among the conda packages, or "
-            "write base(language=\"python3\")"
+            "Python packages need a Python: name 'python' among the conda packages, or "
+            "write base(language=\"python3\")", position=place
         )
     there = provided(packages)
     missing = tuple(r for r in wanted.requests if not _satisfied(r, there))
@@ -74,10 +73,9 @@ def resolve(
                 replace(wanted, constraints=constraints), target, cache_directory, log,
                 left_out=there.keys() - pins.keys(), preferred=preferred,
             )
-        except ResolveError as error:
+        except pypi.NoVersionError as error:
             # conda's version of it is not on the Python index: then nobody can compare
-            lost = re.search(r"no version of ([\w.-]+)==", str(error))
-            if lost is None or pins.pop(lost[1], None) is None:
+            if pins.pop(error.name, None) is None:
                 raise
             continue
         return [p for p in found if p.kind == "build-wheel" or p.name not in there]
@@ -100,7 +98,7 @@ def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
         fits = not wanted.specifier
     if not fits or wanted.url:
         raise ResolveError(
-            f"{request.position}: conda brings {wanted.name} {version}, which is not "
-            f"'{request.text}'; ask conda for that version"
+            f"conda brings {wanted.name} {version}, which is not "
+            f"'{request.text}'; ask conda for that version", position=request.position
         )
     return not wanted.extras

@@ -166,14 +166,13 @@ def open_index(
             body = answer.body
             text = _gunzipped(body) if body[:2] == b"\x1f\x8b" else body
         except (zlib.error, EOFError, TooLargeError) as error:
-            raise ResolveError(f"{position}: {contrib}/PACKAGES.gz: {error}") from error
+            raise ResolveError(f"{contrib}/PACKAGES.gz: {error}", position=position) from error
         return Index(text.decode("utf-8", "replace"), kept)
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:
         return Index(answer.text(), kept)
     raise ResolveError(
-        f"{position}: {shown(repository)} is not a CRAN-like repository: it has no "
-        f"src/contrib/PACKAGES; "
-        "check config.cran_mirror and ENVD_CRAN_MIRROR"
+        f"{shown(repository)} is not a CRAN-like repository: it has no src/contrib/PACKAGES",
+        position=position, advice="check config.cran_mirror and ENVD_CRAN_MIRROR",
     )
 
 

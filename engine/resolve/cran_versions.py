@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.errors import ResolveError
+from engine.errors import ResolveError, together
 from engine.fetch import shown
 from engine.lock import LockedPackage
 from engine.resolve import cran
@@ -81,9 +81,11 @@ def solve(
         found = choices(conflicts=False)
     except ResolutionImpossible:
         found = choices(conflicts=True)
-    problems = sorted((c for c in found if c.problem), key=lambda c: (c.position, c.name))
-    if problems:
-        raise ResolveError("\n".join(dict.fromkeys(c.problem for c in problems)))
+    if any(c.problem for c in found):
+        raise together(
+            ResolveError(c.problem, position=c.position)
+            for c in sorted(found, key=lambda c: c.name) if c.problem
+        )
     return {c.name: (c.entry, c.position) for c in found if c.entry is not None}
 
 
@@ -157,7 +159,7 @@ class _Provider:
             _Asked(d, by, candidate.position) for d in candidate.entry.dependencies if d.name != "R"
         ]
 
-    # what is wrong, led by the user's line
+    # what is wrong
 
     def _unknown(self, asked: _Asked) -> str:
         name = asked.dependency.name
@@ -166,13 +168,13 @@ class _Provider:
             if asked.by else self._index.similar(name)
         )
         who = f", which {asked.by} needs" if asked.by else ""
-        return f"{asked.position}: no R package '{name}'{who} in {self._repository}{advice}"
+        return f"no R package '{name}'{who} in {self._repository}{advice}"
 
     def _of_r(self, asked: _Asked, entries: Sequence[Entry]) -> str:
         needs = ", ".join(f"{d.operator} {d.version}" for d in entries[0].r)
         who = f", which {asked.by} needs," if asked.by else ""
         return (
-            f"{asked.position}: {entries[0].name} {entries[0].version}{who} needs R {needs}; "
+            f"{entries[0].name} {entries[0].version}{who} needs R {needs}; "
             f"{self._target.os} has R {self._target.r}: take a newer base, or a snapshot of CRAN of "
             "that R's time with config.cran_mirror"
         )
@@ -180,7 +182,4 @@ class _Provider:
     def _conflict(self, asked: Sequence[_Asked], fitting: Sequence[Entry]) -> str:
         wants = "; ".join(str(a) for a in dict.fromkeys(asked) if a.dependency.operator)
         has = ", ".join(e.version for e in fitting)
-        return (
-            f"{asked[0].position}: no version of {fitting[0].name} does: {wants}; {self._repository} "
-            f"has {has}"
-        )
+        return f"no version of {fitting[0].name} does: {wants}; {self._repository} has {has}"

@@ -103,14 +103,14 @@ def components(cuda: Cuda) -> tuple[str, ...]:
     """The components asked for, groups resolved. Raises UsageError for one that is not known."""
     if not re.fullmatch(r"\d+\.\d+(\.\d+)?", cuda.version):
         raise UsageError(
-            f"{cuda.position}: cuda version '{cuda.version}' is not like '12.9' or '12.9.1'"
+            f"cuda version '{cuda.version}' is not like '12.9' or '12.9.1'", position=cuda.position
         )
     chosen: list[str] = []
     for name in asked(cuda):
         if name not in NAMES and name not in GROUPS:
             known = [*GROUPS, *NAMES]
             hint = suggest(name, known) or f"; known: {', '.join(known)}"
-            raise UsageError(f"{cuda.position}: no cuda component '{name}'{hint}")
+            raise UsageError(f"no cuda component '{name}'{hint}", position=cuda.position)
         chosen += [n for n in GROUPS[name] if there_is(n, cuda)] if name in GROUPS else [name]
     if cuda.cudnn:
         chosen.append("cublas")  # cuDNN loads it
@@ -154,30 +154,24 @@ def resolve(
     try:
         found = pypi.resolve(wanted, target, cache_directory, log)
     except ResolveError as error:
-        raise ResolveError(_explain(cuda, index, str(error))) from error
+        if lacking := lacks(cuda, index):
+            raise ResolveError(
+                f"there is no {lacking}", position=cuda.position,
+                advice="leave source out, and NVIDIA's apt repository is asked, too",
+            ) from error
+        raise
     found = [p for p in found if p.name != _METAPACKAGE]
     names = {p.name for p in found}
     for name in cuda.components:
         if name in NAMES and _wheel(name, cuda) not in names:
             raise ResolveError(
-                f"{cuda.position}: CUDA {cuda.version} has no component '{name}' on the Python index"
-                f"{since(name)}"
+                f"CUDA {cuda.version} has no component '{name}' on the Python index"
+                f"{since(name)}", position=cuda.position
             )
     for package in found:
         if package.kind != "wheel":
-            raise ResolveError(f"{cuda.position}: {package.name} {package.version} has no wheel")
+            raise ResolveError(f"{package.name} {package.version} has no wheel", position=cuda.position)
     return found
-
-
-def _explain(cuda: Cuda, index: PipIndex | None, reason: str) -> str:
-    """Which versions there are, when it is the version that nothing has."""
-    lacking = lacks(cuda, index)
-    if not lacking:
-        return reason
-    return (
-        f"{cuda.position}: there is no {lacking}; leave source out, and NVIDIA's apt repository is "
-        "asked, too"
-    )
 
 
 def lacks(cuda: Cuda, index: PipIndex | None) -> str:

@@ -96,15 +96,15 @@ def repository(cuda: Cuda, os_name: str, cache: Path) -> Repository:
         return Repository(given, title)
     if not given and not re.fullmatch(r"(debian|ubuntu)[\d.]+", os_name):
         raise ResolveError(
-            f"{cuda.position}: NVIDIA has no apt repository for '{os_name}'; name one of a system "
-            "like it with ENVD_CUDA_APT_REPO"
+            f"NVIDIA has no apt repository for '{os_name}'; name one of a system "
+            "like it with ENVD_CUDA_APT_REPO", position=cuda.position
         )
     url = (given or f"{_REPOSITORIES}/{os_name.replace('.', '')}/x86_64").rstrip("/")
     keyring = os.environ.get("ENVD_CUDA_APT_KEYRING", "")
     if keyring and not Path(keyring).is_file():
         raise UsageError(
-            f"{cuda.position}: ENVD_CUDA_APT_KEYRING: {keyring}: no such file; unset it, and the "
-            "key is fetched from the repository and believed for its fingerprint"
+            f"ENVD_CUDA_APT_KEYRING: {keyring}: no such file; unset it, and the "
+            "key is fetched from the repository and believed for its fingerprint", position=cuda.position
         )
     path = Path(keyring) if keyring else _key(cuda, url, title, cache)
     return Repository(f"deb [signed-by={path.absolute()}] {url}/ ./", title)
@@ -118,8 +118,9 @@ def _key(cuda: Cuda, url: str, title: str, cache: Path) -> Path:
         return archive_keys.fetched(NVIDIA, urls, cache, cuda.position)
     except archive_keys.NoKeyError as error:
         raise UsageError(
-            f"{cuda.position}: {title} cannot be trusted: {error}; check ENVD_CUDA_APT_REPO, name "
-            f"its key's file with ENVD_CUDA_APT_KEYRING, or its fingerprint with {NVIDIA.setting}"
+            f"{title} cannot be trusted: {error}; check ENVD_CUDA_APT_REPO, name "
+            f"its key's file with ENVD_CUDA_APT_KEYRING, or its fingerprint with {NVIDIA.setting}",
+            position=cuda.position,
         ) from error
 
 
@@ -159,8 +160,8 @@ def requests(cuda: Cuda, apt: Apt, title: str) -> list[Request]:
     release. Raises ResolveError for what it does not have."""
     if lacking := lacks(cuda, apt, title):
         raise ResolveError(
-            f"{cuda.position}: there is no {lacking}; leave source out, and the Python index is "
-            "asked, too"
+            f"there is no {lacking}; leave source out, and the Python index is "
+            "asked, too", position=cuda.position
         )
     bounds = _bounds(cuda, apt) if cuda.version.count(".") == 2 else {}
     wanted: dict[str, str] = {}
@@ -192,8 +193,8 @@ def _of(name: str, cuda: Cuda, apt: Apt, title: str) -> list[str]:
     if found is None or not there_is(name, cuda):
         there = [k for k, (_, v) in NAMES.items() if known & {n.format(v=_dashed(cuda)) for n in v}]
         raise ResolveError(
-            f"{cuda.position}: CUDA {short(cuda.version)} has no component '{name}'{since(name)} in "
-            f"{title}; it has {', '.join(there)}"
+            f"CUDA {short(cuda.version)} has no component '{name}'{since(name)} in "
+            f"{title}; it has {', '.join(there)}", position=cuda.position
         )
     return [found]
 

@@ -60,7 +60,7 @@ def release_of(base: Base) -> Release:
     if release is None:
         close = get_close_matches(base.os, RELEASES, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(RELEASES)}"
-        raise ResolveError(f"{base.position}: base has no os '{base.os}'; {hint}")
+        raise ResolveError(f"base has no os '{base.os}'; {hint}", position=base.position)
     return release
 
 
@@ -152,7 +152,7 @@ def keyring(release: Release | None, *, needed: bool = True) -> str:
         return str(Path(path).absolute())
     if not needed:
         return ""
-    raise ResolveError(_no_keyring(release, path))
+    raise _no_keyring(release, path)
 
 
 def fetched_keyring(release: Release, cache: Path, position: Position) -> str:
@@ -160,30 +160,28 @@ def fetched_keyring(release: Release, cache: Path, position: Position) -> str:
     one of the published fingerprints. Raises ResolveError, which says what to install."""
     named = os.environ.get(_keyring_setting(release))
     if named or release.family != "ubuntu":
-        raise ResolveError(_no_keyring(release, named or release.keyring))
+        raise _no_keyring(release, named or release.keyring)
     url = f"{mirror('ubuntu')}/project/ubuntu-archive-keyring.gpg"
     try:
         return str(archive_keys.fetched(UBUNTU, [url], cache, position))
     except archive_keys.NoKeyError as error:
         reason = str(error)
     except ResolveError as error:
-        reason = str(error).removeprefix(f"{position}: ")
-    raise ResolveError(
-        f"{_no_keyring(release, release.keyring)}, or an archive that brings its key with "
-        f"ENVD_UBUNTU_MIRROR: {reason}"
-    )
+        reason = error.text
+    other = f", or an archive that brings its key with ENVD_UBUNTU_MIRROR: {reason}"
+    raise _no_keyring(release, release.keyring, other)
 
 
 def _keyring_setting(release: Release) -> str:
     return f"ENVD_{release.family.upper()}_KEYRING"
 
 
-def _no_keyring(release: Release, path: str) -> str:
+def _no_keyring(release: Release, path: str, other: str = "") -> ResolveError:
     package = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}[release.family]
     hint = " (Debian has ubuntu-keyring from 13 on)" if release.family == "ubuntu" else ""
-    return (
-        f"{path}: no such file, and without it {release.os}'s archive cannot be trusted; install "
-        f"{package}, or name a keyring with {_keyring_setting(release)}{hint}"
+    return ResolveError(
+        f"no such file, and without it {release.os}'s archive cannot be trusted", subject=path,
+        advice=f"install {package}, or name a keyring with {_keyring_setting(release)}{hint}{other}",
     )
 
 
@@ -195,17 +193,19 @@ def own_keys(environment: Environment) -> dict[str, bytes]:
     if environment.apt_key is None:
         return {}
     place = environment.apt_source_position
-    where = f"{place}: " if place.line else ""
     try:
         content = Path(environment.apt_key).read_bytes()
     except OSError as error:
-        raise ResolveError(f"{where}{environment.apt_key}: {error.strerror}") from error
+        raise ResolveError(
+            error.strerror or str(error), position=place, subject=environment.apt_key
+        ) from error
     if content.startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         return {"envd-source.asc": content}
     # RFC 9580, section 4.2: a packet's first byte has its top bit set; tag 6 is a public key.
     if not content or content[0] & 0xC0 == 0 or content[0] >> 7 == 0:
         raise ResolveError(
-            f"{where}{environment.apt_key}: no OpenPGP key; export it with `gpg --export --armor KEY`"
+            "no OpenPGP key", position=place, subject=environment.apt_key,
+            advice="export it with `gpg --export --armor KEY`",
         )
     return {"envd-source.gpg": content}
 
@@ -247,9 +247,9 @@ def _check_signed(lines: Sequence[str], where: Position) -> None:
         for name, value in _UNSIGNED.findall(match[1] if match else ""):
             if value.lower() not in ("no", "false", "off", "0", "without", "disable"):
                 raise ResolveError(
-                    f"{where}: config.apt_source: '{name}={value}' takes packages that nobody has "
+                    f"config.apt_source: '{name}={value}' takes packages that nobody has "
                     "signed; give the archive's key with config.apt_source(source, key), or accept "
-                    "them with --allow-unsigned-apt"
+                    "them with --allow-unsigned-apt", position=where
                 )
 
 
@@ -269,8 +269,9 @@ def sources(environment: Environment, release: Release | None) -> tuple[str, ...
         return lines
     if release is None:
         raise ResolveError(
-            f"{environment.base.position}: config.apt_source: which release that archive is asked "
-            "for is not known of this image; give whole lines, such as \"deb URL SUITE main\""
+            "config.apt_source: which release that archive is asked "
+            "for is not known of this image; give whole lines, such as \"deb URL SUITE main\"",
+            position=environment.base.position,
         )
     main = given.strip().rstrip("/") if given else mirror(release.family)
     parts = release.components

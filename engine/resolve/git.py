@@ -165,12 +165,12 @@ class _Repository:
             yield
         except FileNotFoundError as error:
             raise ResolveError(
-                f"{self.wanted.position}: git not found; install git to use include()"
+                "git not found; install git to use include()", position=self.wanted.position
             ) from error
         except LimitError as error:
             raise ResolveError(
-                f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: git: "
-                f"{error.reason}"
+                f"cannot include {public_url(self.wanted.git)}: git: "
+                f"{error.reason}", position=self.wanted.position
             ) from error
 
     def _said(self, done: subprocess.CompletedProcess[bytes], *, check: bool) -> bytes:
@@ -196,8 +196,8 @@ class _Repository:
         for url in {self.wanted.git, self._reach.url if "_reach" in self.__dict__ else ""} - {""}:
             reason = reason.replace(url, public_url(url))
         return ResolveError(
-            f"{self.wanted.position}: cannot include {public_url(self.wanted.git)}: "
-            f"{reason or 'git failed'}"
+            f"cannot include {public_url(self.wanted.git)}: "
+            f"{reason or 'git failed'}", position=self.wanted.position
         )
 
     def has(self, commit: str) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from engine import command, fetch
+from engine.command import PATH
 from engine.errors import FetchError, ResolveError
 from engine.image.model import LAYER_TYPES, ImageConfig
 from engine.lock import LockedBase, LockedFile, LockedPackage
@@ -64,7 +65,7 @@ def normalised(text: str, position: Position) -> pull.ImageName:
     try:
         return pull.parse_image(text)
     except ValueError as error:
-        raise ResolveError(f"{position}: {error}") from error
+        raise ResolveError(f"{error}", position=position) from error
 
 
 def pin(text: str, position: Position, log: Log) -> Pinned:
@@ -73,9 +74,9 @@ def pin(text: str, position: Position, log: Log) -> Pinned:
     try:
         return look_up(name, log)
     except (RegistryError, FetchError) as error:
-        raise ResolveError(f"{position}: cannot resolve image '{text}': {error}") from error
+        raise ResolveError(f"cannot resolve image '{text}': {error}", position=position) from error
     except ResolveError as error:
-        raise ResolveError(f"{position}: image '{text}': {error}") from error
+        raise ResolveError(f"image '{text}': {error}", position=position) from error
 
 
 def look_up(name: pull.ImageName, log: Log) -> Pinned:
@@ -286,12 +287,11 @@ _KEPT = re.compile(
     r"|.*/libc(\.so\.6|-2\.\d+\.so)|(usr/)?lib/ld-musl-x86_64\.so\.1"
 )
 _SHELLS = {"sh": "/bin/sh", "bash": "/bin/bash", "zsh": "/bin/zsh", "fish": "/usr/bin/fish"}
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def _search_path(packages: Sequence[LockedPackage], cache: Path) -> list[str]:
     pinned = Pinned("", "", tuple(packages))
-    path = dict(config_of(pinned, cache).env).get("PATH") or _DEFAULT_PATH
+    path = dict(config_of(pinned, cache).env).get("PATH") or PATH
     return [part for part in path.split(":") if part.startswith("/")]
 
 
@@ -381,7 +381,7 @@ def base(text: str, position: Position, cache: Path, log: Log) -> LockedBase:
         inside = contents(pinned.digest, pinned.packages, cache, log)
         config = config_of(pinned, cache)
     except FetchError as error:
-        raise ResolveError(f"{position}: image '{text}': {error}") from error
+        raise ResolveError(f"image '{text}': {error}", position=position) from error
     facts = dict(inside.facts)
     return LockedBase(
         "image", facts.pop("os", ""), facts.pop("suite", ""), image=pinned.name,

@@ -192,12 +192,12 @@ def _download(
             tree = tree_hash(path)
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:
             raise ResolveError(
-                f"{wanted.file.position}: {shown(file.url)} is not an archive: {error}"
+                f"{shown(file.url)} is not an archive: {error}", position=wanted.file.position
             ) from error
         if tree != wanted.tree:
             raise ResolveError(
-                f"{wanted.file.position}: {shown(file.url)} is not what the registry says: its tree is "
-                f"{tree}; try another server with config.julia_pkg_server"
+                f"{shown(file.url)} is not what the registry says: its tree is "
+                f"{tree}; try another server with config.julia_pkg_server", position=wanted.file.position
             )
         found.append((file, path))
     return found

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.errors import ResolveError
+from engine.errors import ResolveError, together
 from engine.resolve.juliaregistry import Package, Registries
 from engine.resolve.juliaversions import Ranges, Version
 from grammar.environment import Position, Request
@@ -80,7 +80,7 @@ def solve(
         try:
             result = Resolver(provider, BaseReporter()).resolve(asked, _ROUNDS)
         except ResolutionImpossible as error:
-            raise ResolveError(_explain(list(error.causes), registries, julia)) from error
+            raise _explained(list(error.causes), registries, julia) from error
         chosen = sorted(result.mapping.values(), key=lambda c: (c.package.name, c.package.uuid))
         clashing = _clashing(chosen)
         if clashing is None:
@@ -98,16 +98,16 @@ def _asked(
             continue
         packages = registries.by_name.get(name, [])
         if len(packages) != 1:
-            what = "several packages" if packages else "no Julia package"
-            problems.append(
-                f"{request.position}: {what} '{name}' in the registry{registries.similar(name)}"
-                if not packages else f"{request.position}: the registries have {what} '{name}'"
-            )
+            problems.append(ResolveError(
+                f"the registries have several packages '{name}'" if packages
+                else f"no Julia package '{name}' in the registry{registries.similar(name)}",
+                position=request.position, subject=name,
+            ))
             continue
         ranges = Ranges.parse(version) if version else None
         found.append(Requirement(name, packages[0].uuid, ranges, "", request.position))
     if problems:
-        raise ResolveError("\n".join(problems))
+        raise together(problems)
     return found
 
 
@@ -193,27 +193,27 @@ def usable(package: Package, julia: Julia) -> list[Version]:
     return [v for v in found if not v.prerelease] or found
 
 
-def _explain(causes: Sequence[Any], registries: Registries, julia: Julia) -> str:
-    """What cannot go together, led by the user's line."""
+def _explained(causes: Sequence[Any], registries: Registries, julia: Julia) -> ResolveError:
+    """What cannot go together, at the user's line."""
     requirements: list[Requirement] = [c.requirement for c in causes]
     first = next((r for r in requirements if not r.by), requirements[0])
     package = registries.packages.get(first.uuid)
     if package is None:
-        return (
-            f"{first.position}: {first.by} needs {first.name} ({first.uuid}), which the registry "
-            "does not have"
+        return ResolveError(
+            f"{first.by} needs {first.name} ({first.uuid}), which the registry does not have",
+            position=first.position,
         )
     words = "; ".join(
         dict.fromkeys(f"{r.by} needs {r}" if r.by else f"you ask for {r}" for r in requirements)
     )
     versions = usable(package, julia)
     if not versions:
-        return (
-            f"{first.position}: no version of {first.name} is for Julia {julia.version}: {words}; "
-            "take another one with install.julia(version=…)"
+        return ResolveError(
+            f"no version of {first.name} is for Julia {julia.version}: {words}",
+            position=first.position, advice="take another one with install.julia(version=…)",
         )
     known = ", ".join(str(v) for v in versions[:5]) + (", …" if len(versions) > 5 else "")
-    return (
-        f"{first.position}: no versions of the Julia packages go together: {words}; "
-        f"for Julia {julia.version} there is {first.name} {known}"
+    return ResolveError(
+        f"no versions of the Julia packages go together: {words}; "
+        f"for Julia {julia.version} there is {first.name} {known}", position=first.position,
     )

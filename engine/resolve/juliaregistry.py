@@ -139,8 +139,8 @@ def read(
     ]
     if not lines or any(len(parts) != 3 or parts[0] != "registry" for parts in lines):
         raise ResolveError(
-            f"{position}: {shown(server)} is not a Julia package server: its /registries lists none; "
-            "check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER"
+            f"{shown(server)} is not a Julia package server: its /registries lists none",
+            position=position, advice="check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER",
         )
     found = Registries()
     for _, uuid, tree in lines:
@@ -161,16 +161,16 @@ def _fetched(
     log(f"reading {where}")
     answer = get(url, position)
     if answer is None:
-        raise ResolveError(f"{position}: {where} is not there")
+        raise ResolveError(f"{where} is not there", position=position)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     partial.write_bytes(answer.body)
     try:
         hash_found = tree_hash(partial)
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise ResolveError(f"{position}: {where} is not a registry: {error}") from error
+        raise ResolveError(f"{where} is not a registry: {error}", position=position) from error
     if hash_found != tree:
-        raise ResolveError(f"{position}: {where} is not what it says: its tree is {hash_found}")
+        raise ResolveError(f"{where} is not what it says: its tree is {hash_found}", position=position)
     for old in path.parent.glob(f"{path.name[:-len(tree) - 4]}*.tar"):
         old.unlink(missing_ok=True)
     partial.replace(path)

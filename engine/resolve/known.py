@@ -9,19 +9,24 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-# Imported as -> called on the Python index.
-IMPORTED_AS = {
-    "attr": "attrs", "bio": "biopython", "bs4": "beautifulsoup4", "crypto": "pycryptodome",
-    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "docx": "python-docx",
-    "dotenv": "python-dotenv", "faiss": "faiss-cpu", "fitz": "pymupdf", "git": "gitpython",
-    "jose": "python-jose", "jwt": "pyjwt", "magic": "python-magic", "mpl-toolkits": "matplotlib",
-    "mysqldb": "mysqlclient", "open-clip": "open-clip-torch", "openssl": "pyopenssl",
-    "pil": "pillow", "pkg-resources": "setuptools", "psycopg2": "psycopg2-binary",
-    "pytorch": "torch", "pytorch-lightning": "lightning", "serial": "pyserial",
-    "skimage": "scikit-image", "sklearn": "scikit-learn", "skopt": "scikit-optimize",
-    "tensorflow-gpu": "tensorflow", "umap": "umap-learn", "usb": "pyusb", "wx": "wxpython",
-    "yaml": "pyyaml", "zmq": "pyzmq",
+from engine.resolve.imported import DISTRIBUTIONS
+
+# What people ask an index for -> what it is called there. "tensorflow-gpu" and their like are names that
+# were given up.
+_OTHER_NAMES = {
+    "open-clip": "open-clip-torch", "pytorch": "torch", "pytorch-lightning": "lightning",
+    "tensorflow-gpu": "tensorflow",
 }
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+IMPORTED_AS = {
+    _normal(name): distribution for name, distribution in DISTRIBUTIONS.items()
+    if distribution and "." not in name
+} | _OTHER_NAMES
 
 _POPULAR = """
     absl-py accelerate aiohttp albumentations altair annoy apache-airflow arrow attrs awkward
@@ -55,7 +60,7 @@ _POPULAR = """
 def hint(name: str, others: Iterable[str] = ()) -> str:
     """What to say beside an unknown package name: what was probably meant. `others` are names that
     are asked for too."""
-    normal = re.sub(r"[-_.]+", "-", name).lower()
+    normal = _normal(name)
     if normal in IMPORTED_AS:
         return f"it is called '{IMPORTED_AS[normal]}' there"
     candidates = {*_POPULAR.split(), *others} - {normal}

@@ -56,14 +56,14 @@ def _get(path: str, position: Position) -> Any | None:
     try:
         answer = get(url, position)
     except ResolveError as error:
-        raise ResolveError(f"{error}; set {SETTING} to another registry") from error
+        raise error.advised(f"set {SETTING} to another registry") from error
     if answer is None:
         return None
     try:
         return answer.json()
     except ValueError as error:
         raise ResolveError(
-            f"{position}: {url} is not an answer of an npm registry; set {SETTING}"
+            f"{url} is not an answer of an npm registry; set {SETTING}", position=position
         ) from error
 
 
@@ -80,11 +80,11 @@ def package(name: str, version: str, position: Position) -> Mapping[str, Any]:
     if found is None:
         whole = _get(path, position)
         if whole is None:
-            raise ResolveError(f"{position}: {registry()} has no package {name}")
+            raise ResolveError(f"{registry()} has no package {name}", position=position)
         found = whole["versions"][choose(version, whole["versions"], name, position)]
     if not isinstance(found, dict) or not {"version", "dist"} <= found.keys():
         raise ResolveError(
-            f"{position}: {registry()} gives no package.json of {name}; set {SETTING}"
+            f"{registry()} gives no package.json of {name}; set {SETTING}", position=position
         )
     return found
 

@@ -94,21 +94,21 @@ def _download(
         with answers.answered(url, position) as response, store.blob_writer() as writer:
             if response.status != 200:
                 kind = MissingError if response.status in (404, 410) else ResolveError
-                raise kind(f"{position}: {shown(url)}: HTTP status {response.status}")
+                raise kind(f"HTTP status {response.status}", position=position, subject=shown(url))
             for chunk in client.pieces(response):
                 raise_if_cancelled(shown(url))
                 writer.write(chunk)
                 if writer.size > most:
                     raise ResolveError(
-                        f"{position}: {shown(url)} is larger than {limits.shown_size(most)}; "
-                        f"{limits.advice('download', most)}"
+                        f"{shown(url)} is larger than {limits.shown_size(most)}; "
+                        f"{limits.advice('download', most)}", position=position
                     )
                 if hasher is not None:
                     hasher.update(chunk)
             if hasher is not None and base64.b64encode(hasher.digest()).decode() != wanted:
                 raise ResolveError(
-                    f"{position}: {shown(url)} is not the file that its source describes: its "
-                    f"{algorithm} does not fit"
+                    f"{shown(url)} is not the file that its source describes: its "
+                    f"{algorithm} does not fit", position=position
                 )
             end = urljoin(url, response.geturl() or url)
             return writer.digest, writer.size, writer.commit(), end

@@ -24,7 +24,7 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
     answer = RELEASES.get(f"{place}.sha256", at)
     if answer is None:
         raise ResolveError(
-            f"{at}: {RELEASES.name} have no version {version}; the newest is {_latest(at)}"
+            f"{RELEASES.name} have no version {version}; the newest is {_latest(at)}", position=at
         )
     words = answer.text().split()
     if not words or not re.fullmatch(r"[0-9a-fA-F]{64}", words[0]):

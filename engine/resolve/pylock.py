@@ -64,14 +64,14 @@ def choose(
             what = "a directory" if isinstance(source, PackageDirectory) else "a repository"
             where = getattr(source, "path", None) or getattr(source, "url", None) or ""
             raise ResolveError(
-                f"{name} comes from {what} ({where}), which cannot be locked; build a wheel of it "
-                "and name that in local_wheels"
+                f"{name} comes from {what} ({where}), which cannot be locked", subject=name,
+                advice="build a wheel of it and name that in local_wheels",
             )
         file = _file(name, source, local)
         version = str(package.version) if package.version else _version(file.name)
         kind = "wheel" if file.name.endswith(".whl") else "sdist"
         if isinstance(source, PackageArchive) and kind == "wheel" and not _fits(file.name, target):
-            raise ResolveError(f"{name} {version}: {file.name} is not for {target}")
+            raise ResolveError(f"{file.name} is not for {target}", subject=f"{name} {version}")
         found.append(LockedPackage(kind, name, version, file))
     return found
 
@@ -102,8 +102,8 @@ def _restrict(row: dict[str, Any], hashes: Set[str]) -> None:
     archive = row.get("archive")
     if not wheels and sdist is None and not (archive and fits(archive)):
         raise ResolveError(
-            f"{row.get('name')} {row.get('version', '')}: none of its files has one of the hashes "
-            "that are given for it"
+            "none of its files has one of the hashes that are given for it",
+            subject=f"{row.get('name')} {row.get('version', '')}",
         )
     for key, value in (("wheels", wheels), ("sdist", sdist)):
         row.pop(key, None)
@@ -136,7 +136,7 @@ def _file(package: str, source: Any, local: str) -> LockedFile:
     name = file_name(row)
     sha256 = (source.hashes or {}).get("sha256")
     if not sha256:
-        raise ResolveError(f"{package}: there is no SHA-256 for {name}")
+        raise ResolveError(f"there is no SHA-256 for {name}", subject=package)
     if source.url and not str(source.url).startswith("file:"):
         url = shown(str(source.url))
     else:

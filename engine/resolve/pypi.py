@@ -32,7 +32,7 @@ from engine.resolve.wanted import (
     project_requests,
     requires_python,
 )
-from grammar.environment import PythonInput, Request
+from grammar.environment import Position, PythonInput, Request
 
 __all__ = ["Target", "Wanted", "origins", "resolve"]
 
@@ -93,7 +93,7 @@ def resolve(
             )
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]
-            raise ResolveError(explain(str(error), places)) from error
+            raise explained(error, places) from error
         for package in _chosen(made, target, asked):
             if package.name in local:
                 found[package.name] = _local_wheel(package, local[package.name])
@@ -105,7 +105,7 @@ def resolve(
         try:
             made = resolver.compile(needed)
         except uv.UvError as error:
-            raise ResolveError(explain(str(error), ())) from error
+            raise explained(error, ()) from error
         return pylock.choose(made, target)
 
     return with_build_wheels(list(found.values()), plain, resolver.located, cache_directory.parent)
@@ -121,10 +121,10 @@ def _saying_what_is_yanked(requests: Sequence[Request], log: Log) -> Log:
                 log(line)
             return
         name = _name(found[1])
-        place = next((f"{r.position}: " for r in requests if _name(r.text) == name
-                      and r.position.line), "")
+        places = [str(r.position) for r in requests if _name(r.text) == name and r.position.line]
         reason = f": {found[2]}" if found[2] else ""
-        log(f"warning: {place}{found[1]} was yanked by its authors{reason}; another version is better")
+        told = f"{found[1]} was yanked by its authors{reason}; another version is better"
+        log(": ".join(["warning", *places[:1], told]))
 
     return heard
 
@@ -139,9 +139,9 @@ def _chosen(
     try:
         return pylock.choose(document, target, allowed=allowed)
     except ResolveError as error:
-        name = _name(str(error))
-        at = next((r.position for r in asked if _name(r.text) == name and r.position.line), None)
-        raise ResolveError(f"{at}: {error}" if at else str(error)) from error
+        name = _name(error.subject)
+        place = next((r.position for r in asked if _name(r.text) == name and r.position.line), None)
+        raise error.at(place) from error
 
 
 # -- exact: uv.lock, pylock.toml --------------------------------------------------------------
@@ -160,9 +160,9 @@ def _exact(
             before = found.get(package.name)
             if before is not None and before.file.sha256 != package.file.sha256:
                 raise ResolveError(
-                    f"{given.position}: {given.path} pins {package.name} {package.version}, and "
+                    f"{given.path} pins {package.name} {package.version}, and "
                     f"{owner[package.name].path} pins {before.name} {before.version} "
-                    f"({before.file.name})"
+                    f"({before.file.name})", position=given.position
                 )
             found[package.name], owner[package.name] = package, given
     return found
@@ -182,8 +182,7 @@ def _pinned_by(
                 path.parent.absolute(), given.extras, given.groups, sources, cache_directory, log
             )
         except uv.UvError as error:
-            words = _words(str(error))
-            raise ResolveError(f"{given.position}: {path}: {words}") from error
+            raise ResolveError(str(error), position=given.position, subject=str(path)) from error
     else:
         content = document(given)
         extras = set(given.extras)
@@ -193,14 +192,15 @@ def _pinned_by(
                 if name not in content.get(kind, ()):
                     known = ", ".join(content.get(kind, ())) or "none"
                     raise ResolveError(
-                        f"{given.position}: {path}: it has no {kind[:-1]} '{name}'; it has {known}"
+                        f"it has no {kind[:-1]} '{name}'", position=given.position,
+                        subject=str(path), advice=f"it has {known}",
                     )
     try:
         return pylock.choose(
             content, target, extras=extras, groups=groups, local=str(Path(given.path).parent)
         )
     except ResolveError as error:
-        raise ResolveError(f"{given.position}: {path}: {error}") from error
+        raise ResolveError(error.text, position=given.position, subject=str(path)) from error
 
 
 # -- local wheels -----------------------------------------------------------------------------
@@ -218,13 +218,13 @@ def _local(wanted: Wanted, target: Target) -> dict[str, PythonInput]:
         try:
             name, _, _, wheel_tags = parse_wheel_filename(Path(given.path).name)
         except InvalidWheelFilename as error:
-            raise UsageError(f"{given.position}: '{given.path}': {error}") from error
+            raise UsageError(f"'{given.path}': {error}", position=given.position) from error
         if wheel_tags.isdisjoint(tags(target)):
-            raise UsageError(f"{given.position}: '{given.path}' is not for {target}")
+            raise UsageError(f"'{given.path}' is not for {target}", position=given.position)
         other = found.setdefault(str(name), given)
         if other.path != given.path:
             raise UsageError(
-                f"{given.position}: '{given.path}' and '{other.path}' are both wheels of {name}"
+                f"'{given.path}' and '{other.path}' are both wheels of {name}", position=given.position
             )
     return found
 
@@ -265,9 +265,9 @@ def _check_hashes(found: Mapping[str, LockedPackage], requests: Sequence[Request
             continue
         if f"sha256:{package.file.sha256}" not in request.hashes:
             raise ResolveError(
-                f"{request.position}: {package.name} {package.version}: {package.file.name} has "
+                f"{package.name} {package.version}: {package.file.name} has "
                 f"sha256:{package.file.sha256}, which is not among the {len(request.hashes)} hashes "
-                "given for it"
+                "given for it", position=request.position
             )
 
 
@@ -277,42 +277,47 @@ def _name(text: str) -> str:
     return re.sub(r"[-_.]+", "-", match[0]).lower() if match else ""
 
 
-def _words(text: str) -> str:
-    """uv's error, in one line."""
-    bare = re.sub(r"^\s*(error:|cause:|[×╰─▶]+)\s*", "", text.strip(), flags=re.M)
-    return re.sub(r"\s*\n\s*", " ", bare)
+class NoVersionError(ResolveError):
+    """The index has not the version of the package `name` that is asked for."""
+
+    def __init__(self, message: str, name: str, *, position: Position | None = None) -> None:
+        super().__init__(message, position=position)
+        self.name = name
 
 
-def explain(text: str, requests: Sequence[Request]) -> str:
-    """uv's words, led by the place of the request that they name, and what was probably meant."""
-    words = _words(text)
+def explained(error: uv.UvError, requests: Sequence[Request]) -> ResolveError:
+    """uv's words at the place of the request that they name, with what was probably meant."""
+    words = str(error)
     names = [_name(r.text) for r in requests]
-    lost = re.search(r"(?:Because )?(\S+) was not found in the package registry", words)
-    refused = re.search(r"index URL \((\S+)\) could not be queried .*?\((40[13] \w+)\)", words)
-    if refused:
-        where = next((f"{r.position}: " for r in requests if r.position.line), "")
-        return (
-            f"{where}the index {refused[1]} refuses access ({refused[2]}): give a login in "
-            "config.pip_index's URL, in uv's or pip's configuration, or in ~/.netrc"
+    first = next((r.position for r in requests if r.position.line), None)
+    if error.refused is not None:
+        url, status = error.refused
+        return ResolveError(
+            f"the index {url} refuses access ({status}): give a login in "
+            "config.pip_index's URL, in uv's or pip's configuration, or in ~/.netrc", position=first,
         )
-    if lost:
-        missing = _name(lost[1])
-        words = f"there is no Python package '{missing}'; {hint(missing, names)}"
+    if error.missing:
+        missing = _name(error.missing)
         asked = [
             r for r, n in zip(requests, names, strict=True) if n == missing and r.position.line
         ]
         if missing in names and not asked:
-            where = next((f"{r.position}: " for r in requests if r.position.line), "")
-            return (
-                f"{where}the Python index has no '{missing}', which every environment gets; add it "
-                "to the index, or give an extra index that has it"
+            return ResolveError(
+                f"the Python index has no '{missing}', which every environment gets", position=first,
+                subject=missing, advice="add it to the index, or give an extra index that has it",
             )
+        unknown, meant = f"there is no Python package '{missing}'", hint(missing, names)
         if asked:
-            return f"{asked[0].position}: {words}"
-        words = f"{words} ({_words(text)})"
+            return ResolveError(
+                unknown, position=asked[0].position, subject=missing, advice=meant
+            )
+        words = f"{unknown}; {meant} ({words})"
     lowered = re.sub(r"[_.]+", "-", words.lower())
+    named, what = first, "the Python packages"
     for request, name in zip(requests, names, strict=True):
         if request.position.line and re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", lowered):
-            return f"{request.position}: cannot resolve '{request.text}': {words}"
-    where = next((f"{r.position}: " for r in requests if r.position.line), "")
-    return f"{where}cannot resolve the Python packages: {words}"
+            named, what = request.position, f"'{request.text}'"
+            break
+    if error.unversioned:
+        return NoVersionError(f"cannot resolve {what}: {words}", error.unversioned, position=named)
+    return ResolveError(f"cannot resolve {what}: {words}", position=named)

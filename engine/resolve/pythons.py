@@ -47,7 +47,9 @@ def _checksum(url: str, file: str, position: Position) -> str:
         sums = checksums(answer.text())
         if file in sums:
             return sums[file]
-        raise ResolveError(f"{position}: {DOWNLOADS.url}{listing} has no {file}; {DOWNLOADS.advice}")
+        raise ResolveError(
+            f"{DOWNLOADS.url}{listing} has no {file}", position=position, advice=DOWNLOADS.advice
+        )
     words = DOWNLOADS.require(f"{path}.sha256", position).text().split()
     if not words or len(words[0]) != 64:
         raise DOWNLOADS.unreadable(f"{path}.sha256", position)

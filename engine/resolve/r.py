@@ -87,8 +87,9 @@ def _choose(apt: Apt, environment: Environment, system: System) -> str:
     known = others or [f"{name} carries {version}" for name, version in CARRIED.items()
                        if name != system.os]
     raise ResolveError(
-        f"{asked.position}: the apt sources of {system.title} carry R {has}, not {asked.version}; "
-        f"{', '.join(known)}; or name a source that has it with config.apt_source"
+        f"the apt sources of {system.title} carry R {has}, not {asked.version}; "
+        f"{', '.join(known)}; or name a source that has it with config.apt_source",
+        position=asked.position,
     )
 
 

@@ -40,12 +40,15 @@ def resolve(
     log(f"downloading {shown(source)}")
     with Store.open(store) as opened:
         file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
-    fields = _control(path, store / "tmp", f"{position}: {shown(source)}")
+    try:
+        fields = _control(path, store / "tmp", shown(source))
+    except ResolveError as error:
+        raise error.at(position) from error
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
-            f"{position}: {shown(source)} is {found}, not {PACKAGE} for amd64; "
-            "check ENVD_RSTUDIO_SERVER_DEB"
+            f"{shown(source)} is {found}, not {PACKAGE} for amd64; "
+            "check ENVD_RSTUDIO_SERVER_DEB", position=position
         )
     return LockedPackage(
         "deb", PACKAGE, fields["Version"], file, {"arch": fields["Architecture"]}
@@ -54,7 +57,7 @@ def resolve(
 
 def _control(path: Path, place: Path, title: str) -> dict[str, str]:
     """Fields of a .deb's control file: read in the sandbox, for dpkg-deb unpacks what nobody has looked
-    at. `title` is what an error begins with. Raises ResolveError when it is no .deb."""
+    at. `title` is what an error calls it. Raises ResolveError when it is no .deb."""
     archive = path.absolute()
     try:
         done = jail.ask(
@@ -62,12 +65,14 @@ def _control(path: Path, place: Path, title: str) -> dict[str, str]:
             binds=[jail.Bind(archive, str(archive))], place=place,
         )
     except FileNotFoundError as error:
-        raise ResolveError("dpkg-deb not found; install dpkg (Debian, Ubuntu)") from error
+        raise ResolveError("dpkg-deb not found", advice="install dpkg (Debian, Ubuntu)") from error
     except LimitError as error:
-        raise ResolveError(f"{title}: dpkg-deb: {error.reason}") from error
+        raise ResolveError(f"dpkg-deb: {error.reason}", subject=title) from error
     if done.returncode != 0:
         words = " ".join(done.stderr.decode("utf-8", "replace").split())
-        raise ResolveError(f"{title} is no .deb: {words}; check ENVD_RSTUDIO_SERVER_DEB")
+        raise ResolveError(
+            f"{title} is no .deb: {words}", subject=title, advice="check ENVD_RSTUDIO_SERVER_DEB"
+        )
     rows = (line.partition(": ") for line in done.stdout.decode("utf-8", "replace").splitlines())
     return {key: value for key, _, value in rows}
 

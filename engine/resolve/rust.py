@@ -31,10 +31,10 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
     if answer is None:
         # raises, naming the nearest, unless the list knows what the server does not have
         choose(toolchain.version, _known(at), DIST.name, at)
-        raise ResolveError(f"{at}: {DIST.url}{path} is not there; {DIST.advice}")
+        raise ResolveError(f"{DIST.url}{path} is not there; {DIST.advice}", position=at)
     seal = DIST.get(f"{path}.sha256", at)
     if seal is not None and seal.text().split()[:1] != [hashlib.sha256(answer.body).hexdigest()]:
-        raise ResolveError(f"{at}: {DIST.url}{path} does not fit its .sha256; {DIST.advice}")
+        raise ResolveError(f"{DIST.url}{path} does not fit its .sha256; {DIST.advice}", position=at)
     try:
         manifest = tomllib.loads(answer.text())
         version = str(manifest["pkg"]["rust"]["version"]).split()[0]
@@ -53,7 +53,7 @@ def _component(
     if not target.get("available"):
         if name in _WELCOME:
             return None
-        raise ResolveError(f"{at}: Rust {version} has no {name} for {TARGET}")
+        raise ResolveError(f"Rust {version} has no {name} for {TARGET}", position=at)
     packed = "xz_" if "xz_url" in target else ""
     # As rustup does: manifests name the first server, and a mirror keeps its paths.
     url = str(target[f"{packed}url"]).replace(DIST.default, DIST.url, 1)

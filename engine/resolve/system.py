@@ -99,8 +99,8 @@ def refuse_debs(requests: Sequence[Request], system: System, base: Base) -> None
     where = next((r.position for r in requests if r.position.line), base.position)
     names = ", ".join(r.text for r in requests)
     raise ResolveError(
-        f"{where}: cannot add {names}: the base {system.title} has no apt; use an image of Debian "
-        "or Ubuntu, or one that has them already"
+        f"cannot add {names}: the base {system.title} has no apt; use an image of Debian "
+        "or Ubuntu, or one that has them already", position=where
     )
 
 
@@ -113,7 +113,7 @@ def python_of(base: Base, system: System, added: str) -> str:
     wanted = re.fullmatch(r"python(3\.\d+)", base.language)
     if wanted and found and wanted[1] != found:
         raise ResolveError(
-            f"{base.position}: {system.title} has Python {found}, not {wanted[1]}"
+            f"{system.title} has Python {found}, not {wanted[1]}", position=base.position
         )
     return found
 
@@ -125,14 +125,14 @@ def check_library(position: Position, system: System, glibc: str, *, only_glibc:
     has = "musl" if system.musl else "none that envd knows"
     wanted = "glibc" if only_glibc else "glibc or musl"
     raise ResolveError(
-        f"{position}: these packages need {wanted} as the C library, and the base {system.title} "
-        f"has {has}; use an image of Debian or Ubuntu"
+        f"these packages need {wanted} as the C library, and the base {system.title} "
+        f"has {has}; use an image of Debian or Ubuntu", position=position
     )
 
 
 def no_python(position: Position | None, system: System) -> ResolveError:
     """What to say when Python packages are wanted and no Python is there."""
     return ResolveError(
-        f"{position}: Python packages need a Python, and the base {system.title} has none; "
-        "write install.python()"
+        f"Python packages need a Python, and the base {system.title} has none; "
+        "write install.python()", position=position
     )

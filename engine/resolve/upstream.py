@@ -36,13 +36,13 @@ class Upstream:
         try:
             return get(f"{self.url}{path}", position)
         except ResolveError as error:
-            raise ResolveError(f"{error}; {self.advice}") from error
+            raise error.advised(self.advice) from error
 
     def require(self, path: str, position: Position) -> Answer:
         """GET a path that has to be there. Raises ResolveError."""
         answer = self.get(path, position)
         if answer is None:
-            raise ResolveError(f"{position}: {self.url}{path} is not there; {self.advice}")
+            raise ResolveError(f"{self.url}{path} is not there; {self.advice}", position=position)
         return answer
 
     @property
@@ -53,7 +53,7 @@ class Upstream:
     def unreadable(self, path: str, position: Position) -> ResolveError:
         """The error of an answer that is not what the site gives."""
         return ResolveError(
-            f"{position}: {self.url}{path} is not an answer of {self.name}; {self.advice}"
+            f"{self.url}{path} is not an answer of {self.name}; {self.advice}", position=position
         )
 
     def size(self, url: str, position: Position) -> int:
@@ -70,9 +70,9 @@ class Upstream:
         try:
             status, text = tried(once, url, position)
         except ResolveError as error:
-            raise ResolveError(f"{error}; {self.advice}") from error
+            raise error.advised(self.advice) from error
         if status == 404:
-            raise ResolveError(f"{position}: {shown(url)} is not there; {self.advice}")
+            raise ResolveError(f"{shown(url)} is not there; {self.advice}", position=position)
         return int(text) if status == 200 and text.isdecimal() else 0
 
 
@@ -111,7 +111,10 @@ def choose(wanted: str, known: Iterable[str], what: str, position: Position) -> 
         return fitting[-1]
     if wanted in parsed:
         return wanted
-    raise ResolveError(f"{position}: {what} has no version {wanted or '(any)'}{_hint(wanted, parsed)}")
+    raise ResolveError(
+        f"{what} has no version {wanted or '(any)'}", position=position, subject=what,
+        advice=_hint(wanted, parsed),
+    )
 
 
 def begins(version: str, wanted: str) -> bool:
@@ -130,7 +133,7 @@ def _hint(wanted: str, parsed: Mapping[str, Any]) -> str:
     try:
         target = Version(wanted)
     except InvalidVersion:
-        return f"; {newest}"
+        return newest
     below = [v for v in ordered if parsed[v] < target][-NEAREST // 2 :]
     above = [v for v in ordered if parsed[v] > target][: NEAREST // 2]
-    return f"; near it are {', '.join(below + above)}; {newest}"
+    return f"near it are {', '.join(below + above)}; {newest}"

@@ -32,7 +32,24 @@ Log = Callable[[str], None]
 
 
 class UvError(Exception):
-    """uv refused; the text is its own words."""
+    """uv refused; the text is its own words, in one line.
+
+    What they say of what envd acts upon, here and nowhere else: `missing` is a package that no index
+    has, `unversioned` one that has not the version asked for, `refused` (URL, status) an index that
+    wants a login, `outdated` whether a uv.lock does not fit its pyproject.toml any more.
+    """
+
+    def __init__(self, words: str) -> None:
+        bare = re.sub(r"^\s*(error:|cause:|[×╰─▶]+)\s*", "", words.strip(), flags=re.M)
+        bare = re.sub(r"\s*\n\s*", " ", bare)
+        super().__init__(bare)
+        missing = re.search(r"(?:Because )?(\S+) was not found in the package registry", bare)
+        unversioned = re.search(r"no version of ([\w.-]+)==", bare)
+        refused = re.search(r"index URL \((\S+)\) could not be queried .*?\((40[13] \w+)\)", bare)
+        self.missing = missing[1] if missing else ""
+        self.unversioned = unversioned[1] if unversioned else ""
+        self.refused = (refused[1], refused[2]) if refused else None
+        self.outdated = "needs to be updated" in bare
 
 
 class BuildWantedError(UvError):
@@ -339,7 +356,7 @@ def export(
         _run(["lock", "--check", "--quiet"], project, environment, _silent)
     except UvError as error:
         # Any other complaint is about this machine: it may have no Python that the project takes.
-        if "needs to be updated" in str(error):
+        if error.outdated:
             raise
     return document
 

@@ -29,5 +29,7 @@ def resolve(
     )
     (package,) = found
     if package.kind != "wheel":
-        raise ResolveError(f"{toolchain.position}: uv {package.version} has no wheel for the target")
+        raise ResolveError(
+            f"uv {package.version} has no wheel for the target", position=toolchain.position
+        )
     return [replace(package, kind="tool")]

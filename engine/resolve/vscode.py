@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from engine.errors import ResolveError
+from engine.errors import ResolveError, together
 from engine.lock import LockedFile, LockedPackage
 from engine.net.answers import get
 from grammar.environment import Position, Request
@@ -33,7 +33,7 @@ def gallery() -> str:
 def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[LockedPackage]:
     """The extensions asked for, and those that they depend on. Raises ResolveError."""
     found: dict[str, LockedPackage] = {}
-    problems: list[str] = []
+    problems: list[ResolveError] = []
     todo = [(r.text, r.position) for r in requests]
     while todo:
         text, position = todo.pop(0)
@@ -49,11 +49,11 @@ def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[Loc
         todo += [(name, position) for name in _needed(data, identity, position)]
         if len(found) > _MOST:
             raise ResolveError(
-                f"{position}: the gallery {gallery()} names more than {_MOST} extensions that "
-                f"{requests[0].text} and others need; it cannot be right"
+                f"the gallery {gallery()} names more than {_MOST} extensions that "
+                f"{requests[0].text} and others need; it cannot be right", position=position
             )
     if problems:
-        raise ResolveError("\n".join(problems))
+        raise together(problems)
     return list(found.values())
 
 
@@ -70,7 +70,7 @@ def _needed(data: Mapping[str, Any], identity: str, position: Position) -> Itera
                     yield f"{namespace}.{name}"
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ResolveError(
-                f"{position}: {identity}: the gallery's {group} of it are malformed ({error!r})"
+                f"{identity}: the gallery's {group} of it are malformed ({error!r})", position=position
             ) from error
 
 
@@ -90,7 +90,7 @@ def _metadata(identity: str, version: str, position: Position) -> Mapping[str, A
                 return dict(data)
         except (ValueError, KeyError, TypeError):
             pass
-        raise ResolveError(f"{position}: {url}: not an answer of an extension gallery")
+        raise ResolveError(f"{url}: not an answer of an extension gallery", position=position)
     return None
 
 
@@ -99,13 +99,14 @@ def _check_asked(data: Mapping[str, Any], identity: str, version: str, position:
     found = f"{data['namespace']}.{data['name']}"
     if found.lower() != identity.lower() or (version and data["version"] != version):
         raise ResolveError(
-            f"{position}: asked for {identity}{f'@{version}' if version else ''}, the gallery "
-            f"{gallery()} answers with {archives.shown(found)} {archives.shown(data['version'])}"
+            f"asked for {identity}{f'@{version}' if version else ''}, the gallery "
+            f"{gallery()} answers with {archives.shown(found)} {archives.shown(data['version'])}",
+            position=position,
         )
 
 
-def _unknown(identity: str, version: str, position: Position) -> str:
-    """What to say of an extension that the gallery has not, with what it finds by that name."""
+def _unknown(identity: str, version: str, position: Position) -> ResolveError:
+    """The error of an extension that the gallery has not, with what it finds by that name."""
     wanted = f" in version {version}" if version else ""
     hint = ""
     for query in (identity, identity.partition(".")[2]):
@@ -113,10 +114,11 @@ def _unknown(identity: str, version: str, position: Position) -> str:
         close = get_close_matches(identity.lower(), names, n=1, cutoff=0.6)
         same = [n for n in names if n.partition(".")[2] == query.lower()]
         if (close or same) and identity.lower() not in names:
-            hint = f"; did you mean '{names[(close or same)[0]]}'?"
+            hint = f"did you mean '{names[(close or same)[0]]}'?"
             break
-    return (
-        f"{position}: the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}{hint}"
+    return ResolveError(
+        f"the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}",
+        position=position, subject=identity, advice=hint,
     )
 
 
@@ -136,8 +138,9 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
     for key in ("download", "sha256"):
         if not str(files.get(key, "http://")).startswith(("http://", "https://")):
             raise ResolveError(
-                f"{position}: {identity}: the gallery {gallery()} names "
-                f"'{archives.shown(str(files[key]))}', which is not an http or https URL"
+                f"{identity}: the gallery {gallery()} names "
+                f"'{archives.shown(str(files[key]))}', which is not an http or https URL",
+                position=position,
             )
     url = str(files["download"])
     sha256, size = "", 0
@@ -148,7 +151,7 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
     if not sha256:  # older galleries give none: it is what we get now
         answer = get(url, position)
         if answer is None:
-            raise ResolveError(f"{position}: {identity}: {url} is not there")
+            raise ResolveError(f"{identity}: {url} is not there", position=position)
         sha256, size = hashlib.sha256(answer.body).hexdigest(), len(answer.body)
     name = urlsplit(url).path.rpartition("/")[2] or f"{identity}.vsix"
     return LockedPackage(

@@ -90,7 +90,7 @@ def _read(wanted: PythonInput) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{wanted.position}: cannot read {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read {path}: {error.strerror}", position=wanted.position) from error
 
 
 def document(wanted: PythonInput) -> dict[str, Any]:
@@ -98,14 +98,21 @@ def document(wanted: PythonInput) -> dict[str, Any]:
     try:
         return tomllib.loads(_read(wanted).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{wanted.position}: {path_of(wanted)}: not valid TOML: {error}") from error
+        raise _fault(wanted, f"not valid TOML: {error}") from error
+
+
+def _fault(wanted: PythonInput, message: str, advice: str = "") -> UsageError:
+    """What is wrong with an input: said at the place in the spec that names it."""
+    return UsageError(
+        message, position=wanted.position, subject=str(path_of(wanted)), advice=advice
+    )
 
 
 def dependency_tables(wanted: PythonInput) -> dict[str, Any]:
     """The parts of a pyproject.toml that say which packages it needs. Raises UsageError."""
-    content, at = document(wanted), f"{wanted.position}: {path_of(wanted)}"
-    project = _table(content, "project", at)
-    uv = _table(content, "tool", at).get("uv", {})
+    content = document(wanted)
+    project = _table(content, "project", wanted)
+    uv = _table(content, "tool", wanted).get("uv", {})
     tables = {
         "groups": content.get("dependency-groups", {}),
         "uv": uv,
@@ -122,31 +129,32 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
     from packaging.dependency_groups import resolve_dependency_groups
     from packaging.requirements import InvalidRequirement, Requirement
 
-    content, at = document(wanted), f"{wanted.position}: {path_of(wanted)}"
+    content = document(wanted)
     if "project" not in content and not wanted.groups:
-        poetry = "poetry" in _table(content, "tool", at)
-        advice = "; export Poetry's with `poetry export` and name that file in requirements" \
+        poetry = "poetry" in _table(content, "tool", wanted)
+        advice = "export Poetry's with `poetry export` and name that file in requirements" \
             if poetry else ""
-        raise UsageError(f"{at}: it has no [project] table (PEP 621) with dependencies{advice}")
-    project = _table(content, "project", at)
-    if "dependencies" in _texts(project, "dynamic", at):
-        raise UsageError(
-            f"{at}: its dependencies are dynamic; name the file that they come from in requirements"
+        raise _fault(wanted, "it has no [project] table (PEP 621) with dependencies", advice)
+    project = _table(content, "project", wanted)
+    if "dependencies" in _texts(project, "dynamic", wanted):
+        raise _fault(
+            wanted, "its dependencies are dynamic",
+            "name the file that they come from in requirements",
         )
-    texts = _texts(project, "dependencies", at)
-    optional = {_normal(k): k for k in _table(project, "optional-dependencies", at)}
+    texts = _texts(project, "dependencies", wanted)
+    optional = {_normal(k): k for k in _table(project, "optional-dependencies", wanted)}
     for extra in wanted.extras:
         if _normal(extra) not in optional:
-            raise UsageError(f"{at}: it has no extra '{extra}'{_known(optional)}")
-        texts += _texts(project["optional-dependencies"], optional[_normal(extra)], at)
-    groups = _table(content, "dependency-groups", at)
+            raise _fault(wanted, f"it has no extra '{extra}'", _known(optional))
+        texts += _texts(project["optional-dependencies"], optional[_normal(extra)], wanted)
+    groups = _table(content, "dependency-groups", wanted)
     for group in wanted.groups:
         if _normal(group) not in {_normal(g) for g in groups}:
-            raise UsageError(f"{at}: it has no dependency group '{group}'{_known(groups)}")
+            raise _fault(wanted, f"it has no dependency group '{group}'", _known(groups))
         try:
             texts += resolve_dependency_groups(groups, group)
         except (ValueError, TypeError, LookupError, ExceptionGroup) as error:
-            raise UsageError(f"{at}: dependency group '{group}': {error}") from error
+            raise _fault(wanted, f"dependency group '{group}': {error}") from error
     lines = path_of(wanted).read_text("utf-8").splitlines()
     for text in texts:
         place = _place(lines, text, wanted)
@@ -154,7 +162,9 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
             Requirement(text)
         except InvalidRequirement as error:
             reason = str(error).split("\n")[0]
-            raise UsageError(f"{place}: '{text}' is not a valid Python requirement: {reason}") from error
+            raise UsageError(
+                f"'{text}' is not a valid Python requirement: {reason}", position=place, subject=text
+            ) from error
         yield Request(text, place)
 
 
@@ -162,27 +172,26 @@ def requires_python(wanted: PythonInput, version: str) -> None:
     """Raise UsageError when a pyproject.toml is not for the Python `version` ("3.11.2")."""
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    at = f"{wanted.position}: {path_of(wanted)}"
-    text = _table(document(wanted), "project", at).get("requires-python", "")
+    text = _table(document(wanted), "project", wanted).get("requires-python", "")
     try:
         fits = SpecifierSet(text).contains(version, prereleases=True)
     except (InvalidSpecifier, TypeError, AttributeError) as error:
-        raise UsageError(f"{at}: requires-python '{text}' is not a valid version specifier") from error
+        raise _fault(wanted, f"requires-python '{text}' is not a valid version specifier") from error
     if not fits:
-        raise UsageError(f"{at}: it requires Python {text}, and the environment has {version}")
+        raise _fault(wanted, f"it requires Python {text}, and the environment has {version}")
 
 
-def _table(content: dict[str, Any], name: str, at: str) -> dict[str, Any]:
+def _table(content: dict[str, Any], name: str, wanted: PythonInput) -> dict[str, Any]:
     found = content.get(name, {})
     if not isinstance(found, dict):
-        raise UsageError(f"{at}: '{name}' is not a table")
+        raise _fault(wanted, f"'{name}' is not a table")
     return found
 
 
-def _texts(content: dict[str, Any], name: str, at: str) -> list[str]:
+def _texts(content: dict[str, Any], name: str, wanted: PythonInput) -> list[str]:
     found = content.get(name, [])
     if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
-        raise UsageError(f"{at}: '{name}' is not a list of strings")
+        raise _fault(wanted, f"'{name}' is not a list of strings")
     return list(found)
 
 
@@ -193,7 +202,7 @@ def _normal(name: str) -> str:
 
 
 def _known(names: Any) -> str:
-    return f"; it has {', '.join(sorted(names))}" if names else ""
+    return f"it has {', '.join(sorted(names))}" if names else ""
 
 
 def _place(lines: list[str], text: str, wanted: PythonInput) -> Any:

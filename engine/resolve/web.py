@@ -27,7 +27,8 @@ def filename(step: Http) -> str:
     found = step.filename or unquote(urlsplit(step.url).path).rstrip("/").rpartition("/")[2]
     if not found or found in (".", ".."):
         raise ResolveError(
-            f"{step.position}: io.http: {shown(step.url)} names no file; give it one with filename="
+            f"io.http: {shown(step.url)} names no file; give it one with filename=",
+            position=step.position,
         )
     return found
 
@@ -42,8 +43,8 @@ def files(environment: Environment) -> list[Http]:
         other = found.setdefault(name, step)
         if text_of(other) != text_of(step):
             raise ResolveError(
-                f"{step.position}: io.http: another file is called '{name}', at line "
-                f"{other.position.line}; give one another name with filename="
+                f"io.http: another file is called '{name}', at line "
+                f"{other.position.line}; give one another name with filename=", position=step.position
             )
     return list(found.values())
 
@@ -108,8 +109,8 @@ def _pinned(step: Http, store: Store, log: Log) -> LockedFile:
     file, _ = pin(name, step.url, store, step.position)
     if step.checksum and step.checksum != f"sha256:{file.sha256}":
         raise ResolveError(
-            f"{step.position}: io.http: {shown(step.url)} has the checksum sha256:{file.sha256} "
-            f"({file.size} bytes), not {step.checksum}"
+            f"io.http: {shown(step.url)} has the checksum sha256:{file.sha256} "
+            f"({file.size} bytes), not {step.checksum}", position=step.position
         )
     return replace(file, url=shown(step.url))  # a login is nobody else's business
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from engine.resolve.debian import RELEASES
 from engine.survey.declared import Declared, declared, python_for
 from engine.survey.distributions import (
     FRAMEWORKS,
@@ -18,7 +19,8 @@ from engine.survey.languages import Language, languages
 from engine.survey.walk import files
 
 LANGUAGES = ("python", "r", "julia")  # what base(language=...) takes
-BASES = {"3.11": "debian12", "3.13": "debian13", "3.9": "debian11"}  # with the Python it carries
+# Debian's releases by the Python that each carries; the first is the default.
+BASES = {RELEASES[os].python: os for os in ("debian12", "debian13", "debian11")}
 OTHER_PYTHONS = ("3.12", "3.10", "3.14", "3.8")  # install.python's
 DEFAULT_CUDA = "12.9"
 

@@ -71,7 +71,7 @@ def test_contexts_are_kept_and_chosen(envd: Envd, docker_engine: str) -> None:
     assert names() == {"default": True, "off": False}
     for bad, says in (
         (["create", "off", "--host", docker_engine], "already"),
-        (["create", "a b", "--host", docker_engine], "no name"),
+        (["create", "a b", "--host", docker_engine], "not a valid context name"),
         (["create", "x", "--host", "ftp://x"], "not a valid Docker host"),
         (["use", "of"], "did you mean 'off'?"),
         (["rm", "default"], "docker's own"),

@@ -10,8 +10,9 @@ from engine.errors import UsageError
 from engine.origins import Origins
 from engine.resolve import pypi, uv
 from engine.resolve.known import hint
-from engine.resolve.pypi import explain
+from engine.resolve.pypi import explained
 from engine.resolve.target import Target
+from engine.resolve.uv import UvError
 from engine.resolve.wanted import Wanted, project_requests
 from grammar.api import requirements
 from grammar.environment import PipIndex, Position, PythonInput, PythonOption, Request
@@ -191,5 +192,5 @@ def test_hints_for_names_that_no_index_knows() -> None:
     assert "did you mean" not in hint("zzzzqqqq")
     words = "error: No solution found\n  cause: Because numppy was not found in the package registry"
     at = Position("r.txt", 7, 1)
-    assert explain(words, [Request("six", AT), Request("Numppy>1", at)]) == \
+    assert str(explained(UvError(words), [Request("six", AT), Request("Numppy>1", at)])) == \
         "r.txt:7:1: there is no Python package 'numppy'; did you mean 'numpy'?"

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.resolve.imported import DISTRIBUTIONS
 from engine.survey.decide import decide
 from engine.survey.declared import _constraint, python_for
-from engine.survey.distributions import DISTRIBUTIONS, distribution
+from engine.survey.distributions import distribution
 from engine.survey.write import spec
 from grammar.environment import Environment
 from grammar.loader import evaluate
