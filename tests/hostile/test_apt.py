@@ -231,7 +231,9 @@ def test_a_list_that_is_a_link_of_the_hosts_is_not_read(
     place, key = signed
     secret = tmp_path / "secret"
     secret.write_text("Package: hosts-own\nVersion: 1\n\n")
-    with apt.open_apt([f"deb copy:{place}/flat ./"], str(key), tmp_path / "cache", str) as found:
+    with apt.open_apt(
+        [f"deb copy:{place}/flat ./"], str(key), tmp_path / "cache", lambda _: None
+    ) as found:
         (found.directory / "lists/x_Packages").symlink_to(secret)
         (found.directory / "lists/x_Release").symlink_to(secret)
         before = found.state
