@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from engine import command, confined, sandbox, userns
+from engine import limits as held
 from engine.command import CancelledError, LimitError
 from engine.errors import BuildError
 from engine.sandbox import Bind
@@ -125,6 +126,7 @@ def _asked(
             ["/bin/sh", "-c", _SCRIPT, "sh", str(most + 1), *argv], layers=(), scratch=scratch,
             binds=every, environment={"TMPDIR": "/tmp", **environment}, network=network,
             log=errors.append, name=argv[0], capabilities=_CAPABILITIES, read_only=True,
+            bounds=held.of_readers(),
             writes=[bind.source for bind in every if bind.writable],
         )
     except CancelledError:

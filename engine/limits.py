@@ -21,7 +21,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -123,10 +123,28 @@ def described() -> str:
     return f"each step may take {memory} of memory and {processes} processes, {by}"
 
 
-def shared_memory() -> int | None:
+def of_readers() -> Limits:
+    """The limits of the machine's programs that read what others wrote (git, apt): a step's, but where
+    these are lower than usual. What is allowed to steps says nothing of how long a package list is.
+    Raises UsageError."""
+    usual, asked = Limits(), in_force()
+    memory = _larger(asked.memory, usual.memory, _machine()[0])
+    return replace(
+        asked, memory=memory, disk=_larger(asked.disk, usual.disk, math.inf),
+        **{name: max(getattr(asked, name), getattr(usual, name))
+           for name in ("processes", "time", "silence", "log")},
+    )
+
+
+def _larger(one: float | Share, other: float | Share, whole: float) -> float | Share:
+    """The larger of two amounts, of which some may be shares of `whole`."""
+    return max(one, other, key=lambda x: x.part * whole if isinstance(x, Share) else x)
+
+
+def shared_memory(bounds: Limits) -> int | None:
     """How large each of a step's file systems in memory may become, in bytes; None: the kernel's
     own limit."""
-    memory, _ = _memory(in_force().memory)
+    memory, _ = _memory(bounds.memory)
     return None if memory is None else max(1 << 20, int(memory * _SHARED))
 
 
@@ -197,7 +215,7 @@ class Step:
         if (found := self._used() or self._full(at_end=True)) is not None:
             return found
         if os.strerror(errno.ENOSPC) in log and self._memory is not None and self._disk.has_room():
-            size = shown_size(shared_memory() or 0)
+            size = shown_size(shared_memory(self._limits) or 0)
             return self._told(
                 "memory", f"/tmp, /run and /dev/shm are in memory, and each may hold {size} (half of it)"
             )
@@ -393,9 +411,8 @@ def written(directory: Path) -> int:
 
 
 @contextlib.contextmanager
-def step(*places: Path) -> Iterator[Step]:
-    """The limits of one command that writes below `places`. Raises UsageError."""
-    limits = in_force()
+def step(limits: Limits, *places: Path) -> Iterator[Step]:
+    """`limits` of one command that writes below `places`."""
     group = None
     groups = _groups()
     if os.environ.get("ENVD_DEBUG"):

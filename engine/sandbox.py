@@ -32,6 +32,7 @@ from engine.errors import BuildError, UsageError
 from store import notices
 from store.errors import StoreError, disk_full, full
 from store.layers import is_opaque, is_whiteout
+from store.limits import Limits
 from store.model import SOURCE_DATE_EPOCH
 
 # What dpkg, ldconfig, adduser and their like need, and no more.
@@ -116,6 +117,7 @@ def run(
     capabilities: Sequence[str] = CAPABILITIES,
     read_only: bool = False,
     writes: Sequence[Path] = (),
+    bounds: Limits | None = None,
 ) -> Path:
     """Run `argv` over `layers` (bottom first); return the upper directory, what it changed.
 
@@ -124,8 +126,10 @@ def run(
     something there. Mount points that had to be made are taken away again, and so is `cwd`, which is
     made when it is not there, unless something was put into it. With `read_only` nothing else than what
     is bound so, and these, can be written. `writes` are further directories that count towards the limit
-    of disk. Raises BuildError with the log's end.
+    of disk; `bounds` are the limits, those of a step where none are given. Raises BuildError with the
+    log's end, UsageError.
     """
+    held = limits.in_force() if bounds is None else bounds
     # The same layer twice (an image may bring what is put upon it) is the upper one alone; the
     # kernel takes no directory twice.
     layers = list(dict.fromkeys(reversed(layers)))[::-1]
@@ -154,9 +158,9 @@ def run(
         for (bind, target), source in zip(targets, sources, strict=True)
     ]
     inner = _bubblewrap(argv, root, shown, environment, network, place, temporary, capabilities,
-                        read_only=read_only)
+                        read_only=read_only, room=_room(held))
     try:
-        with limits.step(upper, *writes) as step:
+        with limits.step(held, upper, *writes) as step:
             if mapped:
                 _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name, step)
             else:
@@ -264,6 +268,7 @@ def _bubblewrap(
     capabilities: Sequence[str],
     *,
     read_only: bool,
+    room: Sequence[str],
 ) -> list[str]:
     inner = [
         "bwrap", "--bind", root, "/",
@@ -273,7 +278,7 @@ def _bubblewrap(
         "--proc", "/proc", *_kernel_is_hidden(), "--dev", "/dev",
     ]
     for place in (*temporary, "/dev/shm"):
-        inner += [*_room(), "--perms", _TEMPORARY[place], "--tmpfs", place]
+        inner += [*room, "--perms", _TEMPORARY[place], "--tmpfs", place]
     inner += ["--perms", "1777", "--dir", "/run/lock"]  # what a system has there, and /var/lock is
     for words in binds:
         inner += words
@@ -290,9 +295,9 @@ def _bubblewrap(
     return [*inner, "--chdir", cwd, "--", *argv]
 
 
-def _room() -> list[str]:
+def _room(bounds: Limits) -> list[str]:
     """The option that limits a file system in memory (bubblewrap 0.7 or later)."""
-    size = limits.shared_memory()
+    size = limits.shared_memory(bounds)
     return ["--size", str(size)] if size is not None and _knows_size() else []
 
 
