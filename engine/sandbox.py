@@ -165,9 +165,24 @@ def run(
                 _run_mapped(inner, scratch, layers, [bind.source for bind in binds], log, name, step)
             else:
                 _run_plainly(inner, scratch, layers, log, name, step)
+    except BuildError as error:
+        if os.strerror(errno.EOVERFLOW) not in error.log or isinstance(error, command.LimitError):
+            raise
+        raise BuildError(f"{error}; {_far_owner()}", error.log) from error
     finally:
         _clean(scratch, upper, made, copied)
     return upper
+
+
+def _far_owner() -> str:
+    """What the kernel means by EOVERFLOW, "Value too large for defined data type", in a step."""
+    count = userns.mapped_uids(Path("/proc/self/uid_map").read_text("ascii")) \
+        if userns.in_user_namespace() else idmapped.namespace().count
+    return (
+        "a file of an earlier layer belongs to a user or group id that build steps do not have, and so "
+        f"can only be read ('Value too large' is the kernel's word for it): ids end at {count - 1} here; "
+        "use an image whose files have lower ones"
+    )
 
 
 def _is_mapped(directory: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -210,7 +211,16 @@ def _hide(path: bytes) -> None:
 
 def dress(path: Path | bytes, member: tarfile.TarInfo) -> None:
     """Give `path` the owner, mode, extended attributes and time of a member."""
-    os.chown(path, member.uid, member.gid, follow_symlinks=False)
+    try:
+        os.chown(path, member.uid, member.gid, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise OSError(
+            errno.EINVAL,
+            f"it belongs to user {member.uid} and group {member.gid}, and your user namespace does not "
+            "have both; build as root, or have wider ranges in /etc/subuid and /etc/subgid",
+        ) from error
     if not member.issym():
         os.chmod(path, member.mode)
     for key, value in member.pax_headers.items():

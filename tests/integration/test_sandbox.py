@@ -246,3 +246,34 @@ def test_a_cancelled_group_stops_a_running_command() -> None:
 def test_a_missing_command_says_so() -> None:
     with pytest.raises(BuildError, match="x: command not found: no-such-command"):
         command.run(["no-such-command"], log=print, name="x")
+
+
+def test_a_file_of_an_id_that_steps_do_not_have(base: Path, tmp_path: Path) -> None:
+    """Where it cannot be changed, the kernel's words alone say nothing."""
+    lower = tmp_path / "lower"
+    (lower / "opt").mkdir(parents=True)
+    (lower / "opt/far").write_text("x")
+    os.chown(lower / "opt/far", 1_500_000_000, 0)
+    words = r"belongs to a user or group id .* ids end at \d+ here"
+    with pytest.raises(BuildError, match=words) as caught:
+        run("rm /opt/far", [base, lower], tmp_path / "s")
+    assert "Value too large" in caught.value.log
+
+
+def test_a_layer_of_an_id_that_a_user_does_not_have() -> None:
+    script = (
+        "import io, tarfile, tempfile, pathlib\n"
+        "from store import trees\n"
+        "made = io.BytesIO()\n"
+        "with tarfile.open(fileobj=made, mode='w') as archive:\n"
+        "    member = tarfile.TarInfo('f')\n"
+        "    member.uid, member.gid = 100000, 7\n"
+        "    archive.addfile(member)\n"
+        "with tempfile.TemporaryDirectory() as name:\n"
+        "    trees.unpack([made.getvalue()], pathlib.Path(name))\n"
+    )
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
+        capture_output=True, text=True,
+    )
+    assert "'f': it belongs to user 100000 and group 7, and your user namespace does not" in done.stderr

@@ -85,6 +85,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "engine/build/vscode.py:build_index": ("chmod symlink_to write_text", NEW),
     "engine/build/wheel.py:unpack": ("open symlink_to unlink", OWN),
     "engine/build/zips.py:extract": ("chmod open unlink", ARCHIVE),
+    "engine/sandbox.py:_far_owner": ("read_text", "/proc"),
     "engine/sandbox.py:_filter_file": ("copyfile", OWN),
     "engine/sandbox.py:run": ("mkdir", NEW),
     "engine/sandbox.py:_overlay_options": ("mkdir symlink_to unlink", OWN),
