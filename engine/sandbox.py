@@ -180,7 +180,7 @@ def _far_owner() -> str:
         if userns.in_user_namespace() else idmapped.namespace().count
     return (
         "a file of an earlier layer belongs to a user or group id that build steps do not have, and so "
-        f"can only be read ('Value too large' is the kernel's word for it): ids end at {count - 1} here; "
+        f"can only be read (the kernel says 'Value too large'): ids end at {count - 1} here; "
         "use an image whose files have lower ones"
     )
 
