@@ -92,14 +92,15 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
                     "run this again"
                 if isinstance(error, _ShortError):
                     raise FetchError(
-                        f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins, or is "
-                        f"cut off on its way: {error} ({retry.tried(attempt, error)}), expected "
-                        f"sha256 {wanted.sha256}; check the network and {again}; if the source changed "
-                        "it on purpose, run `envd lock` again"
+                        f"{shown(wanted.url)} is not the file that the lock pins, or is cut off on "
+                        f"its way: {error} ({retry.tried(attempt, error)}), expected sha256 "
+                        f"{wanted.sha256}", subject=wanted.name,
+                        advice=f"check the network and {again}; if the source changed it on purpose, "
+                        "run `envd lock` again",
                     ) from error
                 raise FetchError(
-                    f"{wanted.name}: cannot fetch {shown(wanted.url)}: {error} "
-                    f"({retry.tried(attempt, error)}); check the network and {again}"
+                    f"cannot fetch {shown(wanted.url)}: {error} ({retry.tried(attempt, error)})",
+                    subject=wanted.name, advice=f"check the network and {again}",
                 ) from error
             emit(
                 Event(
@@ -150,9 +151,9 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
             if first and not wanted.size:  # as many indexes give none, it may be a broken-off body
                 raise TransientError(f"{offset} bytes came that are not what the lock pins")
             raise FetchError(
-                f"{wanted.name}: {shown(wanted.url)} is not the file that the lock pins: its "
-                f"sha256 is {found} ({offset} bytes), expected {wanted.sha256}; if the source "
-                "changed it on purpose, run `envd lock` again"
+                f"{shown(wanted.url)} is not the file that the lock pins: its sha256 is {found} "
+                f"({offset} bytes), expected {wanted.sha256}; if the source changed it on purpose, "
+                "run `envd lock` again", subject=wanted.name
             )
         file.flush()
         os.fsync(file.fileno())
@@ -179,8 +180,8 @@ def _stream(
         if not wanted.size and offset > most:
             file.truncate(0)
             raise FetchError(
-                f"{wanted.name}: {shown(wanted.url)} is larger than {limits.shown_size(most)}; "
-                f"{limits.advice('download', most)}"
+                f"{shown(wanted.url)} is larger than {limits.shown_size(most)}", subject=wanted.name,
+                advice=limits.advice("download", most),
             )
         if offset - announced >= _PROGRESS_STEP:
             announced = offset
@@ -209,7 +210,8 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
             yield opened
     else:
         raise FetchError(
-            f"{wanted.name}: cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs"
+            f"cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs",
+            subject=wanted.name,
         )
 
 
@@ -228,7 +230,7 @@ def _open_registry(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[b
     except RegistryError as error:
         if opened:
             raise TransientError(str(error)) from error
-        raise FetchError(f"{wanted.name}: cannot fetch it: {error}") from error
+        raise FetchError(f"cannot fetch it: {error}", subject=wanted.name) from error
 
 
 def _open_file(wanted: Fetch) -> BinaryIO:
@@ -236,7 +238,7 @@ def _open_file(wanted: Fetch) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise FetchError(f"{wanted.name}: {path}: {error.strerror}") from error
+        raise FetchError(f"{path}: {error.strerror}", subject=wanted.name) from error
 
 
 @contextmanager
@@ -254,8 +256,8 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             raise  # of our own disk
         if client.hopeless(error):
             raise FetchError(
-                f"{wanted.name}: cannot fetch {shown(wanted.url)}: {retry.reason(error)}; "
-                f"{client.advice(error)}"
+                f"cannot fetch {shown(wanted.url)}: {retry.reason(error)}", subject=wanted.name,
+                advice=client.advice(error),
             ) from error
         raise TransientError(retry.reason(error)) from error
     finally:

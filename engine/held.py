@@ -32,7 +32,7 @@ def ask(
     done = command.ask_text([*held, *argv], environment=environment, cwd=cwd)
     if done.returncode != 0 and _WORDS.search(done.stderr):
         raise MemoryHeldError(
-            f"what servers answer takes more than {limits.shown_size(TIMES * limit)} of memory to read; "
-            f"{limits.advice('answer', limit)}"
+            f"what servers answer takes more than {limits.shown_size(TIMES * limit)} of memory to read",
+            advice=limits.advice("answer", limit),
         )
     return done

@@ -86,7 +86,7 @@ def _choose(name: str) -> list[Listed]:
     digits = name.removeprefix("sha256:")
     by_id = [row for row in rows if len(digits) >= 6 and row.id[7:].startswith(digits)]
     if len({row.id for row in by_id}) > 1:
-        raise UsageError(f"'{name}' is the beginning of several IDs; give more digits")
+        raise UsageError(f"'{name}' is the beginning of several IDs", advice="give more digits")
     if not by_id:
         hint = suggest(name, [row.name for row in rows if row.name])
         raise UsageError(f"no image '{name}'{hint or '; `envd images` lists them'}")
@@ -147,7 +147,7 @@ def describe(name: str) -> Description:
     document = probe.inspect(row.id)
     history = probe.get(f"/images/{row.id}/history")
     if document is None or not isinstance(history, list):
-        raise DockerError(f"{name}: the Docker engine no longer has it")
+        raise DockerError("the Docker engine no longer has it", subject=name)
     diff_ids = (document.get("RootFS") or {}).get("Layers") or []
     steps = [step for step in reversed(history) if step.get("Comment") != "empty"]
     names_of = [str(step["CreatedBy"]).removeprefix("envd: ") for step in steps]
@@ -216,9 +216,10 @@ def _remove_from_docker(name: str, *, force: bool) -> list[Removed]:
     except APIError as error:
         if error.status_code == 409:
             raise DockerError(
-                f"{name}: {error.explanation}; remove the containers first, or give --force"
+                str(error.explanation), subject=name,
+                advice="remove the containers first, or give --force",
             ) from error
-        raise DockerError(f"{name}: Docker does not remove it: {error.explanation}") from error
+        raise DockerError(f"Docker does not remove it: {error.explanation}", subject=name) from error
     return [
         Removed(kind.lower(), str(row[kind]))
         for row in rows for kind in ("Untagged", "Deleted") if kind in row

@@ -58,7 +58,7 @@ def in_force() -> Limits:
     try:
         return settings.current()
     except LimitError as error:
-        raise UsageError(f"{settings.VARIABLE}: {error}") from error
+        raise UsageError(str(error), subject=settings.VARIABLE) from error
 
 
 @cache

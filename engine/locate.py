@@ -19,14 +19,14 @@ def project(file: str | None, path: str | None) -> tuple[str, str, str, str]:
     absolute. Raises UsageError when there is no spec."""
     directory = path or "."
     if not os.path.isdir(directory):
-        raise UsageError(f"{directory}: not a directory; give the project's with -p")
+        raise UsageError("not a directory", subject=directory, advice="give the project's with -p")
     name, _, function = (file or SPEC_NAME).partition(":")
     spec = name or SPEC_NAME
     if not (file and path is None):
         spec = os.path.join(directory, spec)
     if not os.path.isfile(spec):
         what = "a directory" if os.path.isdir(spec) else "no such file"
-        raise UsageError(f"{spec}: {what}; write one, or name it with -f FILE")
+        raise UsageError(str(what), subject=spec, advice="write one, or name it with -f FILE")
     parent, base = os.path.split(spec)
     if path is None:
         directory = parent or "."

@@ -263,19 +263,21 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+_ANEW = "delete it and run `envd lock`"
+
+
 def loads(text: str, name: str = "envd.lock") -> Lock:
     """Parse a lock. Raises UsageError naming `name` when it is no lock that this envd reads."""
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"{name}: not valid TOML: {error}; delete it and run `envd lock`"
-        ) from error
+        raise UsageError(f"not valid TOML: {error}", subject=name, advice=_ANEW) from error
     version = document.get("version")
     if version not in (LOCK_VERSION, _STEPS_VERSION):
         raise UsageError(
-            f"{name}: lock version {version!r} is not one that this envd reads ({LOCK_VERSION} or "
-            f"{_STEPS_VERSION}): it may be of a newer envd; update envd, or run `envd lock` to renew it"
+            f"lock version {version!r} is not one that this envd reads ({LOCK_VERSION} or "
+            f"{_STEPS_VERSION}): it may be of a newer envd", subject=name,
+            advice="update envd, or run `envd lock` to renew it",
         )
     try:
         base = document["base"]
@@ -314,13 +316,11 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
             },
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"{name}: malformed lock ({error!r}); delete it and run `envd lock`"
-        ) from error
+        raise UsageError(f"malformed lock ({error!r})", subject=name, advice=_ANEW) from error
     for where, fault in lock_rows.faults(lock, tables(lock)):
         raise UsageError(
-            f"{name}: {where}: {fault}: the lock is damaged, or was not made by envd; look at where "
-            "it comes from, then delete it and run `envd lock`"
+            f"{fault}: the lock is damaged, or was not made by envd", subject=f"{name}: {where}",
+            advice=f"look at where it comes from, then {_ANEW}",
         )
     return lock
 
@@ -333,7 +333,7 @@ def read(path: Path) -> Lock | None:
         return None
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"{path}: not UTF-8 text: {error}; delete it and run `envd lock`"
+            f"not UTF-8 text: {error}", subject=str(path), advice=_ANEW
         ) from error
     return loads(text, str(path))
 

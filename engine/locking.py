@@ -71,7 +71,8 @@ def _unpinned(lock: Lock, environment: Environment) -> dict[str, tuple[str, ...]
 
 def _unsound(fault: str) -> ResolveError:
     return ResolveError(
-        f"a source answered with something that cannot be used: {fault}; do not trust that source"
+        f"a source answered with something that cannot be used: {fault}",
+        advice="do not trust that source",
     )
 
 

@@ -69,7 +69,7 @@ def _key(host: str) -> str:
 def _check_host(host: str) -> None:
     if not _HOST.fullmatch(host):
         raise UsageError(
-            f"'{host}' is not a valid registry name; write HOST or HOST:PORT, without a path"
+            f"'{host}' is not a valid registry name", advice="write HOST or HOST:PORT, without a path"
         )
 
 
@@ -83,9 +83,11 @@ def _read() -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UsageError(f"{_file()}: invalid JSON ({error}); fix the file and try again") from None
+        raise UsageError(
+            f"invalid JSON ({error})", subject=str(_file()), advice="fix the file and try again"
+        ) from None
     if not isinstance(document, dict):
-        raise UsageError(f"{_file()}: not a JSON object; fix the file and try again")
+        raise UsageError("not a JSON object", subject=str(_file()), advice="fix the file and try again")
     return document
 
 
@@ -139,7 +141,7 @@ def _ask(host: str, user: str, password: str) -> None:
         return _status(realm)[0]
 
     def refused(failure: attempts.Failure) -> EnvdError:
-        return EnvdError(f"cannot reach the registry {host}: {failure.reason}; {failure.advice}")
+        return EnvdError(f"cannot reach the registry {host}: {failure.reason}", advice=failure.advice)
 
     def asked_once() -> int:
         import urllib3

@@ -137,11 +137,14 @@ def ensure_lock(
         if locked:
             command = "envd lock --dev" if "dev" in misfits else "envd lock"
             raise LockMismatch(
-                f"{project.lock}: does not fit {project.spec}: {detail}; run `{command}`"
+                f"does not fit {project.spec}: {detail}", subject=str(project.lock),
+                advice=f"run `{command}`",
             )
         emit(Event("message", "lock", text=f"renewing {detail}"))
     elif locked:
-        raise LockMismatch(f"{project.lock}: no such file; run `envd lock` and commit it")
+        raise LockMismatch(
+            "no such file", subject=str(project.lock), advice="run `envd lock` and commit it"
+        )
     _check_writable(project.lock)
     cache = store_path() / "cache"
     with in_use(store_path()):
@@ -160,8 +163,8 @@ def _check_writable(path: Path) -> None:
     read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
     reason = "its file system is read-only" if read_only else "its permissions do not allow it"
     raise UsageError(
-        f"{path}: the lock cannot be written: {reason}; run `envd lock` where it can, and bring the "
-        "lock along"
+        f"the lock cannot be written: {reason}", subject=str(path),
+        advice="run `envd lock` where it can, and bring the lock along",
     )
 
 

@@ -34,7 +34,9 @@ def tags(texts: Sequence[str]) -> list[str]:
 
     for text in texts:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", text):
-            raise UsageError(f"'{text}' is not a valid tag; write the tag alone, such as v1.2 or latest")
+            raise UsageError(
+                f"'{text}' is not a valid tag", advice="write the tag alone, such as v1.2 or latest"
+            )
     return list(texts)
 
 

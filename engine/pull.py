@@ -46,7 +46,9 @@ def pull(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if name.digest and not tags:
-        raise UsageError(f"{text}: a digest reference has no tag; name the image with -t NAME:TAG")
+        raise UsageError(
+            "a digest reference has no tag", subject=text, advice="name the image with -t NAME:TAG"
+        )
     shown = f"{text.partition('@')[0]}" if ":" in text.rpartition("/")[2] else f"{text}:{name.tag}"
     with open_sink(progress) as emit:
         pinned = look_up(name, lambda line: emit(Event("log", "pull", text=line)))
@@ -90,11 +92,12 @@ def _layer(store: Store, package: LockedPackage, name: str) -> Object:
             f"sha256:{package.file.sha256}", package.extra["media_type"], name
         )
     except TooLargeError as error:
-        raise BuildError(f"{package.file.url.removeprefix('oci://')}: {error}") from error
+        raise BuildError(str(error), subject=package.file.url.removeprefix('oci://')) from error
     if made.diff_id != package.extra["diff_id"]:
         raise BuildError(
-            f"{package.file.name}: the layer is {made.diff_id}, but the image's configuration names "
-            f"{package.extra['diff_id']}: the image is damaged, or not what it says"
+            f"the layer is {made.diff_id}, but the image's configuration names "
+            f"{package.extra['diff_id']}: the image is damaged, or not what it says",
+            subject=package.file.name,
         )
     return made
 

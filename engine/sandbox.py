@@ -205,7 +205,7 @@ def _run_mapped(
     try:
         mounts = idmapped.mounts(scratch, layers, sources, _OPTIONS)
     except OSError as error:
-        raise BuildError(f"{name}: cannot mount {error.filename}: {error.strerror}") from error
+        raise BuildError(f"cannot mount {error.filename}: {error.strerror}", subject=name) from error
     try:
         _start(
             _ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, step,
@@ -250,7 +250,7 @@ def _start(
             syscalls.join_new_session_keyring()
         except OSError as error:
             if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keys, or a filter that forbids
-                raise BuildError(f"{name}: no session keyring of its own: {error.strerror}") from error
+                raise BuildError(f"no session keyring: {error.strerror}", subject=name) from error
         group.run(
             command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner,
             watch=step,
@@ -390,8 +390,8 @@ def check(store: Path) -> None:
     kind = _file_system(store)
     what = "another overlay" if kind == "overlay" else "the overlays that steps are run in"
     raise UsageError(
-        f"{store}: the store is on {kind}, which cannot carry {what}; set ENVD_STORE to a directory "
-        "on ext4, xfs or btrfs (in a container: a volume)"
+        f"the store is on {kind}, which cannot carry {what}", subject=str(store),
+        advice="set ENVD_STORE to a directory on ext4, xfs or btrfs (in a container: a volume)",
     )
 
 
@@ -479,7 +479,7 @@ def resolve(target: str, stack: Sequence[Path]) -> str:
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise BuildError(f"{target}: too many levels of symbolic links in the layers")
+            raise BuildError("too many levels of symbolic links in the layers", subject=target)
         destination = PurePosixPath(found.readlink())
         if destination.is_absolute():
             done = PurePosixPath("/")

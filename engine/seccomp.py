@@ -127,12 +127,12 @@ def _program() -> int | None:
             import pyseccomp
         except ImportError as error:
             raise UsageError(
-                "build steps need the Python package pyseccomp, which envd depends on and which is not "
-                f"here; run `{sys.executable} -m pip install pyseccomp`"
+                "build steps need the Python package pyseccomp, which envd depends on and which is "
+                "not here", advice=f"run `{sys.executable} -m pip install pyseccomp`"
             ) from error
         except (OSError, RuntimeError) as error:
             raise UsageError(
-                "build steps need libseccomp; run `apt-get install libseccomp2` as root"
+                "build steps need libseccomp", advice="run `apt-get install libseccomp2` as root"
             ) from error
     made = _filter(pyseccomp, None)
     compatible = {"x86_64": pyseccomp.Arch.X86, "aarch64": pyseccomp.Arch.ARM}.get(os.uname().machine)

@@ -67,7 +67,7 @@ def _read(source: Source) -> bytes:
     if source.kind == "env":
         given = os.environb.get(os.fsencode(source.place))
         if given is None:
-            raise UsageError(f"{about}: the environment variable {source.place} is not set")
+            raise UsageError(f"the environment variable {source.place} is not set", subject=about)
         value, what = given, f"the environment variable {source.place}"
     else:
         path = Path(source.place).expanduser()
@@ -75,17 +75,17 @@ def _read(source: Source) -> bytes:
         try:
             # Asked before it is opened: whoever opens a pipe waits for its other end.
             if not stat.S_ISREG(path.stat().st_mode):
-                raise UsageError(f"{about}: {what} is not a regular file")
+                raise UsageError(f"{what} is not a regular file", subject=about)
             with path.open("rb") as file:
                 value = file.read(_LARGEST + 1)
         except ValueError as error:
-            raise UsageError(f"{about}: the file's name holds a NUL") from error
+            raise UsageError("the file's name holds a NUL", subject=about) from error
         except OSError as error:
-            raise UsageError(f"{about}: cannot read {what}: {error.strerror}") from error
+            raise UsageError(f"cannot read {what}: {error.strerror}", subject=about) from error
     if not value:
-        raise UsageError(f"{about}: {what} is empty")
+        raise UsageError(f"{what} is empty", subject=about)
     if len(value) > _LARGEST:
-        raise UsageError(f"{about}: {what} is larger than {_LARGEST // 1024} KiB")
+        raise UsageError(f"{what} is larger than {_LARGEST // 1024} KiB", subject=about)
     return value
 
 

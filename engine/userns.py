@@ -139,7 +139,7 @@ def enter(argv: Sequence[str]) -> NoReturn:
     command, environment = entry(argv, os.environ)
     program = which("unshare")
     if program is None:
-        raise UsageError("unshare not found; run `apt-get install util-linux` as root")
+        raise UsageError("unshare not found", advice="run `apt-get install util-linux` as root")
     os.execve(program, command, environment)
 
 

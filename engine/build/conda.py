@@ -148,8 +148,8 @@ def _settle(upper: Path, say: Callable[[str], None]) -> None:
         for parent in map(str, PurePosixPath(path).parents):
             if parent in brought:
                 raise BuildError(
-                    f"conda: '{parent}' is a file in {' and '.join(brought[parent])}, and a "
-                    f"directory in {' and '.join(brought[path])}; leave one of them out"
+                    f"conda: '{parent}' is a file in {' and '.join(brought[parent])}, and a directory "
+                    f"in {' and '.join(brought[path])}", advice="leave one of them out"
                 )
     for path in sorted(aside):
         chosen = owners.get(path, ["none"])[-1]

@@ -67,9 +67,9 @@ def build(context: BuildContext) -> Path:
                 )
                 count += 1
     except zipfile.BadZipFile as error:
-        raise BuildError(f"{name}: not a wheel: {error}") from error
+        raise BuildError(f"not a wheel: {error}", subject=name) from error
     if not count:
-        raise BuildError(f"{name}: it holds no CUDA libraries")
+        raise BuildError("it holds no CUDA libraries", subject=name)
     return upper
 
 

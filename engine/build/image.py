@@ -63,7 +63,7 @@ def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) ->
         return made
     wanted = derivation.inputs[0].derivation
     if not isinstance(wanted, Fetch):
-        raise BuildError(f"{derivation.name}: one of its layers is not a file")
+        raise BuildError("one of its layers is not a file", subject=derivation.name)
     _remember(wanted, store)
     if wanted.output == made.digest:
         return made

@@ -91,7 +91,7 @@ def build(context: BuildContext) -> Path:
     image = view(blobs)
     node = image.find(source)
     if node is None:
-        raise BuildError(f"{context.name}: the image has no {source}")
+        raise BuildError(f"the image has no {source}", subject=context.name)
     target = PurePosixPath(str(context.parameters["target"]))
     upper = context.scratch / "upper"
     place = upper / target.relative_to("/")
@@ -105,7 +105,7 @@ def build(context: BuildContext) -> Path:
     try:
         _fill(blobs, copying)
     except (tarfile.TarError, CorruptError) as error:
-        raise BuildError(f"{context.name}: {error}") from error
+        raise BuildError(str(error), subject=context.name) from error
     for directory, made in reversed(copying.directories):
         if made.member is not None:
             dress(directory, made.member)

@@ -114,7 +114,7 @@ def build(context: BuildContext) -> Path:
     places.make(link.parent, upper)
     link.symlink_to(f"{at}/bin/julia")
     if not _has_file(upper, f"{at}/bin/julia"):
-        raise BuildError(f"{context.name}: its archive holds no bin/julia")
+        raise BuildError("its archive holds no bin/julia", subject=context.name)
     return upper
 
 
@@ -137,13 +137,13 @@ def _unpacked(context: BuildContext, at: str, strip: int) -> Path:
     def target(member: str) -> Path | None:
         parts = [p for p in PurePosixPath(member).parts if p != "."]
         if ".." in parts or member.startswith("/"):
-            raise BuildError(f"{name}: '{member}' leads outside of the archive")
+            raise BuildError(f"'{member}' leads outside of the archive", subject=name)
         return into.joinpath(*parts[strip:]) if parts[strip:] else None
 
     try:
         tars.unpack(path, into, upper, target)
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise BuildError(f"{name}: cannot unpack it: {error}") from error
+        raise BuildError(f"cannot unpack it: {error}", subject=name) from error
     return upper
 
 
@@ -155,7 +155,9 @@ def build_environment(context: BuildContext) -> Path:
     uuids = {p["name"]: p["uuid"] for p in packages} | {n: p["uuid"] for n, p in library.items()}
     names = context.parameters["names"]
     if lacking := [name for name in names if name not in uuids]:
-        raise BuildError(f"{context.name}: the lock has no {', '.join(lacking)}; run `envd lock`")
+        raise BuildError(
+            f"the lock has no {', '.join(lacking)}", subject=context.name, advice="run `envd lock`"
+        )
     upper = context.scratch / "upper"
     directory = upper / PROJECT
     places.make(directory, upper)

@@ -40,8 +40,8 @@ def _place(upper: Path, context: BuildContext, path: str) -> Path:
     target = PurePosixPath(sandbox.resolve(path, stack))
     if (there := sandbox.lookup(target, stack)) is not None and there.is_dir():
         raise BuildError(
-            f"{context.name}: it has a file at {path}, where {_owner(there, context)} has a "
-            "directory; an image cannot have both"
+            f"it has a file at {path}, where {_owner(there, context)} has a directory; an image "
+            "cannot have both", subject=context.name
         )
     for directory in list(target.parents)[-2::-1]:
         made = upper / directory.relative_to("/")
@@ -50,8 +50,8 @@ def _place(upper: Path, context: BuildContext, path: str) -> Path:
         below = sandbox.lookup(directory, stack)
         if below is not None and not below.is_dir():
             raise BuildError(
-                f"{context.name}: it needs a directory at {directory}, where "
-                f"{_owner(below, context)} has a file; an image cannot have both"
+                f"it needs a directory at {directory}, where {_owner(below, context)} has a file; an "
+                "image cannot have both", subject=context.name
             )
         made.mkdir()
         if below is None:

@@ -65,7 +65,7 @@ def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, 
         if name in needs:
             return
         if name in visiting:
-            raise UsageError(f"R package {name} needs itself; run `envd lock --update`")
+            raise UsageError(f"R package {name} needs itself", advice="run `envd lock --update`")
         visiting.add(name)
         words = re.findall(r"(?<!\S)[A-Za-z0-9.]+", by_name[name].extra.get("depends", ""))
         direct = [word for word in words if word in by_name]
@@ -89,7 +89,7 @@ def build(context: BuildContext) -> Path:
     _unpack(path, name, source)
     about = confined.read(source, f"{package}/DESCRIPTION")
     if about is None:
-        raise BuildError(f"{name}: it holds no R package {package}")
+        raise BuildError(f"it holds no R package {package}", subject=name)
     try:
         upper = sandbox.run(
             ["R", "CMD", "INSTALL", "--no-lock", f"--built-timestamp={_BUILT}",
@@ -103,12 +103,12 @@ def build(context: BuildContext) -> Path:
     except BuildError as error:
         if needs := _system_requirements(about):
             raise BuildError(
-                f"{error}; {package} needs of the system: {needs}; add what is lacking with "
-                "install.apt_packages", error.log,
+                f"{error}; {package} needs of the system: {needs}", error.log,
+                advice="add what is lacking with install.apt_packages",
             ) from error
         raise
     if confined.read(upper, f"{LIBRARY}/{package}/DESCRIPTION", 0) is None:
-        raise BuildError(f"{context.name}: R installed nothing")
+        raise BuildError("R installed nothing", subject=context.name)
     _keep_only(upper, PurePosixPath(LIBRARY, package))
     return upper
 
@@ -117,13 +117,13 @@ def _unpack(path: Path, name: str, target: Path) -> None:
     def place(member: str) -> Path | None:
         parts = PurePosixPath(member).parts
         if ".." in parts or member.startswith("/"):
-            raise BuildError(f"{name}: '{member}' leads outside of the archive")
+            raise BuildError(f"'{member}' leads outside of the archive", subject=name)
         return target.joinpath(*parts)
 
     try:
         tars.unpack(path, target, target, place, times=True)
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise BuildError(f"{name}: not an R source package: {error}") from error
+        raise BuildError(f"not an R source package: {error}", subject=name) from error
 
 
 def _system_requirements(about: bytes) -> str:

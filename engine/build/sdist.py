@@ -70,7 +70,7 @@ def build(context: BuildContext) -> Path:
         raise BuildError(f"{error}{advice}", error.log) from error
     made = confined.regular(output, "*.whl")  # files alone: the backend could leave a link there
     if len(made) != 1:
-        raise BuildError(f"{context.name}: its build made {len(made)} wheels, not one")
+        raise BuildError(f"its build made {len(made)} wheels, not one", subject=context.name)
     upper = context.new_upper()
     wheel.unpack(output / made[0], made[0], upper, python, context.scratch)
     return upper

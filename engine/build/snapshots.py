@@ -37,11 +37,11 @@ def snapshot(selection: Selection, target: Path, content: str, name: str) -> Non
         _normalise(target)
         same = fingerprint(target) == content
     except shutil.Error as error:
-        raise BuildError(f"{name}: cannot copy {source}: {error.args[0][0][2]}") from error
+        raise BuildError(f"cannot copy {source}: {error.args[0][0][2]}", subject=name) from error
     except SelectionError as error:
-        raise BuildError(f"{name}: {error}") from error
+        raise BuildError(str(error), subject=name) from error
     if not same:
-        raise BuildError(f"{name}: {source} changed while it was copied; build again")
+        raise BuildError(f"{source} changed while it was copied", subject=name, advice="build again")
 
 
 def _is_special(path: str) -> bool:

@@ -85,9 +85,9 @@ def build(context: BuildContext) -> Path:
                 place = partial(_place, into=into, how=how)
                 count = tars.unpack(path, into, upper, place, executable=how["executable"])
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-            raise BuildError(f"{name}: cannot unpack it: {error}") from error
+            raise BuildError(f"cannot unpack it: {error}", subject=name) from error
         if not count:
-            raise BuildError(f"{name}: it holds nothing of {context.name}")
+            raise BuildError(f"it holds nothing of {context.name}", subject=name)
     if moved := str(context.parameters["moved"]):
         _move(upper, moved.strip("/"), moved)
     for place, target in sorted(context.parameters["links"].items()):
@@ -147,7 +147,7 @@ def _move(upper: Path, directory: str, prefix: str) -> None:
             try:
                 text = content.decode("utf-8")
             except UnicodeDecodeError as error:
-                raise BuildError(f"{path}: it is not UTF-8: {error}") from error
+                raise BuildError(f"it is not UTF-8: {error}", subject=path) from error
             text = _BUILT.sub(prefix, text)
             if path.endswith(".py"):
                 for compiler, plain in _TOOLCHAIN:

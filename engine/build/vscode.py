@@ -60,10 +60,10 @@ def build(context: BuildContext) -> Path:
                 if member.is_dir() or len(parts) < 2 or parts[0] != "extension":
                     continue
                 if ".." in parts:
-                    raise BuildError(f"{name}: it holds a path that leads outside")
+                    raise BuildError("it holds a path that leads outside", subject=name)
                 zips.extract(archive, member, target.joinpath(*parts[1:]), upper)
     except zipfile.BadZipFile as error:
-        raise BuildError(f"{name}: not a valid .vsix: {error}") from error
+        raise BuildError(f"not a valid .vsix: {error}", subject=name) from error
     except BuildError as error:
         raise BuildError(f"{name}: {error}" if name not in str(error) else str(error)) from error
     return upper
@@ -79,8 +79,8 @@ def _check(archive: zipfile.ZipFile, context: BuildContext) -> None:
     if found.lower() != str(context.parameters["name"]).lower() or \
             version != context.parameters["version"]:
         raise BuildError(
-            f"{context.name}: the .vsix holds {archives.shown(f'{found} {version}')}; run `envd lock "
-            "--update`"
+            f"the .vsix holds {archives.shown(f'{found} {version}')}", subject=context.name,
+            advice="run `envd lock --update`",
         )
 
 

@@ -87,7 +87,7 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
             install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
     except faults as error:
         reason = str(error).replace(f"{root}/", "/").replace(str(named), name)
-        raise BuildError(f"{name}: cannot unpack the wheel: {reason}") from error
+        raise BuildError(f"cannot unpack the wheel: {reason}", subject=name) from error
     finally:
         named.unlink()
 

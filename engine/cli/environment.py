@@ -196,8 +196,8 @@ def attach_to(name: str) -> NoReturn:
         os.execvp("ssh", [*command, ssh_config.host(name)])
     except FileNotFoundError:
         raise DockerError(
-            f"{name} is up, but there is no ssh to attach with; install openssh-client, or run "
-            f"commands with `envd exec --name {name}`"
+            f"{name} is up, but there is no ssh to attach with",
+            advice=f"install openssh-client, or run commands with `envd exec --name {name}`",
         ) from None
 
 
@@ -214,7 +214,8 @@ def which(client: docker.APIClient, path: str | None, name: str | None) -> Found
     if name:
         return environments.get(client, name)
     raise DockerError(
-        f"no environment of {_directory(path)}; make one with `envd up`, or name one with --name"
+        f"no environment of {_directory(path)}",
+        advice="make one with `envd up`, or name one with --name",
     )
 
 

@@ -45,10 +45,10 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
 
     root = Path(path)
     if not root.is_dir():
-        raise UsageError(f"{root}: not a directory; give the project's with -p")
+        raise UsageError("not a directory", subject=str(root), advice="give the project's with -p")
     target = root / SPEC_NAME
     if target.exists() and not force and not dry_run:
-        raise UsageError(f"{target}: already exists; --force overwrites it")
+        raise UsageError("already exists; --force overwrites it", subject=str(target))
     choice = decide(root.resolve(), lang)
     _tell(choice)
     if not yes and not dry_run and sys.stdin.isatty() and sys.stdout.isatty():

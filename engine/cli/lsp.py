@@ -31,6 +31,6 @@ def lsp(stubs: bool, stdio: bool) -> None:
         if (error.name or "").partition(".")[0] not in ("pygls", "lsprotocol", "cattrs"):
             raise
         raise UsageError(
-            "the language server needs pygls; install it with: pip install 'envd[lsp]'"
+            "the language server needs pygls", advice="install it with: pip install 'envd[lsp]'"
         ) from None
     server().start_io()

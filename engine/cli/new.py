@@ -50,14 +50,14 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
         return
     if name is None:
         names = ", ".join(t.name for t in templates.listed())
-        raise UsageError(f"no template given; choose one with -t NAME: {names}")
+        raise UsageError("no template given", advice=f"choose one with -t NAME: {names}")
     template = templates.find(name)
     root = Path(path)
     if not root.is_dir():
-        raise UsageError(f"{root}: not a directory")
+        raise UsageError("not a directory", subject=str(root))
     target = root / SPEC_NAME
     if target.exists() and not force:
-        raise UsageError(f"{target}: already exists; --force overwrites it")
+        raise UsageError("already exists; --force overwrites it", subject=str(target))
     write_text(target, template.path.read_text("utf-8"))
     click.echo(f"wrote {target}; next: envd build", err=True)
 

@@ -34,7 +34,7 @@ def run(image: str | None, path: str | None, attach: Attaching, **container: Any
 
     directory = Path(path or ".")
     if not directory.is_dir():
-        raise UsageError(f"{directory}: not a directory; give the project's with -p")
+        raise UsageError("not a directory", subject=str(directory), advice="give the project's with -p")
     directory = directory.resolve()
     project = locate.image_name(str(directory))
     start_environment(

@@ -75,20 +75,25 @@ def create(
 ) -> None:
     """Add a context. Raises UsageError for a bad name or host, or a name that is taken."""
     if not _NAME.fullmatch(name) or name == endpoint.DEFAULT:
-        raise UsageError(f"'{name}' is not a valid context name; use letters, digits, '_', '.' and '-'")
+        raise UsageError(
+            f"'{name}' is not a valid context name", advice="use letters, digits, '_', '.' and '-'"
+        )
     if not _HOST.fullmatch(host):
         raise UsageError(
-            f"'{host}' is not a valid Docker host; write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST"
+            f"'{host}' is not a valid Docker host",
+            advice="write unix:///PATH, tcp://HOST:PORT or ssh://USER@HOST",
         )
     if bool(cert) != bool(key):
         raise UsageError("a certificate and its key go together: give both --cert and --key")
     for file in (ca, cert, key):
         if file and not Path(file).is_file():
-            raise UsageError(f"{file}: no such file")
+            raise UsageError("no such file", subject=file)
     document = endpoint.read_contexts()
     rows = document.setdefault("context", {})
     if name in rows or name in _docker_contexts():
-        raise UsageError(f"there is a context '{name}' already; remove it or choose another name")
+        raise UsageError(
+            f"there is a context '{name}' already", advice="remove it or choose another name"
+        )
     row: dict[str, Any] = {"host": host}
     row.update(
         {k: str(Path(v).absolute()) for k, v in (("ca", ca), ("cert", cert), ("key", key)) if v}
@@ -118,7 +123,8 @@ def remove(name: str, *, force: bool = False) -> None:
     if document.get("current") == name:
         if not force:
             raise UsageError(
-                f"context '{name}' is in use; choose another with `envd context use`, or give --force"
+                f"context '{name}' is in use",
+                advice="choose another with `envd context use`, or give --force",
             )
         del document["current"]
     del document["context"][name]

@@ -69,12 +69,12 @@ def read_contexts() -> dict[str, Any]:
         with open(path, "rb") as file:
             document = tomllib.load(file)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}; fix or delete it") from None
+        raise UsageError(f"not valid TOML: {error}", subject=path, advice="fix or delete it") from None
     rows = document.get("context", {})
     if not isinstance(rows, dict) or not all(
         isinstance(row, dict) and isinstance(row.get("host"), str) for row in rows.values()
     ):
-        raise UsageError(f"{path}: each [context.NAME] needs a host; fix or delete it")
+        raise UsageError("each [context.NAME] needs a host", subject=path, advice="fix or delete it")
     return document
 
 

@@ -82,9 +82,9 @@ def explained(what: str) -> Iterator[None]:
     try:
         yield
     except APIError as error:
-        raise DockerError(f"{what}: {error.explanation or error}") from error
+        raise DockerError(str(error.explanation or error), subject=what) from error
     except (DockerException, requests.RequestException) as error:
-        raise DockerError(f"{what}: {reason(error)}") from error
+        raise DockerError(reason(error), subject=what) from error
 
 
 def jupyter(client: docker.APIClient, found: Found) -> str:
@@ -145,8 +145,8 @@ def find(client: docker.APIClient, name: str) -> Found | None:
     labels = row["Config"].get("Labels") or {}
     if labels.get(NAME) != row["Name"].lstrip("/"):
         raise DockerError(
-            f"a container named '{name}' already exists, and envd did not make it; remove it, or give "
-            "another name with --name"
+            f"a container named '{name}' already exists, and envd did not make it",
+            advice="remove it, or give another name with --name",
         )
     return Found(row["Id"], labels[NAME], row["State"]["Status"], labels)
 
@@ -168,8 +168,8 @@ def of_project(client: docker.APIClient, directory: str, name: str) -> Found | N
         named = [f for f in mine if f.name == name]
         if not named:
             raise DockerError(
-                f"{directory} has the environments {', '.join(f.name for f in mine)}; choose one "
-                "with --name"
+                f"{directory} has the environments {', '.join(f.name for f in mine)}",
+                advice="choose one with --name",
             )
         return named[0]
     return mine[0] if mine else None

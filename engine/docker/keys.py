@@ -60,7 +60,7 @@ def _read(path: Path) -> tuple[str, ...]:
     lines = tuple(line.strip() for line in text.splitlines())
     found = tuple(line for line in lines if line and not line.startswith("#"))
     if not found or any("PRIVATE KEY" in line or len(line.split()) < 2 for line in found):
-        raise UsageError(f"{path}: not an OpenSSH public key")
+        raise UsageError("not an OpenSSH public key", subject=str(path))
     return found
 
 

@@ -45,9 +45,9 @@ def load(image: Image, store: Store, tag: str, emit: Sink) -> None:
                 raise
             sent = _send(image, store, tag, frozenset())
     if (found := probe.image_id(tag, probe.PATIENCE)) is None:
-        raise DockerError(f"{tag}: the Docker engine loaded it but does not list it")
+        raise DockerError("the Docker engine loaded it but does not list it", subject=tag)
     if found not in (image.config_digest, image.manifest_digest):
-        raise DockerError(f"{tag}: Docker has {found}, expected {image.config_digest}")
+        raise DockerError(f"Docker has {found}, expected {image.config_digest}", subject=tag)
     emit(Event("load", tag, text="into Docker", bytes=sent, seconds=time.monotonic() - begin))
 
 
@@ -103,9 +103,7 @@ def _tag(identity: str, tag: str) -> None:
     try:
         connect().tag(identity, name, label)
     except (DockerException, requests.RequestException) as error:
-        raise DockerError(
-            f"{tag}: the Docker engine refuses the tag: {reason(error)}"
-        ) from error
+        raise DockerError(f"the Docker engine refuses the tag: {reason(error)}", subject=tag) from error
 
 
 def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
@@ -139,7 +137,7 @@ def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
         if isinstance(error, DockerError):
             raise
         raise DockerError(
-            f"{tag}: the Docker engine at {probe.host()} did not load it: {reason(error)}"
+            f"the Docker engine at {probe.host()} did not load it: {reason(error)}", subject=tag
         ) from error
     finally:
         thread.join()
@@ -156,4 +154,4 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _check(line: object, tag: str) -> None:
     message = line if isinstance(line, dict) else json.loads(str(line))
     if isinstance(message, dict) and message.get("error"):
-        raise DockerError(f"{tag}: the Docker engine did not load it: {message['error']}")
+        raise DockerError(f"the Docker engine did not load it: {message['error']}", subject=tag)

@@ -87,7 +87,9 @@ def free(listen: str) -> int:
         try:
             probe.bind((listen, 0))
         except OSError as error:
-            raise DockerError(f"cannot listen on '{listen}': {error.strerror}; see --host") from error
+            raise DockerError(
+                f"cannot listen on '{listen}': {error.strerror}", advice="see --host"
+            ) from error
         return int(probe.getsockname()[1])
 
 
@@ -109,8 +111,8 @@ def choose(wanted: Wanted, claims: Claims, *, bridged: bool) -> tuple[Port, ...]
         ):
             where = "host_port" if bridged else "envd_port"
             raise DockerError(
-                f"port {fixed} of {exposed.listen} ({exposed.service}) is taken; stop what listens "
-                f"there, or change {where} in runtime.expose"
+                f"port {fixed} of {exposed.listen} ({exposed.service}) is taken",
+                advice=f"stop what listens there, or change {where} in runtime.expose",
             )
         port = fixed or another(exposed.listen)
         found.append(Port(exposed.service, exposed.port, exposed.listen, port))

@@ -62,8 +62,8 @@ def local_engine() -> docker.APIClient:
         address.scheme != "unix" and address.hostname not in ("localhost", LOOPBACK, "::1")
     ):
         raise DockerError(
-            f"the Docker engine at {probe.host()} is another machine's: it cannot bind the "
-            "project's directory; run envd there"
+            f"the Docker engine at {probe.host()} is another machine's: it cannot bind the project's "
+            "directory", advice="run envd there"
         )
     return connect(_PATIENCE)
 
@@ -83,7 +83,9 @@ def start(
         try:
             row = client.inspect_image(image)  # type: ignore[no-untyped-call]
         except ImageNotFound:
-            raise DockerError(f"no image '{image}' in Docker; make one with `envd up`") from None
+            raise DockerError(
+                f"no image '{image}' in Docker", advice="make one with `envd up`"
+            ) from None
         gpus = "nvidia" in client.info().get("Runtimes", {})
         bridged = any(n["Driver"] == "bridge" for n in client.networks(names=["bridge"]))
     runtime = runtime_of(row["Config"].get("Labels") or {}, image)
@@ -98,8 +100,8 @@ def start(
     if found is not None:
         if found.facts.get("project") != want.project:
             raise DockerError(
-                f"the environment '{want.name}' is of {found.facts.get('project')}; give another "
-                f"name with --name, or `envd destroy --name {want.name}`"
+                f"the environment '{want.name}' is of {found.facts.get('project')}",
+                advice=f"give another name with --name, or `envd destroy --name {want.name}`",
             )
         different = differences(found.facts, want.facts)
         if not different:
@@ -137,7 +139,7 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
         return want
     reason = "the Docker engine has no nvidia runtime"
     if want.gpus_asked:
-        raise DockerError(f"--gpus {want.gpus}: {reason}; install nvidia-container-toolkit")
+        raise DockerError(f"--gpus {want.gpus}: {reason}", advice="install nvidia-container-toolkit")
     emit(
         Event("message", want.name, text=f"without GPUs: {reason}; install "
               "nvidia-container-toolkit, or give --no-gpu")
@@ -391,6 +393,7 @@ def _host_key(client: docker.APIClient, found: Found) -> str:
     match = _KEY.match(text)
     if match is None:
         raise DockerError(
-            f"{found.name}: its {HOST_KEY}.pub is not a public key; do not trust this image"
+            f"its {HOST_KEY}.pub is not a public key", subject=found.name,
+            advice="do not trust this image",
         )
     return match[0].decode("ascii")

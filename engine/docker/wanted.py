@@ -141,14 +141,15 @@ def runtime_of(given: Mapping[str, str], image: str) -> dict[str, Any]:
     text = given.get(LABEL)
     if text is None:
         raise UsageError(
-            f"{image}: not a development image; make one with `envd up`, `envd build --dev` or "
-            "base(dev=True)"
+            "not a development image", subject=image,
+            advice="make one with `envd up`, `envd build --dev` or base(dev=True)",
         )
     try:
         return labels.checked(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{image}: its label {LABEL} is not one that envd makes ({error}); do not trust this image"
+            f"its label {LABEL} is not one that envd makes ({error})", subject=image,
+            advice="do not trust this image",
         ) from error
 
 
@@ -161,8 +162,7 @@ def wanted(
     if not _NAME.fullmatch(options.name):
         raise UsageError(
             f"'{options.name}' is not a valid environment name: use two or more letters, digits, '_', "
-            "'.' "
-            "or '-'; give one with --name"
+            "'.' or '-'", advice="give one with --name"
         )
     if options.cpus is not None and options.cpu_set:
         raise UsageError("--cpus and --cpu-set cannot be used together")
@@ -263,7 +263,7 @@ def _variable(text: str, read: Mapping[str, str]) -> str:
     if equals:
         return text
     if name not in read:
-        raise UsageError(f"-e {text}: you have no variable {name}; write {name}=VALUE")
+        raise UsageError(f"-e {text}: you have no variable {name}", advice=f"write {name}=VALUE")
     return f"{name}={read[name]}"
 
 

@@ -91,9 +91,8 @@ def check_distributed(environment: Environment, packages: Sequence[LockedPackage
             upstream = version.rpartition("-")[0].partition("+")[0].partition("~")[0] or version
             if found.name == package and not begins(upstream, asked.version):
                 raise ResolveError(
-                    f"{environment.base.os} now carries {tool.name} {upstream}, "
-                    f"not {asked.version}; write \"{series}\" for what it carries",
-                    position=asked.position,
+                    f"{environment.base.os} now carries {tool.name} {upstream}, not {asked.version}",
+                    position=asked.position, advice=f"write \"{series}\" for what it carries",
                 )
 
 
@@ -128,8 +127,8 @@ def resolve(
                 or Toolchain(tool.name, version, position=environment.base.position)
             if tool.release.is_of_glibc and not target.glibc:
                 raise ResolveError(
-                    f"{tool.name} is built for glibc, and the base has another C "
-                    "library; use an image of Debian or Ubuntu", position=asked.position
+                    f"{tool.name} is built for glibc, and the base has another C library",
+                    position=asked.position, advice="use an image of Debian or Ubuntu",
                 )
             log(f"looking up {tool.name} {version}".rstrip())
             order = Order(version, asked, environment, target, cache, log)
@@ -163,7 +162,7 @@ def _placed(lock: Lock) -> list[Placed]:
         if tool is None or tool.release is None:
             raise UsageError(
                 f"envd.lock: [[tools]] {name}: this envd has no such tool: the lock may be of a newer "
-                "envd; update envd, or run `envd lock`"
+                "envd", advice="update envd, or run `envd lock`"
             )
         found.append(tool.release.layout(list(group)))
     return found

@@ -34,8 +34,8 @@ def assemble(layers: Sequence[Object], config: ImageConfig) -> Image:
     """The image of `layers` (bottom first). Raises BuildError for more than Docker takes."""
     if len(layers) > MAX_LAYERS:
         raise BuildError(
-            f"the image would have {len(layers)} layers, and Docker takes {MAX_LAYERS}; "
-            "put several commands into one run()"
+            f"the image would have {len(layers)} layers, and Docker takes {MAX_LAYERS}",
+            advice="put several commands into one run()",
         )
     runtime: dict[str, Any] = {"Env": [f"{k}={v}" for k, v in config.env]}
     if config.entrypoint:

@@ -31,7 +31,9 @@ def blob(store: Store, layer: Object) -> Path:
     """A layer's compressed file. Raises BuildError when it is not there."""
     path = store.blob(layer.digest)
     if path is None:
-        raise BuildError(f"{layer.name}: its layer is not in the store; build (or pull) again")
+        raise BuildError(
+            "its layer is not in the store", subject=layer.name, advice="build (or pull) again"
+        )
     return path
 
 
@@ -104,7 +106,10 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
     from the file system."""
     if destination.exists() and any(destination.iterdir()) and \
             not (destination / "oci-layout").exists():
-        raise BuildError(f"{destination}: already exists, and is not an OCI layout; choose another")
+        raise BuildError(
+            "already exists, and is not an OCI layout", subject=str(destination),
+            advice="choose another",
+        )
     with _replacing(destination) as temporary:
         (temporary / "blobs/sha256").mkdir(parents=True)
         for name, content in _oci_members(image, store, tag).items():

@@ -65,7 +65,7 @@ def _long(text: str) -> list[Output]:
     if kind in ("image", "registry"):
         if kind == "registry" or given.get("push") == "true":
             if not name:
-                raise UsageError(f"-o {text}: no name to push to; add name=HOST/NAME:TAG")
+                raise UsageError(f"-o {text}: no name to push to", advice="add name=HOST/NAME:TAG")
             try:
                 parse_reference(name)  # now, not after the build
             except ValueError as error:
@@ -80,7 +80,7 @@ def _long(text: str) -> list[Output]:
         hint = suggest(kind, (*FILES, "image", "registry")) or f"; {HOW}"
         raise UsageError(f"-o {text}: no output type '{kind}'{hint}")
     if not place:
-        raise UsageError(f"-o {text}: no file to write to; add dest=FILE")
+        raise UsageError(f"-o {text}: no file to write to", advice="add dest=FILE")
     return [Output(kind, _place(text, place), name)]
 
 

@@ -59,11 +59,11 @@ def get(url: str, position: Position) -> Answer | None:
             try:
                 body = _whole(response) if response.status == 200 else b""
             except TooLargeError as error:
-                raise ResolveError(f"{shown(url)}: {error}", position=position) from error
+                raise ResolveError(str(error), position=position, subject=shown(url)) from error
         if response.status == 404:
             return None
         if response.status != 200:
-            raise ResolveError(f"{shown(url)}: HTTP status {response.status}", position=position)
+            raise ResolveError(f"HTTP status {response.status}", position=position, subject=shown(url))
         return Answer(body, urljoin(url, response.geturl() or ""))
 
     return tried(once, url, position)

@@ -77,11 +77,11 @@ class Apt:
                 network=network,
             )
         except LimitError as error:
-            raise ResolveError(f"{argv[0]}: {error.reason}") from error
+            raise ResolveError(error.reason, subject=argv[0]) from error
         except OSError as error:
             raise ResolveError(
-                f"{argv[0]} cannot be run ({error.strerror}); install apt (Debian, Ubuntu) to "
-                "resolve .debs"
+                f"{argv[0]} cannot be run ({error.strerror})",
+                advice="install apt (Debian, Ubuntu) to resolve .debs",
             ) from error
         return subprocess.CompletedProcess(
             done.args, done.returncode, done.stdout.decode("utf-8", "replace"),
@@ -181,11 +181,10 @@ class Apt:
                     )
                     extra = {"arch": fields["Architecture"]}
                 except (KeyError, ValueError) as error:
-                    raise ResolveError(
-                        f"{name}: its paragraph in the package list of {base} is malformed: {error!r}"
-                    ) from error
+                    fault = f"its paragraph in the package list of {base} is malformed: {error!r}"
+                    raise ResolveError(fault, subject=name) from error
                 return LockedPackage("deb", name, version, file, extra)
-        raise ResolveError(f"{name}: version {version} is in no package list")
+        raise ResolveError(f"version {version} is in no package list", subject=name)
 
     def unknown(self, request: Request) -> ResolveError:
         """The error of a package that no list has."""

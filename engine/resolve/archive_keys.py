@@ -37,8 +37,8 @@ class Owner:
         for row in rows:
             if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", row):
                 raise UsageError(
-                    f"{self.setting}: '{row}' is not a whole fingerprint (40 "
-                    "hexadecimal digits), as `gpg --show-keys FILE` prints it", position=position
+                    f"'{row}' is not a whole fingerprint (40 hexadecimal digits), as `gpg --show-keys "
+                    "FILE` prints it", position=position, subject=self.setting
                 )
         return tuple(rows)
 

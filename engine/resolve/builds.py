@@ -73,7 +73,7 @@ class Resolver:
         )
         package = next(iter(pylock.choose(document, self.target)), None)
         if package is None or package.kind != "sdist":
-            raise ResolveError(f"{wanted}: it is not for {self.target}")
+            raise ResolveError(f"it is not for {self.target}", subject=wanted)
         self.log(f"{package.file.name}: asking its build backend, in the sandbox, what it needs")
         return self._of_archive(package)
 
@@ -89,7 +89,7 @@ class Resolver:
                 break
             required += asked
         else:
-            raise ResolveError(f"{file.name}: its build backend keeps asking for more packages")
+            raise ResolveError("its build backend keeps asking for more packages", subject=file.name)
         raw, _unparsed = parse_email(text)
         return uv.Metadata(
             package.name, str(raw.get("version", package.version)), tuple(raw.get("requires_dist", ())),
@@ -136,8 +136,9 @@ class Resolver:
             except BuildError as error:
                 raise ResolveError(
                     f"{package.file.name} says only by its build what it needs, and that fails in the "
-                    f"sandbox (without network): {error.last_line or error}; ask for a version that has "
-                    "a wheel, or build one and name it in local_wheels"
+                    f"sandbox (without network): {error.last_line or error}",
+                    advice="ask for a version that has a wheel, or build one and name it in "
+                    "local_wheels",
                 ) from error
             wanted = json.loads(confined.read(output, "requires.json", _LARGEST) or b"[]")
             if not isinstance(wanted, list):
@@ -153,8 +154,8 @@ class Resolver:
         for tool in pylock.choose(document, here):
             if tool.kind != "wheel":
                 raise ResolveError(
-                    f"{name}: asking its backend needs {tool.name} {tool.version}, which has no wheel "
-                    "for this machine"
+                    f"asking its backend needs {tool.name} {tool.version}, which has no wheel for "
+                    "this machine", subject=name
                 )
             path = sdists.fetched(tool.file, self.located(tool.file), self.cache.parent)
             shutil.copyfile(path, directory / f"{tool.name}.whl")

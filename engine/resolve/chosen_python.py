@@ -50,9 +50,8 @@ def python_of(environment: Environment) -> TargetPython | None:
         toolchain = wanted["python"]
         if "." in named and toolchain.version and not _agree(named, toolchain.version):
             raise UsageError(
-                f"install.python(\"{toolchain.version}\") beside "
-                f"base(language=\"{language}\"): an environment has one Python; leave one out",
-                position=toolchain.position,
+                f"install.python(\"{toolchain.version}\") beside base(language=\"{language}\"): an "
+                "environment has one Python", position=toolchain.position, advice="leave one out"
             )
         named = toolchain.version or named
     elif not language.startswith("python"):

@@ -67,7 +67,7 @@ def resolve(
     found = []
     for record in solution.records:
         if not record.sha256:
-            raise ResolveError(f"{record.file_name}: its channel gives no SHA-256 for it")
+            raise ResolveError("its channel gives no SHA-256 for it", subject=record.file_name)
         extra = {"build": record.build, "subdir": record.subdir}
         if any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends):
             extra["python"] = "yes"

@@ -98,7 +98,7 @@ def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
         fits = not wanted.specifier
     if not fits or wanted.url:
         raise ResolveError(
-            f"conda brings {wanted.name} {version}, which is not "
-            f"'{request.text}'; ask conda for that version", position=request.position
+            f"conda brings {wanted.name} {version}, which is not '{request.text}'",
+            position=request.position, advice="ask conda for that version",
         )
     return not wanted.extras

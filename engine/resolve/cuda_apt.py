@@ -96,15 +96,16 @@ def repository(cuda: Cuda, os_name: str, cache: Path) -> Repository:
         return Repository(given, title)
     if not given and not re.fullmatch(r"(debian|ubuntu)[\d.]+", os_name):
         raise ResolveError(
-            f"NVIDIA has no apt repository for '{os_name}'; name one of a system "
-            "like it with ENVD_CUDA_APT_REPO", position=cuda.position
+            f"NVIDIA has no apt repository for '{os_name}'", position=cuda.position,
+            advice="name one of a system like it with ENVD_CUDA_APT_REPO",
         )
     url = (given or f"{_REPOSITORIES}/{os_name.replace('.', '')}/x86_64").rstrip("/")
     keyring = os.environ.get("ENVD_CUDA_APT_KEYRING", "")
     if keyring and not Path(keyring).is_file():
         raise UsageError(
-            f"ENVD_CUDA_APT_KEYRING: {keyring}: no such file; unset it, and the "
-            "key is fetched from the repository and believed for its fingerprint", position=cuda.position
+            f"ENVD_CUDA_APT_KEYRING: {keyring}: no such file", position=cuda.position,
+            advice="unset it, and the key is fetched from the repository and believed for its "
+            "fingerprint",
         )
     path = Path(keyring) if keyring else _key(cuda, url, title, cache)
     return Repository(f"deb [signed-by={path.absolute()}] {url}/ ./", title)
@@ -118,9 +119,9 @@ def _key(cuda: Cuda, url: str, title: str, cache: Path) -> Path:
         return archive_keys.fetched(NVIDIA, urls, cache, cuda.position)
     except archive_keys.NoKeyError as error:
         raise UsageError(
-            f"{title} cannot be trusted: {error}; check ENVD_CUDA_APT_REPO, name "
-            f"its key's file with ENVD_CUDA_APT_KEYRING, or its fingerprint with {NVIDIA.setting}",
-            position=cuda.position,
+            f"{title} cannot be trusted: {error}", position=cuda.position,
+            advice="check ENVD_CUDA_APT_REPO, name its key's file with ENVD_CUDA_APT_KEYRING, or its "
+            f"fingerprint with {NVIDIA.setting}",
         ) from error
 
 
@@ -160,8 +161,8 @@ def requests(cuda: Cuda, apt: Apt, title: str) -> list[Request]:
     release. Raises ResolveError for what it does not have."""
     if lacking := lacks(cuda, apt, title):
         raise ResolveError(
-            f"there is no {lacking}; leave source out, and the Python index is "
-            "asked, too", position=cuda.position
+            f"there is no {lacking}", position=cuda.position,
+            advice="leave source out, and the Python index is asked, too",
         )
     bounds = _bounds(cuda, apt) if cuda.version.count(".") == 2 else {}
     wanted: dict[str, str] = {}

@@ -127,8 +127,8 @@ def mirror(family: str) -> str:
         found = _PUBLIC_UBUNTU
     if not found:
         raise ResolveError(
-            f"this machine's apt sources name no {family} archive; set {setting} to one's URL, or "
-            "write config.apt_source(source=URL)"
+            f"this machine's apt sources name no {family} archive",
+            advice=f"set {setting} to one's URL, or write config.apt_source(source=URL)",
         )
     return found.rstrip("/")
 
@@ -247,9 +247,10 @@ def _check_signed(lines: Sequence[str], where: Position) -> None:
         for name, value in _UNSIGNED.findall(match[1] if match else ""):
             if value.lower() not in ("no", "false", "off", "0", "without", "disable"):
                 raise ResolveError(
-                    f"config.apt_source: '{name}={value}' takes packages that nobody has "
-                    "signed; give the archive's key with config.apt_source(source, key), or accept "
-                    "them with --allow-unsigned-apt", position=where
+                    f"config.apt_source: '{name}={value}' takes packages that nobody has signed",
+                    position=where,
+                    advice="give the archive's key with config.apt_source(source, key), or accept "
+                    "them with --allow-unsigned-apt",
                 )
 
 
@@ -269,9 +270,9 @@ def sources(environment: Environment, release: Release | None) -> tuple[str, ...
         return lines
     if release is None:
         raise ResolveError(
-            "config.apt_source: which release that archive is asked "
-            "for is not known of this image; give whole lines, such as \"deb URL SUITE main\"",
+            "config.apt_source: which release that archive is asked for is not known of this image",
             position=environment.base.position,
+            advice="give whole lines, such as \"deb URL SUITE main\"",
         )
     main = given.strip().rstrip("/") if given else mirror(release.family)
     parts = release.components

@@ -165,7 +165,7 @@ class _Repository:
             yield
         except FileNotFoundError as error:
             raise ResolveError(
-                "git not found; install git to use include()", position=self.wanted.position
+                "git not found", position=self.wanted.position, advice="install git to use include()"
             ) from error
         except LimitError as error:
             raise ResolveError(

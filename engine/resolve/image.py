@@ -99,8 +99,8 @@ def _document(body: bytes, name: pull.ImageName) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ResolveError(
-        f"{name.host} answers with a manifest that is neither OCI's nor Docker's schema 2; push "
-        "the image anew with a current tool"
+        f"{name.host} answers with a manifest that is neither OCI's nor Docker's schema 2",
+        advice="push the image anew with a current tool",
     )
 
 

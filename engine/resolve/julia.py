@@ -122,7 +122,7 @@ def standard_library(
                 if "uuid" in project:
                     found[str(project["uuid"])] = str(project.get("name", parts[5]))
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
-        raise ResolveError(f"{file.name}: cannot read it: {error}") from error
+        raise ResolveError(f"cannot read it: {error}", subject=file.name) from error
     memo.parent.mkdir(parents=True, exist_ok=True)
     memo.write_text(json.dumps(found), "utf-8")
     return found
@@ -196,8 +196,8 @@ def _download(
             ) from error
         if tree != wanted.tree:
             raise ResolveError(
-                f"{shown(file.url)} is not what the registry says: its tree is "
-                f"{tree}; try another server with config.julia_pkg_server", position=wanted.file.position
+                f"{shown(file.url)} is not what the registry says: its tree is {tree}",
+                position=wanted.file.position, advice="try another server with config.julia_pkg_server",
             )
         found.append((file, path))
     return found

@@ -39,5 +39,5 @@ def _checksum(version: str, name: str, at: Position) -> str:
     path = f"/v{version}/SHASUMS256.txt"
     sums = checksums(DIST.require(path, at).text())
     if name not in sums:
-        raise ResolveError(f"{DIST.url}{path} has no {name}; {DIST.advice}", position=at)
+        raise ResolveError(f"{DIST.url}{path} has no {name}", position=at, advice=DIST.advice)
     return sums[name]

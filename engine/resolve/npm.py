@@ -32,7 +32,9 @@ def registry() -> str:
     """
     found = os.environ.get(SETTING) or _configured()
     if not re.match(r"https?://", found):
-        raise ResolveError(f"npm is not installed here, so nothing names its registry; set {SETTING}")
+        raise ResolveError(
+            "npm is not installed here, so nothing names its registry", advice=f"set {SETTING}"
+        )
     return found.rstrip("/")
 
 
@@ -63,7 +65,7 @@ def _get(path: str, position: Position) -> Any | None:
         return answer.json()
     except ValueError as error:
         raise ResolveError(
-            f"{url} is not an answer of an npm registry; set {SETTING}", position=position
+            f"{url} is not an answer of an npm registry", position=position, advice=f"set {SETTING}"
         ) from error
 
 
@@ -84,7 +86,7 @@ def package(name: str, version: str, position: Position) -> Mapping[str, Any]:
         found = whole["versions"][choose(version, whole["versions"], name, position)]
     if not isinstance(found, dict) or not {"version", "dist"} <= found.keys():
         raise ResolveError(
-            f"{registry()} gives no package.json of {name}; set {SETTING}", position=position
+            f"{registry()} gives no package.json of {name}", position=position, advice=f"set {SETTING}"
         )
     return found
 

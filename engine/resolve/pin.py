@@ -100,8 +100,8 @@ def _download(
                 writer.write(chunk)
                 if writer.size > most:
                     raise ResolveError(
-                        f"{shown(url)} is larger than {limits.shown_size(most)}; "
-                        f"{limits.advice('download', most)}", position=position
+                        f"{shown(url)} is larger than {limits.shown_size(most)}", position=position,
+                        advice=limits.advice("download", most),
                     )
                 if hasher is not None:
                     hasher.update(chunk)

@@ -47,8 +47,8 @@ def resolve(
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
-            f"{shown(source)} is {found}, not {PACKAGE} for amd64; "
-            "check ENVD_RSTUDIO_SERVER_DEB", position=position
+            f"{shown(source)} is {found}, not {PACKAGE} for amd64", position=position,
+            advice="check ENVD_RSTUDIO_SERVER_DEB",
         )
     return LockedPackage(
         "deb", PACKAGE, fields["Version"], file, {"arch": fields["Architecture"]}

@@ -31,10 +31,10 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
     if answer is None:
         # raises, naming the nearest, unless the list knows what the server does not have
         choose(toolchain.version, _known(at), DIST.name, at)
-        raise ResolveError(f"{DIST.url}{path} is not there; {DIST.advice}", position=at)
+        raise ResolveError(f"{DIST.url}{path} is not there", position=at, advice=DIST.advice)
     seal = DIST.get(f"{path}.sha256", at)
     if seal is not None and seal.text().split()[:1] != [hashlib.sha256(answer.body).hexdigest()]:
-        raise ResolveError(f"{DIST.url}{path} does not fit its .sha256; {DIST.advice}", position=at)
+        raise ResolveError(f"{DIST.url}{path} does not fit its .sha256", position=at, advice=DIST.advice)
     try:
         manifest = tomllib.loads(answer.text())
         version = str(manifest["pkg"]["rust"]["version"]).split()[0]

@@ -36,8 +36,8 @@ def with_build_wheels(
         for tool in chosen:
             if tool.kind != "wheel":
                 raise ResolveError(
-                    f"{package.name}: building it needs {tool.name} {tool.version}, which has no "
-                    "wheel for the target"
+                    f"building it needs {tool.name} {tool.version}, which has no wheel for the target",
+                    subject=package.name,
                 )
             tools[tool.name, tool.version] = replace(tool, kind="build-wheel")
         names = " ".join(sorted(f"{t.name}=={t.version}" for t in chosen))
@@ -60,17 +60,20 @@ def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
     try:
         text = next(_members(path, file.name, "pyproject.toml"), None)
     except (tarfile.TarError, zipfile.BadZipFile, UnicodeDecodeError) as error:
-        raise ResolveError(f"{file.name}: not a source distribution: {error}") from error
+        raise ResolveError(f"not a source distribution: {error}", subject=file.name) from error
     if text is None:
         return ["setuptools", "wheel"]
     try:
         system = tomllib.loads(text).get("build-system", {})
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ResolveError(f"{file.name}: its pyproject.toml is not valid TOML: {error}") from error
+        raise ResolveError(
+            f"its pyproject.toml is not valid TOML: {error}", subject=file.name
+        ) from error
     requires = system.get("requires", ["setuptools", "wheel"]) if isinstance(system, dict) else None
     if not isinstance(requires, list):
         raise ResolveError(
-            f"{file.name}: its pyproject.toml is malformed: build-system.requires is not a list of texts"
+            "its pyproject.toml is malformed: build-system.requires is not a list of texts",
+            subject=file.name,
         )
     return requirements(requires, file.name)
 
@@ -90,11 +93,11 @@ def requirements(texts: Sequence[object], name: str) -> list[str]:
         except InvalidRequirement as error:
             reason = str(error).split("\n")[0]
             raise ResolveError(
-                f"{name}: its build needs '{text}', which is not a valid requirement: {reason}"
+                f"its build needs '{text}', which is not a valid requirement: {reason}", subject=name
             ) from error
         if parsed.url and not parsed.url.startswith(("https://", "http://")):
             raise ResolveError(
-                f"{name}: its build needs '{text}', which is not on an index and cannot be locked"
+                f"its build needs '{text}', which is not on an index and cannot be locked", subject=name
             )
         found.append(str(parsed))
     return found

@@ -99,8 +99,8 @@ def refuse_debs(requests: Sequence[Request], system: System, base: Base) -> None
     where = next((r.position for r in requests if r.position.line), base.position)
     names = ", ".join(r.text for r in requests)
     raise ResolveError(
-        f"cannot add {names}: the base {system.title} has no apt; use an image of Debian "
-        "or Ubuntu, or one that has them already", position=where
+        f"cannot add {names}: the base {system.title} has no apt", position=where,
+        advice="use an image of Debian or Ubuntu, or one that has them already",
     )
 
 
@@ -125,14 +125,14 @@ def check_library(position: Position, system: System, glibc: str, *, only_glibc:
     has = "musl" if system.musl else "none that envd knows"
     wanted = "glibc" if only_glibc else "glibc or musl"
     raise ResolveError(
-        f"these packages need {wanted} as the C library, and the base {system.title} "
-        f"has {has}; use an image of Debian or Ubuntu", position=position
+        f"these packages need {wanted} as the C library, and the base {system.title} has {has}",
+        position=position, advice="use an image of Debian or Ubuntu",
     )
 
 
 def no_python(position: Position | None, system: System) -> ResolveError:
     """What to say when Python packages are wanted and no Python is there."""
     return ResolveError(
-        f"Python packages need a Python, and the base {system.title} has none; "
-        "write install.python()", position=position
+        f"Python packages need a Python, and the base {system.title} has none", position=position,
+        advice="write install.python()",
     )

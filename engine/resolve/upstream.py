@@ -42,7 +42,7 @@ class Upstream:
         """GET a path that has to be there. Raises ResolveError."""
         answer = self.get(path, position)
         if answer is None:
-            raise ResolveError(f"{self.url}{path} is not there; {self.advice}", position=position)
+            raise ResolveError(f"{self.url}{path} is not there", position=position, advice=self.advice)
         return answer
 
     @property
@@ -53,7 +53,7 @@ class Upstream:
     def unreadable(self, path: str, position: Position) -> ResolveError:
         """The error of an answer that is not what the site gives."""
         return ResolveError(
-            f"{self.url}{path} is not an answer of {self.name}; {self.advice}", position=position
+            f"{self.url}{path} is not an answer of {self.name}", position=position, advice=self.advice
         )
 
     def size(self, url: str, position: Position) -> int:
@@ -72,7 +72,7 @@ class Upstream:
         except ResolveError as error:
             raise error.advised(self.advice) from error
         if status == 404:
-            raise ResolveError(f"{shown(url)} is not there; {self.advice}", position=position)
+            raise ResolveError(f"{shown(url)} is not there", position=position, advice=self.advice)
         return int(text) if status == 200 and text.isdecimal() else 0
 
 

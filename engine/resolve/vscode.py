@@ -70,7 +70,8 @@ def _needed(data: Mapping[str, Any], identity: str, position: Position) -> Itera
                     yield f"{namespace}.{name}"
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ResolveError(
-                f"{identity}: the gallery's {group} of it are malformed ({error!r})", position=position
+                f"the gallery's {group} of it are malformed ({error!r})", position=position,
+                subject=identity,
             ) from error
 
 
@@ -90,7 +91,7 @@ def _metadata(identity: str, version: str, position: Position) -> Mapping[str, A
                 return dict(data)
         except (ValueError, KeyError, TypeError):
             pass
-        raise ResolveError(f"{url}: not an answer of an extension gallery", position=position)
+        raise ResolveError("not an answer of an extension gallery", position=position, subject=url)
     return None
 
 
@@ -138,9 +139,8 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
     for key in ("download", "sha256"):
         if not str(files.get(key, "http://")).startswith(("http://", "https://")):
             raise ResolveError(
-                f"{identity}: the gallery {gallery()} names "
-                f"'{archives.shown(str(files[key]))}', which is not an http or https URL",
-                position=position,
+                f"the gallery {gallery()} names '{archives.shown(str(files[key]))}', which is not an "
+                "http or https URL", position=position, subject=identity
             )
     url = str(files["download"])
     sha256, size = "", 0
@@ -151,7 +151,7 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
     if not sha256:  # older galleries give none: it is what we get now
         answer = get(url, position)
         if answer is None:
-            raise ResolveError(f"{identity}: {url} is not there", position=position)
+            raise ResolveError(f"{url} is not there", position=position, subject=identity)
         sha256, size = hashlib.sha256(answer.body).hexdigest(), len(answer.body)
     name = urlsplit(url).path.rpartition("/")[2] or f"{identity}.vsix"
     return LockedPackage(

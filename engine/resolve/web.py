@@ -27,8 +27,8 @@ def filename(step: Http) -> str:
     found = step.filename or unquote(urlsplit(step.url).path).rstrip("/").rpartition("/")[2]
     if not found or found in (".", ".."):
         raise ResolveError(
-            f"io.http: {shown(step.url)} names no file; give it one with filename=",
-            position=step.position,
+            f"io.http: {shown(step.url)} names no file", position=step.position,
+            advice="give it one with filename=",
         )
     return found
 
@@ -43,8 +43,8 @@ def files(environment: Environment) -> list[Http]:
         other = found.setdefault(name, step)
         if text_of(other) != text_of(step):
             raise ResolveError(
-                f"io.http: another file is called '{name}', at line "
-                f"{other.position.line}; give one another name with filename=", position=step.position
+                f"io.http: another file is called '{name}', at line {other.position.line}",
+                position=step.position, advice="give one another name with filename=",
             )
     return list(found.values())
 
