@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Error,
         FetchError,
         LockMismatch,
+        Problem,
         RegistryError,
         ResolveError,
         SpecError,
@@ -38,8 +39,8 @@ _RESULTS = ("Built", "Layer", "Locked", "Pulled", "Pushed")
 
 __all__ = [
     "BuildError", "Built", "DockerError", "Error", "FetchError", "Layer", "LockMismatch", "Locked",
-    "Pulled", "Pushed", "RegistryError", "ResolveError", "SpecError", "StoreError", "UsageError",
-    "build", "lock", "pull", "push",
+    "Problem", "Pulled", "Pushed", "RegistryError", "ResolveError", "SpecError", "StoreError",
+    "UsageError", "build", "lock", "pull", "push",
 ]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from envd.errors import KINDS, Error
+from envd.errors import KINDS, Error, Problem
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,7 +50,10 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
         raise Error(f"envd ended with status {status}, without an answer")
     found: dict[str, Any] = json.loads(text)
     if (error := found.get("error")) is not None:
-        raise KINDS[error["kind"]](error["text"], exit_code=error["exit_code"], log=error["log"])
+        raise KINDS[error["kind"]](
+            error["text"], exit_code=error["exit_code"], log=error["log"],
+            problems=[Problem(*row) for row in error["problems"]],
+        )
     return found
 
 

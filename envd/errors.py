@@ -16,14 +16,36 @@ They are classes of their own, and not the engine's: an `engine` that the progra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: `message` says what, `subject` what it is about (a package, a
+    derivation, an address; "" for nothing named), `advice` what to do ("" where nobody knows). `file`,
+    `line` and `column` (from 1) are the place in the spec that asks for it; "", 0, 0 where there is
+    none."""
+
+    message: str
+    subject: str = ""
+    advice: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
 
 class Error(Exception):
-    """Base. Its text is what the command would print; `exit_code` is what it would end with."""
+    """Base. Its text is what the command would print; `exit_code` is what it would end with;
+    `problems` are the single things that are wrong, one or several."""
 
-    def __init__(self, message: str, *, exit_code: int = 1, log: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, text: str, *, exit_code: int = 1, log: str = "", problems: Sequence[Problem] = ()
+    ) -> None:
+        super().__init__(text)
         self.exit_code = exit_code
         self.log = log
+        self.problems = tuple(problems) or (Problem(text),)
 
 
 class UsageError(Error):

@@ -131,7 +131,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
     from engine.cli.main import explain
 
     if isinstance(error, KeyboardInterrupt):
-        return {"kind": "Error", "text": "interrupted", "exit_code": signals.EXIT_STATUS, "log": ""}
+        return {"kind": "Error", "text": "interrupted", "exit_code": signals.EXIT_STATUS, "log": "",
+                "problems": []}
     text, exit_code = explain(error)
     kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS]
     usage = isinstance(error, click.ClickException)
@@ -139,4 +140,16 @@ def _failure(error: BaseException) -> dict[str, Any]:
         "kind": "UsageError" if usage else kinds[0] if kinds else "Error",
         "text": text.removeprefix("error: "), "exit_code": exit_code,
         "log": str(getattr(error, "log", "")),
+        "problems": [_problem(single) for single in getattr(error, "errors", ())],
     }
+
+
+def _problem(error: Any) -> list[Any]:
+    """One error's fields, as `envd.errors.Problem` has them; without secrets, as the text is."""
+    from engine import terminal
+    from engine.redaction import visible
+
+    texts = [error.message, getattr(error, "subject", ""), getattr(error, "advice", "")]
+    place = error.position
+    where = ["", 0, 0] if place is None else [place.file, place.line, place.column]
+    return [*(terminal.clean(visible(text)) for text in texts), *where]

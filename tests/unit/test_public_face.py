@@ -63,11 +63,21 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(envd.UsageError, match="is not in the range"):
         envd.build(jobs=0)
     Path("build.envd").write_text("def build():\n    bose()\n")
-    with pytest.raises(envd.SpecError, match=r"build\.envd:2:5"):
+    with pytest.raises(envd.SpecError, match=r"build\.envd:2:5") as caught:
         envd.lock()
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.column) == ("build.envd", 2, 5)
+    assert "bose" in problem.message
+    Path("build.envd").write_text("def build():\n    base()\n    shell(1)\n    shell(nam='zsh')\n")
+    with pytest.raises(envd.SpecError) as caught:
+        envd.lock()
+    assert [p.line for p in caught.value.problems] == [3, 4]
     Path("build.envd").write_text("def build():\n    base()\n")
     with pytest.raises(envd.LockMismatch, match="no such file"):
         envd.build(locked=True, store=tmp_path / "store")
+    with pytest.raises(envd.RegistryError) as refused:
+        envd.pull("127.0.0.1:1/none:v1", load=False, store=tmp_path / "store")
+    assert refused.value.problems[0].message
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "store") == ["build.envd"]
 
 
