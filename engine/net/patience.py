@@ -31,7 +31,7 @@ def patiently(run: Callable[[], T], complaint: Callable[[T], str], whole: Callab
         if later is None or attempt == ROUNDS:
             return found
         status, url = later.groups()
-        error = retry.TransientError(f"HTTP status {status}", _asked(whole(url)))
+        error = retry.TransientError(f"HTTP status {status}", asked(whole(url)))
         seconds = retry.wait(attempt, error)
         if seconds is None:
             return found
@@ -41,7 +41,7 @@ def patiently(run: Callable[[], T], complaint: Callable[[T], str], whole: Callab
     raise AssertionError("unreachable")
 
 
-def _asked(url: str) -> float | None:
+def asked(url: str) -> float | None:
     """How long the server wants to be left alone: it is asked once more, for the program does not
     tell. None when it says nothing, or has time again."""
     import urllib3

@@ -26,16 +26,17 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import unquote, urlsplit
 
-from engine import command, confined, jail
+from engine import confined, jail
 from engine.atomic import write_text
 from engine.command import HOST_ENVIRONMENT, LimitError, pause
 from engine.errors import ResolveError, together
 from engine.lock import LockedFile, LockedPackage
+from engine.net import apt_settings, patience
 from engine.resolve.package_lists import PackageLists
 from engine.urls import hidden, redacted, without_login
 from engine.version import VERSION
 from grammar.environment import Request
-from store import notices
+from store import notices, retry
 from store.hashing import hash_value
 
 # Set by --allow-expired-apt: an archive may answer with what it signed long ago.
@@ -57,8 +58,8 @@ class Apt:
 
     @property
     def _environment(self) -> dict[str, str]:
-        proxies = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
-        return {**HOST_ENVIRONMENT, **proxies, "APT_CONFIG": str(self.directory / "apt.conf")}
+        config = str(self.directory / "apt.conf")
+        return {**HOST_ENVIRONMENT, **apt_settings.variables(), "APT_CONFIG": config}
 
     def run(
         self, *argv: str, files: Sequence[str] = (), network: bool = False
@@ -244,17 +245,6 @@ def _end(done: subprocess.CompletedProcess[str]) -> str:
     return said or f"apt-get failed with exit status {done.returncode}"
 
 
-def _proxy_settings() -> str:
-    """How this machine's apt reaches the network, and whom it trusts: the only setting of the
-    host's that is kept."""
-    try:
-        done = command.ask_text(["apt-config", "dump", "Acquire"], environment=os.environ)
-    except FileNotFoundError:
-        return ""
-    keep = re.compile(r'^Acquire::https?::(\S*::)?(Proxy|CaInfo|Verify-\S+)\S* ".+";$', re.I)
-    return "\n".join(line for line in done.stdout.splitlines() if keep.match(line))
-
-
 @contextmanager
 def open_apt(
     sources: Sequence[str], keyring: str, cache: Path, log: Callable[[str], None],
@@ -291,7 +281,7 @@ def _opened(
 ) -> Iterator[Apt]:
     for name in ("lists", "cache/archives/partial", "cache/log", "etc/empty.d", "etc/keys.d"):
         (directory / name).mkdir(parents=True, exist_ok=True)
-    proxies = _proxy_settings()
+    proxies = apt_settings.settings(sources)
     apt = Apt(directory, tuple(_archives(sources)), tuple(_files(sources, keyring, proxies)))
     with (directory / "lock").open("w") as handle:
         fresh = directory / "lists-are-fresh"
@@ -352,8 +342,9 @@ def _is_fresh(handle: TextIO, fresh: Path) -> bool:
 
 
 # What passes by, in apt's words: it tries again itself only where no connection came about.
+_LATER = "(?:408|425|429|500|502|503|504)"
 _PASSING = re.compile(
-    r"Failed to fetch .*(\b(408|425|429|500|502|503|504) |[Tt]imed out|[Tt]imeout|Connection|"
+    rf"Failed to fetch .*(\b{_LATER} |[Tt]imed out|[Tt]imeout|Connection|"
     r"connect|Temporary failure|reset|closed|Undetermined|unexpected size|Hash Sum mismatch|"
     r"Bad header|Error reading)"
 )
@@ -382,11 +373,11 @@ def _update(apt: Apt, advice: str) -> None:
             return
         if attempt == _UPDATES or not failed or not all(map(_PASSING.search, failed)):
             break
-        seconds = 2.0**attempt
-        notices.say(
-            "apt",
-            f"retrying ({attempt + 1} of {_UPDATES}) in {seconds:g} s: {_words(failed)}",
-        )
+        stumble = retry.TransientError(_words(failed), _asked(failed))
+        seconds = retry.wait(attempt, stumble, 2.0)
+        if seconds is None:
+            break
+        retry.announce("apt", attempt, seconds, stumble, _UPDATES)
         pause(seconds, "apt")
     expired = [line for line in problems if "is expired" in line]
     if expired:
@@ -397,6 +388,12 @@ def _update(apt: Apt, advice: str) -> None:
         )
     fault = f"cannot read the apt sources: {_words(failed or problems) or _end(done)}"
     raise ResolveError(fault, advice=advice)
+
+
+def _asked(failed: Sequence[str]) -> float | None:
+    """Seconds that the archive asks to be left alone, when it says so: apt does not tell."""
+    later = re.search(rf"Failed to fetch (https?://\S+)\s+{_LATER} ", "\n".join(failed))
+    return patience.asked(later[1]) if later else None
 
 
 def _words(lines: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from engine import command, jail
 from engine.resolve.ssh_agent import Relay
-from store import notices, retry
+from store import certificates, notices, retry
 
 # Of the user's GIT_… only what says how to reach a remote; GIT_DIR and its like are of another
 # repository, when we run inside a hook.
@@ -133,8 +133,10 @@ def reach(url: str, place: Path) -> Reach:
         (k, _expanded(v, home) if v and _SETTING_FILES.fullmatch(k.lower()) else v)
         for k, v in settings if _is_for(k, parts.hostname or "")
     ]
-    if "SSL_CERT_FILE" in kept:  # not every libcurl looks at it by itself
-        used.insert(0, ("http.sslCAInfo", kept["SSL_CERT_FILE"]))
+    if parts.scheme == "https" and certificates.named():  # not every libcurl looks at them by itself
+        authorities = certificates.authorities()
+        kind = "http.sslCAPath" if Path(authorities).is_dir() else "http.sslCAInfo"
+        used.insert(0, (kind, authorities))
     wanted = [v for k, v in kept.items() if _FILES.fullmatch(k)]
     wanted += [v for k, v in used if v and _SETTING_FILES.fullmatch(k.lower())]
     binds: list[jail.Bind] = []

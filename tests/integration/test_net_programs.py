@@ -15,13 +15,13 @@ from threading import Thread
 import pytest
 
 from engine.net import machine, pip_settings
-from engine.resolve import conda, cuda, pypi
+from engine.resolve import apt, conda, cuda, pypi
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
 from grammar.environment import Cuda, PipIndex, Position, Request
 from tests.faults.server import Bad, Fault
 from tests.faults.server import running as failing
-from tests.integration import channel, index, proxy
+from tests.integration import archive, channel, index, proxy
 from tests.integration.test_net import Quiet, plain, said
 
 __all__ = ["plain", "said"]  # fixtures
@@ -63,6 +63,22 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def forget() -> None:
     for known in (machine.current, machine.of_uv, pip_settings.current):
         known.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def archive_of_one(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A signed archive with one .deb, and its keyring."""
+    place = tmp_path_factory.mktemp("archive")
+    archive.make_deb(place, "small", "1.0", {"opt/small": b"small\n"})
+    signer = archive.make_signer(tmp_path_factory.mktemp("gpg") / "home")
+    signer.sign(place)
+    return place, str(signer.public)
+
+
+def debs(base: str, keyring: str, cache: Path) -> list[str]:
+    cache.mkdir(parents=True)
+    with apt.open_apt([f"deb {base} ./"], keyring, cache, lambda _: None) as opened:
+        return list(opened.names)
 
 
 def six(base: str, cache: Path) -> list[str]:
@@ -176,3 +192,37 @@ def test_the_versions_that_an_index_has(site: Path, tmp_path: Path) -> None:
         assert cuda.lacks(wanted, PipIndex(f"http://{server.address}/none")).endswith("it has none")
         server.faults[:] = [Fault("403")]
         assert cuda.lacks(wanted, there) == ""
+
+
+def test_apt_waits_as_long_as_an_archive_asks_for(
+    archive_of_one: tuple[Path, str], tmp_path: Path, said: list[str]
+) -> None:
+    place, keyring = archive_of_one
+    with failing(directory=place) as bad:
+        bad.faults[:] = [Fault("503after", "Release", times=2)]  # apt's, and envd's own
+        assert debs(f"http://{bad.address}", keyring, tmp_path / "store/cache") == ["small"]
+    assert len(said) == 1 and said[0].startswith("retrying (2 of 3) in 3 s: Failed to fetch http://")
+
+
+def test_apt_goes_through_the_proxy(
+    archive_of_one: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, keyring = archive_of_one
+    with failing(directory=place) as bad, proxy.running("ann:s3cret") as between:
+        url = f"http://{bad.address}"
+        monkeypatch.setenv("ALL_PROXY", f"http://ann:s3cret@{between.address}")
+        assert debs(url, keyring, tmp_path / "one/cache") == ["small"]
+        assert f"GET {url}/./InRelease" in between.asked
+        asked = len(between.asked)
+        monkeypatch.setenv("no_proxy", "10.0.0.0/8,127.0.0.0/8")
+        assert debs(url, keyring, tmp_path / "two/cache") == ["small"]
+        assert len(between.asked) == asked
+
+
+def test_apt_trusts_whom_envd_trusts(
+    archive_of_one: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, keyring = archive_of_one
+    with encrypted(place, tmp_path) as (url, authority):
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
+        assert debs(url, keyring, tmp_path / "cache") == ["small"]

@@ -17,7 +17,7 @@ WHOLE = {"compiler.py"}
 # What is above a limit still, by "FILE" or "FILE:FUNCTION". This list only shrinks: split what is new,
 # and take out what was split. (Names without directories: they outlive a move.)
 STILL = {
-    "apt.py": 571,
+    "apt.py": 568,
     "registry.py": 495,
     "sandbox.py": 519,
     "scheduler.py": 493,
