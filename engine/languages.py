@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from engine.fetch import shown
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from grammar.environment import Environment, Toolchain
 from grammar.errors import SpecError
 

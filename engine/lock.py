@@ -1,57 +1,28 @@
 """`Lock`: what exactly an environment is. TOML on disk, sorted, made to be read in a diff.
 
-Reading and writing only; `engine.locking` resolves an `Environment` into one. Hash and file
-terms for wheels follow PEP 751 (pylock.toml).
+Reading and writing only; `engine.locking` resolves an `Environment` into one.
 """
 
 from __future__ import annotations
 
 import base64
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine import lock_rows
 from engine.atomic import write_text
-from engine.derivation import Fetch
 from engine.errors import UsageError
 from engine.image.model import ImageConfig
+from engine.lock_packages import LockedFile, LockedPackage, RowError, package_of, row_of
+
+P = TypeVar("P", bound=LockedPackage)
 
 LOCK_VERSION = 1
 # Of a lock that pins steps: an envd that knows of none must not take it, and drop them.
 _STEPS_VERSION = 2
-
-
-@dataclass(frozen=True)
-class LockedFile:
-    """One pinned file. `sha256` is 64 hex digits; `size` is in bytes, 0 when unknown."""
-
-    name: str  # file name
-    url: str
-    sha256: str
-    size: int = 0
-
-    def fetch(self, url: str = "", *, fallback: str = "") -> Fetch:
-        """How it is fetched: from its URL, unless another `url` is given; see `Fetch`."""
-        return Fetch(self.name, url or self.url, self.sha256, self.size, fallback)
-
-
-@dataclass(frozen=True)
-class LockedPackage:
-    """A named, versioned package and its file; `kind` tells what reads it.
-
-    kinds: "deb" | "wheel" | "sdist" | "conda" | "vsix" | "layer" (an OCI blob) | "config" | "file" |
-    "tool" (a release archive of a toolchain) | "r-source" | "julia-package" | "julia-artifact".
-    `extra` holds kind-specific facts as strings (architecture, build, subdir, channel…).
-    """
-
-    kind: str
-    name: str
-    version: str
-    file: LockedFile
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +94,18 @@ class Lock:
         """The rows of a section, by the name of its table; () when it has none."""
         return self.packages.get(table, ())
 
+    def rows(self, table: str, kind: type[P]) -> tuple[P, ...]:
+        """The rows of a section that has but one kind. Raises UsageError when there is another."""
+        found = []
+        for package in self[table]:
+            if not isinstance(package, kind):
+                raise UsageError(
+                    f"a {package.kind} does not belong there: the lock is damaged",
+                    subject=f"envd.lock: [[{table}]] {package.name}", advice=_ANEW,
+                )
+            found.append(package)
+        return tuple(found)
+
     def with_rows(self, table: str, rows: Iterable[LockedPackage]) -> Lock:
         """The same lock with other rows in one section."""
         return replace(self, packages={**self.packages, table: tuple(rows)})
@@ -146,41 +129,11 @@ def tables(lock: Lock) -> list[str]:
     return known + sorted(table for table in lock.packages if table not in _ORDER)
 
 
-def _package_row(package: LockedPackage) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": package.name,
-        "version": package.version,
-        "kind": package.kind,
-        "file": package.file.name,
-        "url": package.file.url,
-        "size": package.file.size,
-        "sha256": package.file.sha256,
-    }
-    row.update(sorted(package.extra.items()))
-    return row
-
-
 def _bytes(value: Any) -> int:
     """A size. TOML has numbers that are no size: inf, nan, true. Raises ValueError."""
     if type(value) is not int:
         raise ValueError(f"the size {value!r} is not a whole number")
     return value
-
-
-_ROW = frozenset({"name", "version", "kind", "file", "url", "size", "sha256"})
-
-
-def _row_package(row: Mapping[str, Any]) -> LockedPackage:
-    return LockedPackage(
-        kind=str(row["kind"]),
-        name=str(row["name"]),
-        version=str(row["version"]),
-        file=LockedFile(
-            name=str(row["file"]), url=str(row["url"]), sha256=str(row["sha256"]),
-            size=_bytes(row["size"]),
-        ),
-        extra={k: str(v) for k, v in row.items() if k not in _ROW},
-    )
 
 
 def _config_row(config: ImageConfig) -> dict[str, Any]:
@@ -211,7 +164,7 @@ def dumps(lock: Lock) -> str:
 
     def rows(packages: tuple[LockedPackage, ...]) -> list[dict[str, Any]]:
         return [
-            _package_row(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))
+            row_of(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))
         ]
 
     base: dict[str, Any] = {"kind": lock.base.kind, "os": lock.base.os}
@@ -222,7 +175,7 @@ def dumps(lock: Lock) -> str:
     # an image's layers are ordered from the bottom up: sorting would break them
     ordered = lock.base.kind == "image"
     base["package"] = (
-        [_package_row(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
+        [row_of(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
     )
     if lock.base.keys:
         base["keys"] = {
@@ -273,56 +226,99 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
     except (ValueError, RecursionError) as error:
         raise UsageError(f"not valid TOML: {error}", subject=name, advice=_ANEW) from error
     version = document.get("version")
-    if version not in (LOCK_VERSION, _STEPS_VERSION):
+    reader = _READERS.get(version) if type(version) is int else None
+    if reader is None:
         raise UsageError(
-            f"lock version {version!r} is not one that this envd reads ({LOCK_VERSION} or "
-            f"{_STEPS_VERSION}): it may be of a newer envd", subject=name,
+            f"lock version {version!r} is not one that this envd reads "
+            f"({' or '.join(map(str, _READERS))}): it may be of a newer envd", subject=name,
             advice="update envd, or run `envd lock` to renew it",
         )
     try:
-        base = document["base"]
-        lock = Lock(
-            version=LOCK_VERSION,
-            system=str(document["system"]),
-            python=str(document["python"]),
-            requests={k: _texts(v) for k, v in document["requests"].items()},
-            provided=_texts(document["provided"]) if "provided" in document else None,
-            base=LockedBase(
-                kind=str(base["kind"]),
-                os=str(base["os"]),
-                suite=str(base.get("suite", "")),
-                sources=_texts(base["sources"]),
-                image=str(base.get("image", "")),
-                digest=str(base.get("digest", "")),
-                packages=tuple(_row_package(row) for row in base["package"]),
-                config=_row_config(base["config"]) if "config" in base else None,
-                keys={k: base64.b64decode(v) for k, v in base.get("keys", {}).items()},
-                facts={str(k): str(v) for k, v in base.get("facts", {}).items()},
-            ),
-            includes=tuple(
-                LockedInclude(str(row["git"]), str(row["ref"]), str(row["commit"]))
-                for row in document.get("includes", ())
-            ),
-            steps=tuple(
-                LockedStep(
-                    str(row["name"]), str(row.get("variant", "")), str(row["key"]),
-                    str(row["object"]), str(row["diff_id"]), _bytes(row["size"]),
-                )
-                for row in document.get("steps", ())
-            ),
-            packages={
-                str(table): tuple(_row_package(row) for row in rows)
-                for table, rows in document.items() if table not in RESERVED
-            },
-        )
+        lock = reader(document)
+    except _DamagedError as error:
+        raise _damaged(name, *error.args) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"malformed lock ({error!r})", subject=name, advice=_ANEW) from error
     for where, fault in lock_rows.faults(lock, tables(lock)):
-        raise UsageError(
-            f"{fault}: the lock is damaged, or was not made by envd", subject=f"{name}: {where}",
-            advice=f"look at where it comes from, then {_ANEW}",
-        )
+        raise _damaged(name, where, fault)
     return lock
+
+
+class _DamagedError(Exception):
+    """A row that is none: where it is, and what is wrong with it."""
+
+
+def _damaged(name: str, where: str, fault: str) -> UsageError:
+    return UsageError(
+        f"{fault}: the lock is damaged, or was not made by envd", subject=f"{name}: {where}",
+        advice=f"look at where it comes from, then {_ANEW}",
+    )
+
+
+def _packages(table: str, rows: Iterable[Mapping[str, Any]]) -> tuple[LockedPackage, ...]:
+    """The packages of a table. Raises _DamagedError, and what a malformed row raises."""
+    found = []
+    for row in rows:
+        try:
+            found.append(package_of(row))
+        except RowError as error:
+            where = f"[[{table}]] {lock_rows.name_of(str(row['name']))}"
+            raise _DamagedError(where, str(error)) from error
+    return tuple(found)
+
+
+def _version_1(document: Mapping[str, Any]) -> Lock:
+    """A lock as all envds know it."""
+    base = document["base"]
+    return Lock(
+        system=str(document["system"]),
+        python=str(document["python"]),
+        requests={k: _texts(v) for k, v in document["requests"].items()},
+        provided=_texts(document["provided"]) if "provided" in document else None,
+        base=LockedBase(
+            kind=str(base["kind"]),
+            os=str(base["os"]),
+            suite=str(base.get("suite", "")),
+            sources=_texts(base["sources"]),
+            image=str(base.get("image", "")),
+            digest=str(base.get("digest", "")),
+            packages=_packages("base.package", base["package"]),
+            config=_row_config(base["config"]) if "config" in base else None,
+            keys={k: base64.b64decode(v) for k, v in base.get("keys", {}).items()},
+            facts={str(k): str(v) for k, v in base.get("facts", {}).items()},
+        ),
+        includes=tuple(
+            LockedInclude(str(row["git"]), str(row["ref"]), str(row["commit"]))
+            for row in document.get("includes", ())
+        ),
+        packages={
+            str(table): _packages(table, rows)
+            for table, rows in document.items() if table not in RESERVED
+        },
+    )
+
+
+def _first(document: Mapping[str, Any]) -> Lock:
+    if "steps" in document:
+        raise ValueError("a lock of version 1 has no steps")
+    return _version_1(document)
+
+
+def _version_2(document: Mapping[str, Any]) -> Lock:
+    """Version 1, and what steps with the network gave."""
+    steps = tuple(
+        LockedStep(
+            str(row["name"]), str(row.get("variant", "")), str(row["key"]), str(row["object"]),
+            str(row["diff_id"]), _bytes(row["size"]),
+        )
+        for row in document.get("steps", ())
+    )
+    return replace(_version_1(document), steps=steps)
+
+
+_READERS: Mapping[int, Callable[[Mapping[str, Any]], Lock]] = {
+    LOCK_VERSION: _first, _STEPS_VERSION: _version_2,
+}
 
 
 def read(path: Path) -> Lock | None:

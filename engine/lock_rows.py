@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
-    from engine.lock import Lock, LockedBase, LockedInclude, LockedPackage, LockedStep
+    from engine.lock import Lock, LockedBase, LockedInclude, LockedStep
+    from engine.lock_packages import LockedPackage
 
 MAX_SIZE = 1 << 50  # bytes of one file: more than any disk that a lock is built on
 _MAX_TEXT = 1 << 20  # characters of one field
@@ -36,12 +37,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Rule:
-    """What a kind's rows must match as a whole: name, version, and `extra` by its keys."""
+    """What a kind's rows must match as a whole: name, version, and the fields of its kind."""
 
     name: re.Pattern[str]
     version: re.Pattern[str] = _VERSION
     file: re.Pattern[str] | None = None  # beyond being one plain component
-    extra: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
+    facts: Mapping[str, re.Pattern[str]] = field(default_factory=dict)
 
 
 _PYTHON_ROW = Rule(_PYPI)
@@ -84,8 +85,6 @@ RULES: dict[str, Rule] = {
     "julia-artifact": Rule(re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ -]*"), re.compile(r"[0-9a-f]{40}")),
 }
 
-KINDS = frozenset(RULES)  # those of envd's own sections; others bring their rules with them
-
 _SCHEMES = frozenset({"http", "https", "file", "oci"})
 _PATHS = ("prefix",)  # facts of a base that become paths in the image
 
@@ -94,36 +93,34 @@ def faults_of(package: LockedPackage) -> list[str]:
     """What is wrong with one row, each as "FIELD 'VALUE' is not …"; none when it is sound."""
     rule = RULES.get(package.kind)
     if rule is None:
-        return [f"kind {_shown(package.kind)} is not one that this envd knows"]
+        return [f"kind {shown(package.kind)} is not one that this envd knows"]
     found = []
     if not rule.name.fullmatch(package.name) or not _plain(package.name):
-        found.append(f"name {_shown(package.name)} is not a valid name of a {package.kind}")
+        found.append(f"name {shown(package.name)} is not a valid name of a {package.kind}")
     if not rule.version.fullmatch(package.version) or ".." in package.version.split("/"):
-        found.append(f"version {_shown(package.version)} is not a valid version of a {package.kind}")
+        found.append(f"version {shown(package.version)} is not a valid version of a {package.kind}")
     found += _file_faults(package, rule)
-    for key, value in package.extra.items():
-        wanted = rule.extra.get(key)
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", key):
-            found.append(f"{_shown(key)} is not the name of a field")
-        elif _CONTROL.search(value) or len(value) > _MAX_TEXT:
-            found.append(f"{key} {_shown(value)} holds control characters, or is too long")
+    for key, value in package.facts().items():
+        wanted = rule.facts.get(key)
+        if _CONTROL.search(value) or len(value) > _MAX_TEXT:
+            found.append(f"{key} {shown(value)} holds control characters, or is too long")
         elif wanted is not None and not (wanted.fullmatch(value) and _climbs_not(value)):
-            found.append(f"{key} {_shown(value)} is not a valid {key} of a {package.kind}")
+            found.append(f"{key} {shown(value)} is not a valid {key} of a {package.kind}")
     return found
 
 
 def _file_faults(package: LockedPackage, rule: Rule) -> list[str]:
     file, found = package.file, []
     if not _plain(file.name):
-        found.append(f"file {_shown(file.name)} is not a plain file name")
+        found.append(f"file {shown(file.name)} is not a plain file name")
     elif rule.file is not None and not rule.file.fullmatch(file.name):
-        found.append(f"file {_shown(file.name)} is not the file name of a {package.kind}")
+        found.append(f"file {shown(file.name)} is not the file name of a {package.kind}")
     if not _HEX64.fullmatch(file.sha256):
-        found.append(f"sha256 {_shown(file.sha256)} is not 64 hexadecimal digits in lower case")
+        found.append(f"sha256 {shown(file.sha256)} is not 64 hexadecimal digits in lower case")
     if isinstance(file.size, bool) or not 0 <= file.size <= MAX_SIZE:
         found.append(f"size {file.size} is not a size of a file in bytes")
     if problem := _url_fault(file.url):
-        found.append(f"url {_shown(file.url)} {problem}")
+        found.append(f"url {shown(file.url)} {problem}")
     return found
 
 
@@ -162,7 +159,8 @@ def _climbs_not(value: str) -> bool:
     return ".." not in value.split("/")
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
+    """What a message shows of a value that a row has."""
     text = value if len(value) <= 60 else f"{value[:57]}..."
     return repr(text) if _CONTROL.search(text) else f"'{text}'"
 
@@ -173,7 +171,7 @@ def faults(lock: Lock, sections: Iterable[str]) -> Iterable[tuple[str, str]]:
     for section in sections:
         for package in lock[section]:
             for fault in faults_of(package):
-                yield f"[[{section}]] {_name(package)}", fault
+                yield f"[[{section}]] {name_of(package.name)}", fault
     for include in lock.includes:
         for fault in _include_faults(include):
             yield "[[includes]]", fault
@@ -181,9 +179,9 @@ def faults(lock: Lock, sections: Iterable[str]) -> Iterable[tuple[str, str]]:
         for fault in _step_faults(step):
             yield "[[steps]]", fault
     if not re.fullmatch(r"([0-9]+\.[0-9]+)?", lock.python):
-        yield "python", f"{_shown(lock.python)} is not a version of Python such as 3.11"
+        yield "python", f"{shown(lock.python)} is not a version of Python such as 3.11"
     if not re.fullmatch(r"[a-z0-9_]+-[a-z]+", lock.system):
-        yield "system", f"{_shown(lock.system)} is not a system such as x86_64-linux"
+        yield "system", f"{shown(lock.system)} is not a system such as x86_64-linux"
 
 
 def _step_faults(step: LockedStep) -> Iterable[str]:
@@ -192,36 +190,37 @@ def _step_faults(step: LockedStep) -> Iterable[str]:
         ("diff_id", _DIGEST),
     ):
         if not pattern.fullmatch(value := getattr(step, key)):
-            yield f"{key} {_shown(value)} is not a valid {key} of a step"
+            yield f"{key} {shown(value)} is not a valid {key} of a step"
     if not 0 <= step.size <= MAX_SIZE:
         yield f"size {step.size} is not a size of a layer in bytes"
 
 
-def _name(package: LockedPackage) -> str:
-    return package.name if _plain(package.name) and len(package.name) <= 60 else "of an unfit name"
+def name_of(name: str) -> str:
+    """What a message calls a row of that name."""
+    return name if _plain(name) and len(name) <= 60 else "of an unfit name"
 
 
 def _base_faults(base: LockedBase) -> Iterable[tuple[str, str]]:
     for package in base.packages:
         for fault in faults_of(package):
-            yield f"[[base.package]] {_name(package)}", fault
+            yield f"[[base.package]] {name_of(package.name)}", fault
     if base.kind not in ("debootstrap", "image"):
-        yield "[base]", f"kind {_shown(base.kind)} is neither 'debootstrap' nor 'image'"
+        yield "[base]", f"kind {shown(base.kind)} is neither 'debootstrap' nor 'image'"
     for key, pattern in (
         ("os", r"[a-z0-9.-]*"), ("suite", r"[a-z0-9-]*"), ("digest", r"(sha256:[0-9a-f]{64})?"),
         ("image", r"([A-Za-z0-9][^\s]*)?"),
     ):
         if not re.fullmatch(pattern, value := getattr(base, key)):
-            yield "[base]", f"{key} {_shown(value)} is not a valid {key}"
+            yield "[base]", f"{key} {shown(value)} is not a valid {key}"
     for line in base.sources:
         if _CONTROL.search(line.replace("\t", " ")):
-            yield "[base]", f"sources: {_shown(line)} is not one line"
+            yield "[base]", f"sources: {shown(line)} is not one line"
     for name in base.keys:
         if not _plain(name) or not _WORD.fullmatch(name):
-            yield "[base.keys]", f"{_shown(name)} is not a plain file name"
+            yield "[base.keys]", f"{shown(name)} is not a plain file name"
     for key, value in base.facts.items():
         if "\0" in value or (key in _PATHS and not _image_path(value)):
-            yield "[base.facts]", f"{key} {_shown(value)} is not a valid {key}"
+            yield "[base.facts]", f"{key} {shown(value)} is not a valid {key}"
 
 
 def _image_path(value: str) -> bool:
@@ -232,14 +231,14 @@ def _image_path(value: str) -> bool:
 
 def _include_faults(include: LockedInclude) -> Iterable[str]:
     if not _COMMIT.fullmatch(include.commit):
-        yield f"commit {_shown(include.commit)} is not a commit's hash"
+        yield f"commit {shown(include.commit)} is not a commit's hash"
     for key, value in (("git", include.git), ("ref", include.ref)):
         if _CONTROL.search(value) or value.startswith("-"):
-            yield f"{key} {_shown(value)} is not a valid {key}"
+            yield f"{key} {shown(value)} is not a valid {key}"
 
 
 def check(rows: Iterable[LockedPackage], refuse: Callable[[str], Exception]) -> None:
     """Raise `refuse(text)` for the first row that is not sound: what a source answered."""
     for package in rows:
         for fault in faults_of(package):
-            raise refuse(f"{package.kind} {_name(package)}: {fault}")
+            raise refuse(f"{package.kind} {name_of(package.name)}: {fault}")

@@ -17,7 +17,8 @@ from engine.ecosystems.section import BASE, Section
 from engine.ecosystems.session import Session
 from engine.errors import EnvdError, FetchError, ResolveError, UsageError, together
 from engine.events import Event, Sink
-from engine.lock import Lock, LockedBase, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import LockedPackage
 from engine.resolve import chosen_python, web
 from grammar.environment import Environment, Position
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from engine.urls import UNCHECKED, restored
 
 

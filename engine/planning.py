@@ -31,6 +31,7 @@ from engine.ecosystems.section import Draft
 from engine.errors import UsageError, together
 from engine.image.model import LABEL, PYTHON_LABEL, ImageConfig
 from engine.lock import Lock
+from engine.lock_packages import Layer
 from engine.resolve import web
 from engine.selection import Selection, sentence
 from engine.urls import redacted
@@ -133,7 +134,7 @@ class _Steps:
         self.layers = list(draft.layers)
         self.stack = placed.stacked(self.layers, base.KINDS, _OVERLAYS)
         self.sources: dict[str, Selection] = {}
-        self._directory, self._images = draft.directory, draft.lock["images"]
+        self._directory, self._images = draft.directory, draft.lock.rows("images", Layer)
         developing = dev.wanted(draft.environment)
         self._home = dev.HOME if developing else "/root"
         self._variables = (*config.env, ("HOME", dev.HOME)) if developing else config.env

@@ -18,7 +18,7 @@ from engine.events import Event, Sink
 from engine.fetch import fetch
 from engine.image import kept, outputs
 from engine.image.model import Image
-from engine.lock import LockedPackage
+from engine.lock_packages import Config, Layer, LockedPackage
 from engine.progress import open_sink
 from engine.project import store_path
 from engine.resolve.image import Pinned, look_up
@@ -73,10 +73,10 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
 
     with workers(_PARALLEL) as pool:
         paths = dict(zip(unique, pool.map(get, unique.values()), strict=True))
-    config_package = next(p for p in pinned.packages if p.kind == "config")
+    config_package = next(p for p in pinned.packages if isinstance(p, Config))
     config = paths[config_package.file.sha256].read_bytes()
     entries = json.loads(pinned.manifest)["layers"]
-    layers = [p for p in pinned.packages if p.kind == "layer"]
+    layers = [p for p in pinned.packages if isinstance(p, Layer)]
     with workers() as pool:
         names = _names(config, len(layers))
         objects = list(pool.map(lambda pair: _layer(store, *pair), zip(layers, names, strict=True)))
@@ -86,17 +86,17 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
     )
 
 
-def _layer(store: Store, package: LockedPackage, name: str) -> Object:
+def _layer(store: Store, package: Layer, name: str) -> Object:
     try:
         made = store.import_layer(
-            f"sha256:{package.file.sha256}", package.extra["media_type"], name
+            f"sha256:{package.file.sha256}", package.media_type, name
         )
     except TooLargeError as error:
         raise BuildError(str(error), subject=package.file.url.removeprefix('oci://')) from error
-    if made.diff_id != package.extra["diff_id"]:
+    if made.diff_id != package.diff_id:
         raise BuildError(
             f"the layer is {made.diff_id}, but the image's configuration names "
-            f"{package.extra['diff_id']}: the image is damaged, or not what it says",
+            f"{package.diff_id}: the image is damaged, or not what it says",
             subject=package.file.name,
         )
     return made

@@ -9,7 +9,7 @@ from engine import sandbox
 from engine.build import bytecode, debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 
 KIND = "apt"
 VERSION = 2

@@ -17,6 +17,7 @@ from engine.build import bytecode, debs
 from engine.build.context import BuildContext
 from engine.derivation import Derivation
 from engine.lock import LockedBase
+from engine.lock_packages import Deb
 
 KIND = "base"
 VERSION = 3
@@ -61,7 +62,8 @@ def derivation(base: LockedBase) -> Derivation:
         debs.fetches(base.packages),
         {
             "sources": list(base.sources),
-            "essential": sorted(p.file.name for p in base.packages if p.extra.get("essential")),
+            "essential": sorted(p.file.name for p in base.packages
+                                if isinstance(p, Deb) and p.essential),
             **({"keys": keys} if keys else {}),
         },
     )

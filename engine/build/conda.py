@@ -17,7 +17,7 @@ from engine.command import CancelledError, LimitError
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.fetch import shown
-from engine.lock import LockedPackage
+from engine.lock_packages import Conda
 
 KIND = "conda"
 VERSION = 2
@@ -32,7 +32,7 @@ _LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "request
           "requested_specs")
 
 
-def derivation(packages: Sequence[LockedPackage]) -> Derivation:
+def derivation(packages: Sequence[Conda]) -> Derivation:
     """The derivation of the prefix."""
     ordered = sorted(packages, key=lambda p: p.name)
     return Derivation(
@@ -41,11 +41,11 @@ def derivation(packages: Sequence[LockedPackage]) -> Derivation:
             Input("file", p.file.fetch())
             for p in ordered
         ),
-        {"urls": [[p.file.name, shown(p.file.url), p.extra.get("subdir", "noarch")] for p in ordered]},
+        {"urls": [[p.file.name, shown(p.file.url), p.subdir or "noarch"] for p in ordered]},
     )
 
 
-def interpreter(packages: Sequence[LockedPackage]) -> Interpreter | None:
+def interpreter(packages: Sequence[Conda]) -> Interpreter | None:
     """The Python that the packages bring, or None."""
     version = next((p.version for p in packages if p.name == "python"), "")
     return Interpreter(".".join(version.split(".")[:2]), PREFIX) if version else None

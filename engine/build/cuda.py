@@ -14,7 +14,7 @@ from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 
 KIND = "cuda"
 LINKS = "cuda-links"

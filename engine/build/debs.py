@@ -12,7 +12,7 @@ from pathlib import Path
 from engine import confined
 from engine.build import firststart, traces
 from engine.derivation import Input
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 
 DEBS = "/var/cache/envd-debs"  # where the sandbox sees them
 

@@ -32,7 +32,7 @@ from engine import languages
 from engine.build import apt, debs, firststart, services
 from engine.build.context import BuildContext, Builder
 from engine.derivation import Derivation, Input
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from grammar.environment import Environment
 
 KIND = "dev"

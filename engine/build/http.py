@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.build.context import BuildContext
 from engine.build.places import make_parents
 from engine.derivation import Derivation, Input
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 
 KIND = "http"
 VERSION = 1

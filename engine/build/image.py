@@ -14,7 +14,7 @@ from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.events import Sink
 from engine.fetch import fetch
-from engine.lock import LockedPackage
+from engine.lock_packages import Layer, LockedPackage
 from store import Store
 from store.model import Object
 
@@ -24,15 +24,15 @@ VERSION = 1
 
 def layers(packages: Sequence[LockedPackage]) -> list[Derivation]:
     """The derivations of an image's layers, bottom first."""
-    return [_layer(p) for p in packages if p.kind == "layer"]
+    return [_layer(p) for p in packages if isinstance(p, Layer)]
 
 
-def _layer(package: LockedPackage) -> Derivation:
+def _layer(package: Layer) -> Derivation:
     file = package.file
     return Derivation(
         KIND, package.name, VERSION,
         (Input("file", file.fetch()),),
-        {"diff_id": package.extra["diff_id"], "media_type": package.extra["media_type"]},
+        {"diff_id": package.diff_id, "media_type": package.media_type},
     )
 
 

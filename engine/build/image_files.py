@@ -19,7 +19,7 @@ from engine.build.places import make_parents
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.layers import Node, contents, view
-from engine.lock import LockedPackage
+from engine.lock_packages import Layer
 from grammar.environment import Copy
 from store import archives
 from store.errors import CorruptError
@@ -38,7 +38,7 @@ def _source(step: Copy) -> str:
     return "/" + os.path.normpath(f"/{step.source}").lstrip("/")
 
 
-def derivation(step: Copy, layers: Sequence[LockedPackage], home: str = "/root") -> Derivation:
+def derivation(step: Copy, layers: Sequence[Layer], home: str = "/root") -> Derivation:
     """The derivation of one copy out of the image of `layers` (bottom first), at the place where it
     goes when nothing is there; `home` is what "~" stands for."""
     files = [p.file for p in layers]

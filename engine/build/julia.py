@@ -25,7 +25,7 @@ from engine.build import group, places, tars
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedPackage
+from engine.lock_packages import JuliaPackage, LockedPackage, ToolArchive
 from grammar.environment import Request
 
 KIND = "julia"
@@ -45,7 +45,7 @@ def derivations(
     packages: Sequence[LockedPackage], requests: Sequence[Request]
 ) -> list[Derivation]:
     """The layers of the lock's section: Julia, each package and artifact, the environment."""
-    release = next((p for p in packages if p.name == "julia" and p.kind == "tool"), None)
+    release = next((p for p in packages if p.name == "julia" and isinstance(p, ToolArchive)), None)
     if release is None:
         return []
     julia = Derivation(
@@ -60,8 +60,8 @@ def derivations(
         for p in sorted(trees, key=lambda p: (p.kind, p.name, p.version))
     ]
     rows = [
-        {"name": p.name, "version": p.version, **p.extra}
-        for p in sorted(trees, key=lambda p: p.name) if p.kind == "julia-package"
+        {"name": p.name, "version": p.version, **p.facts()}
+        for p in sorted(trees, key=lambda p: p.name) if isinstance(p, JuliaPackage)
     ]
     names = sorted({r.text.partition("@")[0] for r in requests})
     environment = Derivation(
@@ -75,7 +75,7 @@ def derivations(
 def variables(packages: Sequence[LockedPackage], server: str | None) -> dict[str, str]:
     """The image's variables: where Julia looks, after the user's own places."""
     found = {}
-    if any(p.kind == "julia-package" for p in packages):
+    if any(isinstance(p, JuliaPackage) for p in packages):
         # An empty entry stands for what is there by default.
         found = {"JULIA_DEPOT_PATH": f"~/.julia:/{DEPOT}:", "JULIA_LOAD_PATH": f":/{PROJECT}"}
     if server:
@@ -89,16 +89,16 @@ def _file(package: LockedPackage) -> Input:
 
 
 def _name(package: LockedPackage) -> str:
-    if package.kind == "julia-artifact":
+    if not isinstance(package, JuliaPackage):
         return f"{package.name}-artifact-{package.version[:8]}"
     return f"{package.name}.jl-{package.version}"
 
 
 def place(package: LockedPackage) -> str:
     """Where a package or an artifact goes in the image, without the leading slash."""
-    if package.kind == "julia-artifact":
+    if not isinstance(package, JuliaPackage):
         return f"{DEPOT}/artifacts/{package.version}"
-    return f"{DEPOT}/packages/{package.name}/{slug(package.extra['uuid'], package.extra['tree'])}"
+    return f"{DEPOT}/packages/{package.name}/{slug(package.uuid, package.tree)}"
 
 
 # -- builders ---------------------------------------------------------------------------------

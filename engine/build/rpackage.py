@@ -18,7 +18,7 @@ from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError, UsageError
 from engine.languages import cran_archive
-from engine.lock import LockedPackage
+from engine.lock_packages import RSource
 
 KIND = "r-package"
 VERSION = 1
@@ -30,7 +30,7 @@ _BUILT = "2024-01-01 00:00:00 UTC"
 
 
 def derivations(
-    packages: Sequence[LockedPackage], below: Sequence[Derivation]
+    packages: Sequence[RSource], below: Sequence[Derivation]
 ) -> list[Derivation]:
     """The layers of `packages` over `below` (base and apt)."""
     made: dict[str, Derivation] = {}
@@ -52,7 +52,7 @@ def derivations(
     return group.grouped(list(made.values()), sizes, MAX_SINGLE, "r-packages")
 
 
-def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, tuple[str, ...]]]:
+def closure(packages: Sequence[RSource]) -> Iterator[tuple[RSource, tuple[str, ...]]]:
     """Every package after those that it needs, with the names of all of these, in that order.
 
     Raises UsageError for a lock that goes in circles.
@@ -67,7 +67,7 @@ def closure(packages: Sequence[LockedPackage]) -> Iterator[tuple[LockedPackage, 
         if name in visiting:
             raise UsageError(f"R package {name} needs itself", advice="run `envd lock --update`")
         visiting.add(name)
-        words = re.findall(r"(?<!\S)[A-Za-z0-9.]+", by_name[name].extra.get("depends", ""))
+        words = re.findall(r"(?<!\S)[A-Za-z0-9.]+", by_name[name].depends or "")
         direct = [word for word in words if word in by_name]
         for dependency in direct:
             yield from visit(dependency)

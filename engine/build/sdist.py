@@ -15,7 +15,7 @@ from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedPackage
+from engine.lock_packages import BuildWheel, Sdist
 
 KIND = "sdist"
 VERSION = 1
@@ -26,13 +26,13 @@ _OUTPUT = "/var/cache/envd-wheels"
 
 
 def derivation(
-    package: LockedPackage,
-    tools: Sequence[LockedPackage],
+    package: Sdist,
+    tools: Sequence[BuildWheel],
     python: Interpreter,
     below: Sequence[Derivation],
 ) -> Derivation:
     """The derivation of one sdist; `tools` are all build wheels of the lock."""
-    needed = set(package.extra.get("build", "").split())
+    needed = set(package.build or ())
     files = [package.file, *(t.file for t in tools if f"{t.name}=={t.version}" in needed)]
     return Derivation(
         KIND,

@@ -20,7 +20,7 @@ from engine.build import places, tars, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedFile
+from engine.lock_packages import LockedFile
 
 KIND = "tool"
 VERSION = 1

@@ -16,7 +16,7 @@ from engine.build import places, zips
 from engine.build.context import BuildContext
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedPackage
+from engine.lock_packages import Vsix
 from store import archives
 
 KIND = "vscode"
@@ -27,11 +27,11 @@ DIRECTORY = "opt/envd/extensions"
 _LINKS = ("root/.vscode-server/extensions", "root/.local/share/code-server/extensions")
 
 
-def _place(package: LockedPackage) -> str:
+def _place(package: Vsix) -> str:
     return f"{package.name}-{package.version}".lower()
 
 
-def derivations(packages: Sequence[LockedPackage]) -> list[Derivation]:
+def derivations(packages: Sequence[Vsix]) -> list[Derivation]:
     """One derivation for each extension, and one for the index."""
     ordered = sorted(packages, key=lambda p: p.name.lower())
     extensions = [
@@ -42,7 +42,7 @@ def derivations(packages: Sequence[LockedPackage]) -> list[Derivation]:
         )
         for p in ordered
     ]
-    rows = [[p.name, p.version, _place(p), p.extra.get("target", "universal")] for p in ordered]
+    rows = [[p.name, p.version, _place(p), p.target or "universal"] for p in ordered]
     return [*extensions, Derivation(INDEX, "vscode-extensions", VERSION, (), {"extensions": rows})]
 
 

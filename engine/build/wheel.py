@@ -19,7 +19,7 @@ from engine.build.context import BuildContext
 from engine.build.interpreter import Interpreter
 from engine.derivation import Derivation, Input
 from engine.errors import BuildError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from store import archives
 
 if TYPE_CHECKING:

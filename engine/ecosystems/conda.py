@@ -12,7 +12,8 @@ from engine.derivation import Derivation
 from engine.ecosystems.section import Draft, Section, Variables, names, places_of, texts
 from engine.ecosystems.session import Session
 from engine.fetch import shown
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import Conda, LockedPackage
 from engine.origins import Origins
 from engine.resolve import chosen_python, conda, system
 from grammar.environment import Environment
@@ -44,7 +45,7 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 
 
 def _layers(draft: Draft) -> Sequence[Derivation]:
-    packages = draft.lock["conda"]
+    packages = draft.lock.rows("conda", Conda)
     return [layer.derivation(packages)] if packages else []
 
 

@@ -12,7 +12,8 @@ from engine.ecosystems.section import BASE, Debs, Draft, Section, Variables
 from engine.ecosystems.session import Session
 from engine.errors import ResolveError, UsageError
 from engine.events import Event
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage
 from engine.resolve import cuda, cuda_apt, system
 from grammar.environment import Environment, Request
 

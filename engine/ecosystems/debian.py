@@ -24,7 +24,8 @@ from engine.ecosystems.section import (
     texts,
 )
 from engine.ecosystems.session import Session
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage
 from engine.resolve import apt, chosen_python, system
 from grammar.environment import Environment, Request
 

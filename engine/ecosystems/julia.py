@@ -19,7 +19,8 @@ from engine.ecosystems.section import (
 )
 from engine.ecosystems.session import Session
 from engine.fetch import shown
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage
 from engine.origins import Origins
 from engine.resolve import julia
 from grammar.environment import Environment

@@ -22,7 +22,8 @@ from engine.ecosystems.section import (
     places_of,
 )
 from engine.ecosystems.session import Session
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import BuildWheel, Conda, LockedPackage, Sdist, Wheel
 from engine.resolve import chosen_python, conda_wheels, pypi, system
 from engine.resolve.wanted import Wanted
 from grammar.environment import Environment, Position
@@ -43,12 +44,12 @@ def _layers(
     packages: Sequence[LockedPackage], python: Interpreter, below: Sequence[Derivation], lock: Lock
 ) -> list[Derivation]:
     """A layer for each package, or for a group of them; `below` is what building one needs."""
-    builders = [p for p in packages if p.kind == "build-wheel"]
+    builders = [p for p in packages if isinstance(p, BuildWheel)]
     single = [
-        wheel.derivation(p, python) if p.kind == "wheel"
-        else sdist.derivation(p, builders, python, below)
+        sdist.derivation(p, builders, python, below) if isinstance(p, Sdist)
+        else wheel.derivation(p, python)
         for p in sorted(packages, key=lambda p: (p.name, p.version))
-        if p.kind in ("wheel", "sdist")
+        if isinstance(p, Wheel | Sdist)
     ]
     sizes = {f"{p.name}-{p.version}": p.file.size for p in packages}
     limit = MAX_SINGLE // (2 if lock["wheels"] and lock["conda_wheels"] else 1)
@@ -105,7 +106,7 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 def _python_layers(draft: Draft) -> Sequence[Derivation]:
     lock = draft.lock
     python = pythons.interpreter(draft.environment, lock)
-    inside = [conda.derivation(lock["conda"])] if lock["conda"] else []
+    inside = [conda.derivation(lock.rows("conda", Conda))] if lock["conda"] else []
     holding = pythons.holding(python, [*draft.layers, *inside])
     return _layers(lock["wheels"], python, (*draft.system, *holding), lock)
 
@@ -137,17 +138,17 @@ PYTHON = Section(
 
 def _resolve_in_conda(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     return conda_wheels.resolve(
-        pythons.wanted_in_conda(session.environment), lock["conda"], session.glibc(lock),
+        pythons.wanted_in_conda(session.environment), lock.rows("conda", Conda), session.glibc(lock),
         session.cache, session.log, lock["conda_wheels"],
     )
 
 
 def _layers_in_conda(draft: Draft) -> Sequence[Derivation]:
     lock = draft.lock
-    inside = conda.interpreter(lock["conda"])
+    inside = conda.interpreter(lock.rows("conda", Conda))
     if inside is None:
         return []
-    below = (*draft.system, conda.derivation(lock["conda"]))
+    below = (*draft.system, conda.derivation(lock.rows("conda", Conda)))
     return _layers(lock["conda_wheels"], inside, below, lock)
 
 

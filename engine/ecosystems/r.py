@@ -20,7 +20,8 @@ from engine.ecosystems.section import (
 )
 from engine.ecosystems.session import Session
 from engine.fetch import shown
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage, RSource
 from engine.origins import Origins
 from engine.resolve import cran, cran_versions, r
 from grammar.environment import Environment, Request
@@ -43,7 +44,7 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     target = cran.Target(session.system.title, version, r.provided(lists, version))
     repository = languages.cran_mirror(environment)
     return languages.without_logins(cran_versions.resolve(
-        environment.r_packages, repository, target, lock["r"], session.store, session.log
+        environment.r_packages, repository, target, lock.rows("r", RSource), session.store, session.log
     ))
 
 
@@ -58,7 +59,7 @@ def _named(environment: Environment) -> tuple[Request, ...]:
 
 def needed(lock: Lock) -> tuple[str, ...]:
     """The compilers, when a package of the lock has to be compiled."""
-    compiled = any(p.extra.get("compiled") for p in lock["r"])
+    compiled = any(p.compiled for p in lock.rows("r", RSource))
     return (languages.R_COMPILERS,) if compiled else ()
 
 
@@ -86,7 +87,7 @@ def _located(
 
 
 def _layers(draft: Draft) -> Sequence[Derivation]:
-    return layers.derivations(draft.lock["r"], draft.system)
+    return layers.derivations(draft.lock.rows("r", RSource), draft.system)
 
 
 R = Section(

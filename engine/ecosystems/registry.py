@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engine import lock_rows
+from engine import lock_packages, lock_rows
 from engine.build.context import Builder
 from engine.ecosystems import base, conda, cuda, debian, julia, python, r, rstudio, tools, vscode, web
 from engine.ecosystems.section import BASE, Section, SectionError, texts
@@ -30,12 +30,13 @@ def _checked(sections: Sequence[Section]) -> tuple[Section, ...]:
             if values.count(value) > 1 or value in taken:
                 raise SectionError(f"the {kind} '{value}' of a section of a lock is taken")
     made: dict[str, str] = dict.fromkeys(base.BUILDERS, BASE)
-    rows = dict.fromkeys(lock_rows.KINDS, "lock")
+    rows = dict.fromkeys(lock_packages.OWN, "lock")
     for section in sections:
         for other in (*section.follows, *section.needs, *section.after):
             if other not in {*names, BASE}:
                 raise SectionError(f"section '{section.name}' comes after '{other}', which is none")
-        for what, had, kinds in (("builder", made, section.builders), ("rule", rows, section.kinds)):
+        own = [kind.kind for kind in section.kinds]
+        for what, had, kinds in (("builder", made, section.builders), ("rule", rows, own)):
             for kind in kinds:
                 if kind in had:
                     raise SectionError(
@@ -80,7 +81,8 @@ def register(section: Section, *, below: str = "") -> None:
     at = names.index(below) if below else len(names)
     _sections = _checked([*_sections[:at], section, *_sections[at:]])
     for kind, rule in section.kinds.items():
-        lock_rows.RULES[kind] = rule
+        lock_packages.know(kind)
+        lock_rows.RULES[kind.kind] = rule
 
 
 def sections() -> tuple[Section, ...]:

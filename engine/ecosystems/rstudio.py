@@ -12,7 +12,8 @@ from engine.build import apt as layer
 from engine.derivation import Derivation
 from engine.ecosystems.section import BASE, Debs, Draft, Section, no_variables, unless_empty
 from engine.ecosystems.session import Session
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage
 from engine.origins import Origins
 from engine.resolve import rstudio
 from grammar.environment import Environment

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from engine.build.context import Builder
 from engine.derivation import Derivation
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage
 from engine.lock_rows import Rule
 from grammar.environment import Environment, Position, Request
 from grammar.errors import SpecError
@@ -111,7 +112,7 @@ class Section:
     follows: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
-    kinds: Mapping[str, Rule] = field(default_factory=dict)
+    kinds: Mapping[type[LockedPackage], Rule] = field(default_factory=dict)
     debs: Debs = Debs()
     # What lies in its layers is part of the system that later commands run in.
     is_system: bool = False
@@ -174,7 +175,7 @@ def by_fact(table: str, key: str) -> Callable[[Lock, Sequence[str], Iterable[str
     """A section's `unpinned`: requests that no row has as its `key`."""
 
     def unpinned(lock: Lock, asked: Sequence[str], _: Iterable[str]) -> Iterable[str]:
-        there = {p.extra.get(key) for p in lock[table]}
+        there = {p.facts().get(key) for p in lock[table]}
         return [text for text in asked if text not in there]
 
     return unpinned

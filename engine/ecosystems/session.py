@@ -14,7 +14,8 @@ from engine.ecosystems import pythons
 from engine.ecosystems.section import Section
 from engine.errors import EnvdError, ResolveError
 from engine.events import Event, Sink
-from engine.lock import Lock, LockedBase, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import LockedPackage
 from engine.resolve import apt, chosen_python, cuda_apt, image_system, system
 from engine.resolve.apt import Apt
 from engine.resolve.system import Archives

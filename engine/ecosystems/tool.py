@@ -14,7 +14,7 @@ from pathlib import Path
 
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.section import SectionError
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve.target import Target
 from engine.resolve.upstream import begins
 from grammar.environment import Environment, Toolchain
@@ -60,9 +60,9 @@ class Release:
     """A tool as upstream has it. Pieces without a default must be there."""
 
     # Its files, of the kind "tool". Raises ResolveError.
-    resolve: Callable[[Order], Sequence[LockedPackage]]
+    resolve: Callable[[Order], Sequence[ToolArchive]]
     # Where what was resolved goes.
-    layout: Callable[[Sequence[LockedPackage]], Placed]
+    layout: Callable[[Sequence[ToolArchive]], Placed]
     # It runs with glibc alone; else it is static.
     is_of_glibc: bool
     # Debian packages that it needs.
@@ -126,14 +126,14 @@ class Tool:
         return None if asked is None or self.is_distributed(environment) else asked.version
 
 
-def title(name: str, rows: Sequence[LockedPackage]) -> str:
+def title(name: str, rows: Sequence[ToolArchive]) -> str:
     """The name of a tool's layer."""
     return f"{name}-{rows[0].version}"
 
 
 def one_archive(
     name: str, place: str, strip: int = 1
-) -> Callable[[Sequence[LockedPackage]], Placed]:
+) -> Callable[[Sequence[ToolArchive]], Placed]:
     """The layout of a release that is one archive with a bin/ in it: all of it goes to `place`."""
     return lambda rows: Placed(
         Layout(title(name, rows), (Unpack(rows[0].file, place, strip),)), (f"{place}/bin",)

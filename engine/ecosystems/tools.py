@@ -20,7 +20,8 @@ from engine.ecosystems.tool import Log, Order, Placed, Tool
 from engine.ecosystems.toolchains import codex, conda, golang, nodejs, pixi, rust, uv
 from engine.ecosystems.toolchains import python as standalone
 from engine.errors import ResolveError, UsageError
-from engine.lock import Lock, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedPackage, ToolArchive
 from engine.resolve import chosen_python
 from engine.resolve.target import Target
 from engine.resolve.upstream import begins
@@ -115,13 +116,13 @@ def requests(environment: Environment) -> tuple[str, ...]:
 
 
 def resolve(
-    environment: Environment, kept: Sequence[LockedPackage], target: Target, cache: Path, log: Log
-) -> list[LockedPackage]:
+    environment: Environment, kept: Sequence[ToolArchive], target: Target, cache: Path, log: Log
+) -> list[ToolArchive]:
     """Every tool of the section, pinned; `kept` is what an earlier lock has: what was asked for in
     the same words stays. `cache` lies in the store. Raises ResolveError."""
-    found: list[LockedPackage] = []
+    found: list[ToolArchive] = []
     for request, (tool, version) in _wanted(environment).items():
-        rows = [p for p in kept if p.extra.get("request") == request]
+        rows = [p for p in kept if p.request == request]
         if not rows and tool.release is not None:
             asked = tool.asked(environment) \
                 or Toolchain(tool.name, version, position=environment.base.position)
@@ -133,7 +134,7 @@ def resolve(
             log(f"looking up {tool.name} {version}".rstrip())
             order = Order(version, asked, environment, target, cache, log)
             rows = [
-                replace(p, extra={**p.extra, "request": request})
+                replace(p, request=request)
                 for p in tool.release.resolve(order)
             ]
         found += rows
@@ -142,20 +143,21 @@ def resolve(
 
 def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     return resolve(
-        session.environment, lock["tools"], session.target(lock), session.cache, session.log
+        session.environment, lock.rows("tools", ToolArchive), session.target(lock), session.cache,
+        session.log,
     )
 
 
 # -- in an image ------------------------------------------------------------------------------
 
 
-def _name(package: LockedPackage) -> str:
-    return package.extra.get("toolchain", package.name)
+def _name(package: ToolArchive) -> str:
+    return package.toolchain or package.name
 
 
 def _placed(lock: Lock) -> list[Placed]:
     """Every tool of a lock, sorted by name. Raises UsageError for one that there is not."""
-    rows = sorted(lock["tools"], key=lambda p: (_name(p), p.name))
+    rows = sorted(lock.rows("tools", ToolArchive), key=lambda p: (_name(p), p.name))
     found = []
     for name, group in groupby(rows, _name):
         tool = _tools.get(name)

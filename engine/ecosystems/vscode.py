@@ -8,6 +8,7 @@ from engine.build import vscode as layers
 from engine.derivation import Derivation
 from engine.ecosystems.section import Draft, Section, names, no_variables, places_of, texts
 from engine.lock import Lock
+from engine.lock_packages import Vsix
 from engine.resolve import vscode
 
 
@@ -17,7 +18,7 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 
 
 def _layers(draft: Draft) -> Sequence[Derivation]:
-    packages = draft.lock["vscode"]
+    packages = draft.lock.rows("vscode", Vsix)
     return layers.derivations(packages) if packages else []
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from engine.build import http, image_files
 from engine.derivation import Derivation
 from engine.ecosystems.section import Draft, Section, by_fact, no_layers, no_variables
+from engine.lock_packages import Layer, WebFile
 from engine.resolve import web
 from grammar.environment import Environment, Position
 
@@ -17,7 +18,7 @@ def _places(environment: Environment) -> tuple[Position, ...]:
 
 def _files(draft: Draft) -> Sequence[Derivation]:
     # There before the first step, in whichever order they are written.
-    pinned = {p.extra["request"]: p for p in draft.lock["files"]}
+    pinned = {p.request: p for p in draft.lock.rows("files", WebFile)}
     return [
         http.derivation(pinned[web.text_of(wanted)], wanted.url)
         for wanted in web.files(draft.environment)
@@ -29,7 +30,7 @@ FILES = Section(
     requests=web.file_requests,
     places=_places,
     resolve=lambda session, lock: web.resolve_files(
-        session.environment, lock["files"], session.store, session.log
+        session.environment, lock.rows("files", WebFile), session.store, session.log
     ),
     unpinned=by_fact("files", "request"),
     derivations=_files,
@@ -43,7 +44,7 @@ IMAGES = Section(
     requests=web.image_requests,
     places=_places,
     resolve=lambda session, lock: web.resolve_images(
-        session.environment, lock["images"], session.log
+        session.environment, lock.rows("images", Layer), session.log
     ),
     unpinned=by_fact("images", "image"),
     derivations=no_layers,

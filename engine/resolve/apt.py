@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -30,7 +30,7 @@ from engine import confined, jail
 from engine.atomic import write_text
 from engine.command import HOST_ENVIRONMENT, LimitError, pause
 from engine.errors import ResolveError, together
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import Deb, LockedFile, LockedPackage, package_of, row_of
 from engine.net import apt_settings, patience
 from engine.resolve.package_lists import PackageLists
 from engine.urls import hidden, redacted, without_login
@@ -168,7 +168,7 @@ class Apt:
         found = re.findall(r"^Inst (\S+) (?:\[[^\]]*\] )?\((\S+) ", done.stdout, re.MULTILINE)
         return sorted((name.partition(":")[0], version) for name, version in found)
 
-    def locked(self, name: str, version: str) -> LockedPackage:
+    def locked(self, name: str, version: str) -> Deb:
         """The pinned .deb of one version. Raises ResolveError when no list has it."""
         for entry in self._lists.entries(name):
             fields, base = entry.fields, self._bases.get(entry.source.resolve())
@@ -180,11 +180,11 @@ class Apt:
                         url=redacted(f"{base}/{filename.removeprefix('./')}"),
                         sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
                     )
-                    extra = {"arch": fields["Architecture"]}
+                    arch = fields["Architecture"]
                 except (KeyError, ValueError) as error:
                     fault = f"its paragraph in the package list of {base} is malformed: {error!r}"
                     raise ResolveError(fault, subject=name) from error
-                return LockedPackage("deb", name, version, file, extra)
+                return Deb(name, version, file, arch=arch)
         raise ResolveError(f"version {version} is in no package list", subject=name)
 
     def unknown(self, request: Request) -> ResolveError:
@@ -200,15 +200,15 @@ class Apt:
         return self._lists.provides(name)
 
     def remembered(
-        self, question: Sequence[str], answer: Callable[[], list[LockedPackage]]
-    ) -> list[LockedPackage]:
+        self, question: Sequence[str], answer: Callable[[], list[Deb]]
+    ) -> list[Deb]:
         """`answer()`, or what it was when the archives were in this state before: what apt solves
         follows from the lists, the dpkg status and the names alone."""
-        key = hash_value("envd apt answer v1", [VERSION, *question])
+        key = hash_value("envd apt answer v2", [VERSION, *question])
         path = self.directory / "answers" / self.state / key
         try:
             rows = json.loads(path.read_text("utf-8"))
-            return [LockedPackage(**{**row, "file": LockedFile(**row["file"])}) for row in rows]
+            return [p for row in rows if isinstance(p := package_of(row), Deb)]
         except (OSError, ValueError, TypeError, KeyError):
             pass
         found = answer()
@@ -217,7 +217,7 @@ class Apt:
                 if old.name != self.state:
                     shutil.rmtree(old, ignore_errors=True)
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_text(path, json.dumps([asdict(p) for p in found]))
+            write_text(path, json.dumps([row_of(p) for p in found]))
         return found
 
     @contextmanager
@@ -501,7 +501,7 @@ def installed_status(apt: Apt, packages: Sequence[LockedPackage]) -> str:
         fields = {
             "Package": package.name,
             "Status": "install ok installed",
-            "Architecture": package.extra.get("arch", "amd64"),
+            "Architecture": (package.arch if isinstance(package, Deb) else None) or "amd64",
             "Version": package.version,
         }
         kept = ("Essential", "Priority", "Multi-Arch", "Source", "Provides", "Pre-Depends",
@@ -524,26 +524,25 @@ def check_names(apt: Apt, requests: Sequence[Request]) -> None:
         raise together(problems)
 
 
-def bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
+def bootstrap(apt: Apt, extra: Sequence[str]) -> list[Deb]:
     """The .debs of a minimal system with `extra`; those that must lie there before dpkg can run
     are marked "essential". Raises ResolveError."""
     return apt.remembered(["bootstrap", *extra], lambda: _bootstrap(apt, extra))
 
 
-def _bootstrap(apt: Apt, extra: Sequence[str]) -> list[LockedPackage]:
+def _bootstrap(apt: Apt, extra: Sequence[str]) -> list[Deb]:
     required = apt.required()
     essential = {name for name, _ in apt.solve(required, "")}
     found = []
     for name, version in apt.solve([*required, "apt", *extra], ""):
         package = apt.locked(name, version)
-        mark = {"essential": "yes"} if name in essential else {}
-        found.append(replace(package, extra={**package.extra, **mark}))
+        found.append(replace(package, essential=name in essential))
     return found
 
 
 def resolve(
     apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path] = {}
-) -> list[LockedPackage]:
+) -> list[Deb]:
     """The .debs that `requests` add to a system with that dpkg `status`, and those that the
     .debs of `local` (package name -> file) depend upon, without these. Raises ResolveError."""
     if local:
@@ -556,7 +555,7 @@ def resolve(
 
 def _resolve(
     apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path]
-) -> list[LockedPackage]:
+) -> list[Deb]:
     check_names(apt, requests)
     try:
         found = apt.solve([*(r.text for r in requests), *map(str, local.values())], status)

@@ -23,7 +23,7 @@ from typing import Any
 from engine import confined, userns
 from engine.command import CancelledError, LimitError
 from engine.errors import BuildError, ResolveError, UsageError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, LockedPackage, Sdist, Wheel
 from engine.resolve import pylock, sdists, uv
 from engine.resolve.target import Target
 
@@ -72,7 +72,7 @@ class Resolver:
             no_dependencies=True,
         )
         package = next(iter(pylock.choose(document, self.target)), None)
-        if package is None or package.kind != "sdist":
+        if not isinstance(package, Sdist):
             raise ResolveError(f"it is not for {self.target}", subject=wanted)
         self.log(f"{package.file.name}: asking its build backend, in the sandbox, what it needs")
         return self._of_archive(package)
@@ -152,7 +152,7 @@ class Resolver:
         here = _host()
         document = uv.compile_requirements(required, here, self.sources, self.cache, lambda _: None)
         for tool in pylock.choose(document, here):
-            if tool.kind != "wheel":
+            if not isinstance(tool, Wheel):
                 raise ResolveError(
                     f"asking its backend needs {tool.name} {tool.version}, which has no wheel for "
                     "this machine", subject=name

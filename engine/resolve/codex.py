@@ -11,7 +11,7 @@ import tarfile
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import npm
 from engine.resolve.pin import pin
 from grammar.environment import Toolchain
@@ -24,7 +24,7 @@ _PROGRAM = re.compile(
 )
 
 
-def resolve(toolchain: Toolchain, cache: Path) -> list[LockedPackage]:
+def resolve(toolchain: Toolchain, cache: Path) -> list[ToolArchive]:
     """The package with the program of the version asked for, or of the latest.
 
     `cache` lies in the store. Raises ResolveError.
@@ -49,4 +49,4 @@ def resolve(toolchain: Toolchain, cache: Path) -> list[LockedPackage]:
         raise ResolveError(
             f"{PACKAGE} {version} has no program for x86_64 Linux; it needs 0.2 or newer", position=at
         )
-    return [LockedPackage("tool", "codex", version, file, {"program": program[1]})]
+    return [ToolArchive("codex", version, file, program=program[1])]

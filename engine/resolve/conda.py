@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.errors import EnvdError, ResolveError, together
 from engine.fetch import shown
 from engine.held import MemoryHeldError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import Conda, LockedFile
 from engine.net import patience
 from engine.resolve import conda_solver
 from engine.urls import restored, without_login
@@ -37,7 +37,7 @@ def resolve(
     glibc: str,
     cache_directory: Path,
     log: Callable[[str], None],
-) -> list[LockedPackage]:
+) -> list[Conda]:
     """Everything that `requests` (MatchSpecs) need. Raises ResolveError."""
     specs, asked = [], list(channels or (DEFAULT_CHANNEL,))
     for request in requests:
@@ -68,11 +68,11 @@ def resolve(
     for record in solution.records:
         if not record.sha256:
             raise ResolveError("its channel gives no SHA-256 for it", subject=record.file_name)
-        extra = {"build": record.build, "subdir": record.subdir}
-        if any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends):
-            extra["python"] = "yes"
+        python = any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends)
         file = LockedFile(record.file_name, shown(record.url), record.sha256, record.size)
-        found.append(LockedPackage("conda", record.name, record.version, file, extra))
+        found.append(Conda(
+            record.name, record.version, file, build=record.build, subdir=record.subdir, python=python
+        ))
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import BuildWheel, Conda, LockedPackage
 from engine.resolve import pypi
 from engine.resolve.target import Target
 from engine.resolve.uv import Log
@@ -24,7 +24,7 @@ _RENAMED = {
 }
 
 
-def target_of(packages: Sequence[LockedPackage], glibc: str) -> Target | None:
+def target_of(packages: Sequence[Conda], glibc: str) -> Target | None:
     """The Python that locked conda packages bring, as a target; None when they bring none."""
     for package in packages:
         if package.name == "python" and (match := re.match(r"\d+\.\d+", package.version)):
@@ -32,16 +32,16 @@ def target_of(packages: Sequence[LockedPackage], glibc: str) -> Target | None:
     return None
 
 
-def provided(packages: Sequence[LockedPackage]) -> dict[str, str]:
+def provided(packages: Sequence[Conda]) -> dict[str, str]:
     """The Python packages among conda's: name on the Python index -> version."""
     return {
         _RENAMED.get(p.name, p.name.replace("_", "-").replace(".", "-")): p.version
-        for p in packages if p.extra.get("python")
+        for p in packages if p.python
     }
 
 
 def resolve(
-    wanted: Wanted, packages: Sequence[LockedPackage], glibc: str, cache_directory: Path, log: Log,
+    wanted: Wanted, packages: Sequence[Conda], glibc: str, cache_directory: Path, log: Log,
     preferred: Sequence[LockedPackage] = (),
 ) -> list[LockedPackage]:
     """The wheels of what is `wanted` beside the conda `packages`: what these bring already is
@@ -78,7 +78,7 @@ def resolve(
             if pins.pop(error.name, None) is None:
                 raise
             continue
-        return [p for p in found if p.kind == "build-wheel" or p.name not in there]
+        return [p for p in found if isinstance(p, BuildWheel) or p.name not in there]
 
 
 def _satisfied(request: Request, there: Mapping[str, str]) -> bool:

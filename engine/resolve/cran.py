@@ -19,7 +19,7 @@ from pathlib import Path
 from engine.errors import ResolveError
 from engine.fetch import shown
 from engine.languages import cran_archive
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, RSource
 from engine.net.answers import get
 from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
@@ -101,14 +101,14 @@ class Entry:
             f"{repository}/src/contrib/{name}"
 
 
-def of_lock(package: LockedPackage) -> Entry:
+def of_lock(package: RSource) -> Entry:
     """A locked package, as an index would have it."""
-    depends = re.sub(r"([<>=!]=|[<>])(\S+)", r" (\1 \2)", package.extra.get("depends", ""))
+    depends = re.sub(r"([<>=!]=|[<>])(\S+)", r" (\1 \2)", package.depends or "")
     return Entry({
         "Package": package.name, "Version": package.version, _LOCKED: package.file.url,
         "Imports": re.sub(r"\s+(?=[A-Za-z])", ", ", depends),
-        "NeedsCompilation": package.extra.get("compiled", "no"),
-        **({"MD5sum": package.extra["md5"]} if "md5" in package.extra else {}),
+        "NeedsCompilation": "yes" if package.compiled else "no",
+        **({"MD5sum": package.md5} if package.md5 is not None else {}),
     })
 
 
@@ -116,7 +116,7 @@ class Index:
     """A repository's index; paragraphs are read when they are asked for. `kept` are packages of an
     earlier lock: theirs are the versions that are taken where they fit."""
 
-    def __init__(self, text: str, kept: Sequence[LockedPackage] = ()) -> None:
+    def __init__(self, text: str, kept: Sequence[RSource] = ()) -> None:
         self._kept = {package.name: package for package in kept}
         self._paragraphs: dict[str, list[str]] = {}
         for paragraph in re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n")):
@@ -156,7 +156,7 @@ def _gunzipped(body: bytes) -> bytes:
 
 
 def open_index(
-    repository: str, position: Position, kept: Sequence[LockedPackage] = ()
+    repository: str, position: Position, kept: Sequence[RSource] = ()
 ) -> Index:
     """Read a repository's index. Raises ResolveError."""
     contrib = f"{repository}/src/contrib"
@@ -189,12 +189,12 @@ Chosen = Mapping[str, tuple[Entry, Position]]  # name -> its entry, and the user
 
 
 def pinned(
-    chosen: Chosen, repository: str, old: Sequence[LockedPackage], store: Path,
+    chosen: Chosen, repository: str, old: Sequence[RSource], store: Path,
     log: Callable[[str], None],
-) -> list[LockedPackage]:
+) -> list[RSource]:
     """The sources of what was `chosen`, by name; those of `old` (an earlier lock's) are not downloaded
     again. Raises ResolveError."""
-    known = {(p.name, p.version, p.extra.get("md5", "")): p.file for p in old}
+    known = {(p.name, p.version, p.md5 or ""): p.file for p in old}
     entries = [entry for _, (entry, _) in sorted(chosen.items())]
     missing = [
         _unpinned(entry, entry.url(repository), chosen[entry.name][1])
@@ -219,12 +219,9 @@ def _unpinned(entry: Entry, url: str, position: Position) -> Unpinned:
     return Unpinned(name, url, position, integrity, cran_archive(entry.name, url))
 
 
-def _locked(entry: Entry, file: LockedFile) -> LockedPackage:
-    extra = {}
-    if needs := sorted({f"{d.name}{d.operator}{d.version}" for d in entry.dependencies}):
-        extra["depends"] = " ".join(needs)
-    if entry.compiled:
-        extra["compiled"] = "yes"
-    if md5 := entry.fields.get("MD5sum", "").strip():
-        extra["md5"] = md5
-    return LockedPackage("r-source", entry.name, entry.version, file, extra)
+def _locked(entry: Entry, file: LockedFile) -> RSource:
+    needs = sorted({f"{d.name}{d.operator}{d.version}" for d in entry.dependencies})
+    return RSource(
+        entry.name, entry.version, file, depends=" ".join(needs) or None, compiled=entry.compiled,
+        md5=entry.fields.get("MD5sum", "").strip() or None,
+    )

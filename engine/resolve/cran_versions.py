@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.errors import ResolveError, together
 from engine.fetch import shown
-from engine.lock import LockedPackage
+from engine.lock_packages import RSource
 from engine.resolve import cran
 from engine.resolve.cran import Dependency, Entry, Index, Target
 from grammar.environment import NOWHERE, Position, Request
@@ -47,9 +47,9 @@ class _Choice:
 
 
 def resolve(
-    requests: Sequence[Request], repository: str, target: Target, old: Sequence[LockedPackage],
+    requests: Sequence[Request], repository: str, target: Target, old: Sequence[RSource],
     store: Path, log: Callable[[str], None],
-) -> list[LockedPackage]:
+) -> list[RSource]:
     """The source packages that `requests` need beyond what R has. Versions of `old` (an earlier
     lock's) are kept where they fit, and not downloaded again.
 

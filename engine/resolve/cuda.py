@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.errors import ResolveError, UsageError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage, Wheel
 from engine.resolve import pypi, simple
 from engine.resolve.uv import sources
 from grammar.environment import Cuda, PipIndex, Request
@@ -169,7 +169,7 @@ def resolve(
                 f"{since(name)}", position=cuda.position
             )
     for package in found:
-        if package.kind != "wheel":
+        if not isinstance(package, Wheel):
             raise ResolveError(f"{package.name} {package.version} has no wheel", position=cuda.position)
     return found
 

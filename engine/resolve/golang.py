@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, ToolArchive
 from engine.resolve.upstream import Upstream, choose
 from grammar.environment import Toolchain
 
@@ -10,7 +10,7 @@ DOWNLOADS = Upstream("Go's downloads", "ENVD_GO_DOWNLOADS", "https://go.dev/dl")
 _INDEX = "/?mode=json&include=all"
 
 
-def resolve(toolchain: Toolchain) -> list[LockedPackage]:
+def resolve(toolchain: Toolchain) -> list[ToolArchive]:
     """The archive of the version asked for. Raises ResolveError."""
     at = toolchain.position
     answer = DOWNLOADS.require(_INDEX, at)
@@ -27,4 +27,4 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
         raise DOWNLOADS.unreadable(_INDEX, at) from error
     wanted = "" if toolchain.version == "latest" else toolchain.version
     version = choose(wanted, archives, DOWNLOADS.name, at)
-    return [LockedPackage("tool", "go", version, archives[version])]
+    return [ToolArchive("go", version, archives[version])]

@@ -22,7 +22,8 @@ from engine import command, fetch
 from engine.command import PATH
 from engine.errors import FetchError, ResolveError
 from engine.image.model import LAYER_TYPES, ImageConfig
-from engine.lock import LockedBase, LockedFile, LockedPackage
+from engine.lock import LockedBase
+from engine.lock_packages import Config, Layer, LockedFile, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Position
 from store import Store, archives, bodies, limits, pull, retry
@@ -136,15 +137,16 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
         diff_ids = about["rootfs"]["diff_ids"]
         if len(diff_ids) != len(layers):
             raise ResolveError(f"its config names {len(diff_ids)} layers, its manifest {len(layers)}")
-        packages = [_package("config", name, digest, len(text), {})]
+        label, file = _file("config", name, digest, len(text))
+        packages: list[LockedPackage] = [Config(label, "", file)]
         for layer, diff_id in zip(layers, diff_ids, strict=True):
             media_type = str(layer["mediaType"])
             if media_type not in LAYER_TYPES:
                 raise ResolveError(f"it has a layer of type {media_type}, which envd does not read")
-            extra = {"diff_id": str(diff_id), "media_type": LAYER_TYPES[media_type]}
-            packages.append(
-                _package("layer", name, str(layer["digest"]), int(layer["size"]), extra)
-            )
+            label, file = _file("layer", name, str(layer["digest"]), int(layer["size"]))
+            packages.append(Layer(
+                label, "", file, diff_id=str(diff_id), media_type=LAYER_TYPES[media_type]
+            ))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ResolveError(f"its manifest or config is malformed ({error!r})") from error
     # A digest that was asked for stays part of the name: the pin below is what it led to.
@@ -179,16 +181,14 @@ def _check_config(about: Any) -> None:
                 text(value, key)
 
 
-def _package(
-    kind: str, name: pull.ImageName, digest: str, size: int, extra: Mapping[str, str]
-) -> LockedPackage:
+def _file(
+    kind: str, name: pull.ImageName, digest: str, size: int
+) -> tuple[str, LockedFile]:
     algorithm, _, sha256 = digest.partition(":")
     if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ResolveError(f"its digest '{digest}' cannot be checked: only sha256 is supported")
     label = f"{kind}-{sha256[:12]}"
-    return LockedPackage(
-        kind, label, "", LockedFile(label, f"oci://{name.repository}", sha256, size), extra
-    )
+    return label, LockedFile(label, f"oci://{name.repository}", sha256, size)
 
 
 def _blob(name: pull.ImageName, digest: str) -> bytes:
@@ -216,7 +216,7 @@ def _blob(name: pull.ImageName, digest: str) -> bytes:
 
 def config_of(pinned: Pinned, cache: Path) -> ImageConfig:
     """How the image starts containers: the basis of what is built on it. Raises FetchError."""
-    path, = _fetched([p for p in pinned.packages if p.kind == "config"], cache)
+    path, = _fetched([p for p in pinned.packages if isinstance(p, Config)], cache)
     about = json.loads(path.read_bytes()).get("config") or {}
 
     def words(key: str) -> tuple[str, ...]:
@@ -262,7 +262,7 @@ def contents(digest: str, packages: Sequence[LockedPackage], cache: Path, log: L
     except (OSError, ValueError, KeyError, TypeError):
         pass
     log("reading the image's layers")
-    layers = [p for p in packages if p.kind == "layer"]
+    layers = [p for p in packages if isinstance(p, Layer)]
     read = _read(_fetched(layers, cache), _search_path(packages, cache))
     memory.parent.mkdir(parents=True, exist_ok=True)
     temporary = memory.with_name(f".{memory.name}.{os.getpid()}")

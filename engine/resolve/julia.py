@@ -18,7 +18,7 @@ from typing import Any
 from engine import languages
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import JuliaArtifact, JuliaPackage, LockedFile, LockedPackage, ToolArchive
 from engine.resolve import juliapkg, juliaregistry
 from engine.resolve.gittree import tree_hash
 from engine.resolve.juliapkg import Candidate
@@ -50,7 +50,8 @@ def resolve(
     asked = languages.julia(environment)
     assert asked is not None
     cache_directory = store / "cache"
-    kept = next((p for p in old if p.kind == "tool" and begins(p.version, asked.version)), None)
+    releases = [p for p in old if isinstance(p, ToolArchive)]
+    kept = next((p for p in releases if begins(p.version, asked.version)), None)
     release = kept or _release(asked.version, asked.position)
     requests = environment.julia_packages
     if not requests:
@@ -62,10 +63,13 @@ def resolve(
         registries = juliaregistry.read(url, position, cache_directory, log)
         julia = juliapkg.Julia(Version.parse(release.version), library)
         preferred = {
-            p.extra["uuid"]: Version.parse(p.version) for p in old if p.kind == "julia-package"
+            p.uuid: Version.parse(p.version) for p in old if isinstance(p, JuliaPackage)
         }
         chosen = juliapkg.solve(requests, registries, julia, preferred)
-        known = {p.extra.get("tree", p.version): p.file for p in old if p is not kept}
+        known = {
+            p.tree if isinstance(p, JuliaPackage) else p.version: p.file
+            for p in old if p is not kept
+        }
         return [release, *_pinned(chosen, url, release.version, known, opened, log)]
 
 
@@ -92,8 +96,8 @@ def _release(wanted: str, at: Position) -> LockedPackage:
     # A mirror has the index as it is: with the site's own URLs.
     if url.startswith(f"{RELEASES.default}/"):
         url = RELEASES.url + url.removeprefix(RELEASES.default)
-    return LockedPackage(
-        "tool", "julia", version, LockedFile(url.rpartition("/")[2], url, sha256, size)
+    return ToolArchive(
+        "julia", version, LockedFile(url.rpartition("/")[2], url, sha256, size)
     )
 
 
@@ -157,10 +161,8 @@ def _pinned(
     artifacts: dict[str, tuple[str, _Tree]] = {}
     for candidate, (file, path) in zip(chosen, _download(trees, known, store), strict=True):
         members = _members(path)
-        yield LockedPackage(
-            "julia-package", candidate.package.name, str(candidate.version), file,
-            _extra(candidate, _toml(members.get("Project.toml") or members.get("JuliaProject.toml"))),
-        )
+        project = _toml(members.get("Project.toml") or members.get("JuliaProject.toml"))
+        yield _package(candidate, file, project)
         listing = members.get("JuliaArtifacts.toml") or members.get("Artifacts.toml")
         for name, row in needed_artifacts(_toml(listing), julia).items():
             tree = str(row["git-tree-sha1"])
@@ -174,7 +176,7 @@ def _pinned(
         log(f"downloading {len(artifacts)} artifacts")
     found = _download([tree for _, tree in artifacts.values()], known, store)
     for (tree, (name, _)), (file, _) in zip(artifacts.items(), found, strict=True):
-        yield LockedPackage("julia-artifact", name, tree, file)
+        yield JuliaArtifact(name, tree, file)
 
 
 def _download(
@@ -203,16 +205,18 @@ def _download(
     return found
 
 
-def _extra(candidate: Candidate, project: Mapping[str, Any]) -> dict[str, str]:
-    """What a manifest says of a package, as strings."""
+def _package(candidate: Candidate, file: LockedFile, project: Mapping[str, Any]) -> JuliaPackage:
+    """A package, with what a manifest says of it."""
     package, version = candidate.package, candidate.version
-    extra = {"uuid": package.uuid, "tree": candidate.tree}
-    if deps := [f"{d.name}={d.uuid}" for d in package.dependencies(version)]:
-        extra["deps"] = " ".join(deps)
-    for key in ("weakdeps", "extensions"):
-        if table := project.get(key):
-            extra[key] = json.dumps(table, sort_keys=True)
-    return extra
+    tables = {
+        key: json.dumps(table, sort_keys=True)
+        for key in ("weakdeps", "extensions") if (table := project.get(key))
+    }
+    deps = " ".join(f"{d.name}={d.uuid}" for d in package.dependencies(version))
+    return JuliaPackage(
+        package.name, str(version), file, uuid=package.uuid, tree=candidate.tree, deps=deps or None,
+        weakdeps=tables.get("weakdeps"), extensions=tables.get("extensions"),
+    )
 
 
 def _members(path: Path) -> dict[str, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, ToolArchive
 from engine.resolve.upstream import Upstream, checksums, choose
 from grammar.environment import Position, Toolchain
 
@@ -12,7 +12,7 @@ _INDEX = "/index.json"
 _PLATFORM = "linux-x64"
 
 
-def resolve(toolchain: Toolchain) -> list[LockedPackage]:
+def resolve(toolchain: Toolchain) -> list[ToolArchive]:
     """The archive of the version asked for; "lts" is the newest with long-term support.
 
     Raises ResolveError.
@@ -32,7 +32,7 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
     name = f"node-v{version}-{_PLATFORM}.tar.xz"
     url = f"{DIST.url}/v{version}/{name}"
     file = LockedFile(name, url, _checksum(version, name, at), DIST.size(url, at))
-    return [LockedPackage("tool", "nodejs", version, file)]
+    return [ToolArchive("nodejs", version, file)]
 
 
 def _checksum(version: str, name: str, at: Position) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from engine.errors import ResolveError
-from engine.lock import LockedFile
+from engine.lock_packages import LockedFile
 from grammar.environment import Position
 from store import limits
 from store.threads import workers

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, ToolArchive
 from engine.resolve.upstream import Upstream
 from grammar.environment import Position, Toolchain
 
@@ -16,7 +16,7 @@ RELEASES = Upstream(
 _ARCHIVE = "pixi-x86_64-unknown-linux-musl.tar.gz"
 
 
-def resolve(toolchain: Toolchain) -> list[LockedPackage]:
+def resolve(toolchain: Toolchain) -> list[ToolArchive]:
     """The archive of the version asked for, or of the latest. Raises ResolveError."""
     at = toolchain.position
     version = toolchain.version or _latest(at)
@@ -31,7 +31,7 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
         raise RELEASES.unreadable(f"{place}.sha256", at)
     url = f"{RELEASES.url}{place}"
     file = LockedFile(_ARCHIVE, url, words[0].lower(), RELEASES.size(url, at))
-    return [LockedPackage("tool", "pixi", version, file)]
+    return [ToolArchive("pixi", version, file)]
 
 
 def _latest(at: Position) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, LockedPackage, Sdist, Wheel
 from engine.resolve.target import Target, tags
 
 # Package name (normalised) -> SHA-256 (64 hex digits) of the files that may be chosen.
@@ -57,7 +57,7 @@ def choose(
         PylockValidationError, AttributeError, TypeError, ValueError, LookupError, RecursionError
     ) as error:
         raise ResolveError(f"not a valid pylock.toml: {error}") from error
-    found = []
+    found: list[LockedPackage] = []
     for package, source in chosen:
         name = str(package.name)
         if isinstance(source, PackageDirectory | PackageVcs):
@@ -69,10 +69,10 @@ def choose(
             )
         file = _file(name, source, local)
         version = str(package.version) if package.version else _version(file.name)
-        kind = "wheel" if file.name.endswith(".whl") else "sdist"
-        if isinstance(source, PackageArchive) and kind == "wheel" and not _fits(file.name, target):
+        kind = Wheel if file.name.endswith(".whl") else Sdist
+        if isinstance(source, PackageArchive) and kind is Wheel and not _fits(file.name, target):
             raise ResolveError(f"{file.name} is not for {target}", subject=f"{name} {version}")
-        found.append(LockedPackage(kind, name, version, file))
+        found.append(kind(name, version, file))
     return found
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from engine.errors import ResolveError, UsageError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, LockedPackage
 from engine.net import machine
 from engine.origins import Origins
 from engine.resolve import pylock, uv

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from engine.command import ask_text
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, ToolArchive
 from engine.resolve.upstream import Upstream, checksums, choose
 from grammar.environment import Position
 
@@ -23,7 +23,7 @@ DOWNLOADS = Upstream(
 _PLATFORM = "linux-x86_64-gnu"
 
 
-def resolve(name: str, version: str, position: Position) -> list[LockedPackage]:
+def resolve(name: str, version: str, position: Position) -> list[ToolArchive]:
     """The build of CPython `version` ("3.12", "3.12.4"), as a tool called `name`.
 
     Raises ResolveError.
@@ -35,7 +35,7 @@ def resolve(name: str, version: str, position: Position) -> list[LockedPackage]:
     locked = LockedFile(
         file, url, _checksum(url, file, position), DOWNLOADS.size(url, position)
     )
-    return [LockedPackage("tool", name, chosen, locked, {"key": key})]
+    return [ToolArchive(name, chosen, locked, key=key)]
 
 
 def _checksum(url: str, file: str, position: Position) -> str:

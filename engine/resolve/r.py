@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from engine import languages
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from engine.resolve.apt import Apt
 from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.system import System

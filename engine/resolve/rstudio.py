@@ -12,7 +12,7 @@ from engine import jail
 from engine.command import LimitError
 from engine.errors import ResolveError
 from engine.fetch import fetch, shown
-from engine.lock import LockedPackage
+from engine.lock_packages import Deb, LockedPackage
 from engine.resolve.pin import pin
 from grammar.environment import NOWHERE, Environment
 from store import Store
@@ -50,9 +50,7 @@ def resolve(
             f"{shown(source)} is {found}, not {PACKAGE} for amd64", position=position,
             advice="check ENVD_RSTUDIO_SERVER_DEB",
         )
-    return LockedPackage(
-        "deb", PACKAGE, fields["Version"], file, {"arch": fields["Architecture"]}
-    )
+    return Deb(PACKAGE, fields["Version"], file, arch=fields["Architecture"])
 
 
 def _control(path: Path, place: Path, title: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ import tomllib
 from typing import Any
 
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, ToolArchive
 from engine.resolve.upstream import Upstream, choose
 from grammar.environment import Position, Toolchain
 
@@ -20,7 +20,7 @@ _NEEDED = ("rustc", "cargo", "rust-std")
 _WELCOME = ("clippy-preview", "rustfmt-preview")
 
 
-def resolve(toolchain: Toolchain) -> list[LockedPackage]:
+def resolve(toolchain: Toolchain) -> list[ToolArchive]:
     """The components of the version asked for: a number, or a channel's name.
 
     Raises ResolveError.
@@ -48,7 +48,7 @@ def resolve(toolchain: Toolchain) -> list[LockedPackage]:
 
 def _component(
     manifest: dict[str, Any], name: str, version: str, at: Position
-) -> LockedPackage | None:
+) -> ToolArchive | None:
     target = manifest["pkg"].get(name, {}).get("target", {}).get(TARGET, {})
     if not target.get("available"):
         if name in _WELCOME:
@@ -60,9 +60,7 @@ def _component(
     file = LockedFile(
         url.rpartition("/")[2], url, str(target[f"{packed}hash"]), DIST.size(url, at)
     )
-    return LockedPackage(
-        "tool", name.removesuffix("-preview"), version, file, {"toolchain": "rust"}
-    )
+    return ToolArchive(name.removesuffix("-preview"), version, file, toolchain="rust")
 
 
 def _known(at: Position) -> list[str]:

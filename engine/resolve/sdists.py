@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine import zip_files
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import BuildWheel, LockedFile, LockedPackage, Sdist, Wheel
 from store import archives
 
 # Resolves requirements into packages: what `engine.resolve.pypi` gives its caller's index for.
@@ -29,19 +29,19 @@ def with_build_wheels(
     found: list[LockedPackage] = []
     tools: dict[tuple[str, str], LockedPackage] = {}
     for package in packages:
-        if package.kind != "sdist":
+        if not isinstance(package, Sdist):
             found.append(package)
             continue
         chosen = resolve([*build_requires(package.file, located(package.file), store), "pip"])
         for tool in chosen:
-            if tool.kind != "wheel":
+            if not isinstance(tool, Wheel):
                 raise ResolveError(
                     f"building it needs {tool.name} {tool.version}, which has no wheel for the target",
                     subject=package.name,
                 )
-            tools[tool.name, tool.version] = replace(tool, kind="build-wheel")
-        names = " ".join(sorted(f"{t.name}=={t.version}" for t in chosen))
-        found.append(replace(package, extra={"build": names}))
+            tools[tool.name, tool.version] = BuildWheel(tool.name, tool.version, tool.file)
+        names = sorted(f"{t.name}=={t.version}" for t in chosen)
+        found.append(replace(package, build=tuple(names)))
     return found + list(tools.values())
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import Deb, LockedPackage
 from engine.resolve import debian
 from grammar.environment import Base, Environment, Position, Request
 
@@ -67,7 +67,7 @@ def archives(environment: Environment, cache: Path) -> Archives:
 def version_of(packages: Sequence[LockedPackage], name: str) -> str:
     """The "X.Y" that a .deb's version begins with, or "" when it is not among `packages`."""
     for package in packages:
-        if package.kind == "deb" and package.name == name:
+        if isinstance(package, Deb) and package.name == name:
             match = re.match(r"(?:\d+:)?(\d+\.\d+)", package.version)
             return match[1] if match else ""
     return ""

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine import held
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage, Sdist, Wheel
 from engine.net import machine, patience
 from engine.net.uv_settings import bare
 from engine.resolve.stand_in import stand_in
@@ -324,8 +324,8 @@ def _as_pylock(packages: Sequence[LockedPackage]) -> str:
     rows: list[dict[str, Any]] = []
     for package in packages:
         file = {"url": package.file.url, "hashes": {"sha256": package.file.sha256}}
-        if package.kind in ("wheel", "sdist") and "://" in package.file.url:
-            source = {"wheels": [file]} if package.kind == "wheel" else {"sdist": file}
+        if isinstance(package, Wheel | Sdist) and "://" in package.file.url:
+            source = {"wheels": [file]} if isinstance(package, Wheel) else {"sdist": file}
             rows.append({"name": package.name, "version": package.version, **source})
     return tomli_w.dumps({"lock-version": "1.0", "created-by": "envd", "packages": rows})
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive, Wheel
 from engine.resolve import pypi
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
@@ -17,7 +17,7 @@ from grammar.environment import PipIndex, Request, Toolchain
 def resolve(
     toolchain: Toolchain, target: Target, index: PipIndex | None, cache: Path,
     log: Callable[[str], None],
-) -> list[LockedPackage]:
+) -> list[ToolArchive]:
     """The wheel of the version asked for, or of the newest. Raises ResolveError."""
     wanted = toolchain.version
     # "0.8" is any 0.8.x, as for the other tools (PEP 440's "compatible" prefix match)
@@ -28,8 +28,8 @@ def resolve(
         Wanted((Request(text, toolchain.position),), index=index), anywhere, cache, log
     )
     (package,) = found
-    if package.kind != "wheel":
+    if not isinstance(package, Wheel):
         raise ResolveError(
             f"uv {package.version} has no wheel for the target", position=toolchain.position
         )
-    return [replace(package, kind="tool")]
+    return [ToolArchive(package.name, package.version, package.file)]

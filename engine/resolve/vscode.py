@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from engine.errors import ResolveError, together
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, LockedPackage, Vsix
 from engine.net.answers import get
 from grammar.environment import Position, Request
 from store import archives
@@ -154,8 +154,8 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
             raise ResolveError(f"{url} is not there", position=position, subject=identity)
         sha256, size = hashlib.sha256(answer.body).hexdigest(), len(answer.body)
     name = urlsplit(url).path.rpartition("/")[2] or f"{identity}.vsix"
-    return LockedPackage(
-        "vsix", f"{data['namespace']}.{data['name']}", str(data["version"]),
+    return Vsix(
+        f"{data['namespace']}.{data['name']}", str(data["version"]),
         LockedFile(name, url, sha256, size),
-        {"target": str(data.get("targetPlatform") or "universal")},
+        target=str(data.get("targetPlatform") or "universal"),
     )

@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from engine.errors import ResolveError
 from engine.fetch import shown
-from engine.lock import LockedFile, LockedInclude, LockedPackage
+from engine.lock import LockedInclude
+from engine.lock_packages import Layer, LockedFile, WebFile
 from engine.resolve import image
 from engine.resolve.git import public_url
 from engine.resolve.pin import pin
@@ -83,10 +84,10 @@ def _copies(environment: Environment) -> list[Copy]:
 
 
 def resolve_files(
-    environment: Environment, kept: Sequence[LockedPackage], store: Path, log: Log
-) -> list[LockedPackage]:
+    environment: Environment, kept: Sequence[WebFile], store: Path, log: Log
+) -> list[WebFile]:
     """The files asked for, each pinned by what came, or by its checksum. Raises ResolveError."""
-    old = {p.extra["request"]: p for p in kept}
+    old = {p.request: p for p in kept}
     found = []
     with Store.open(store) as opened:
         for step in files(environment):
@@ -95,7 +96,7 @@ def resolve_files(
                 found.append(old[request])
                 continue
             file = _pinned(step, opened, log)
-            found.append(LockedPackage("file", file.name, "", file, {"request": request}))
+            found.append(WebFile(file.name, "", file, request=request))
     return found
 
 
@@ -116,31 +117,28 @@ def _pinned(step: Http, store: Store, log: Log) -> LockedFile:
 
 
 def resolve_images(
-    environment: Environment, kept: Sequence[LockedPackage], log: Log
-) -> list[LockedPackage]:
+    environment: Environment, kept: Sequence[Layer], log: Log
+) -> list[Layer]:
     """The layers of every image that files come from. Raises ResolveError."""
-    found: list[LockedPackage] = []
+    found: list[Layer] = []
     done: set[str] = set()
     for step in _copies(environment):
         if not step.image or step.image in done:
             continue
         done.add(step.image)
-        rows = [p for p in kept if p.extra["image"] == step.image]
+        rows = [p for p in kept if p.image == step.image]
         if not rows:
             pinned = image.pin(step.image, step.position, log)
-            layers = [p for p in pinned.packages if p.kind == "layer"]
+            layers = [p for p in pinned.packages if isinstance(p, Layer)]
             rows = [
-                replace(
-                    layer, version=pinned.digest,
-                    extra={**layer.extra, "image": step.image, "position": f"{number:03}"},
-                )
+                replace(layer, version=pinned.digest, image=step.image, position=number)
                 for number, layer in enumerate(layers)
             ]
         found += rows
     return found
 
 
-def layers_of(name: str, packages: Sequence[LockedPackage]) -> list[LockedPackage]:
+def layers_of(name: str, packages: Sequence[Layer]) -> list[Layer]:
     """The layers of one image of the section "images", bottom first."""
-    rows = [p for p in packages if p.extra["image"] == name]
-    return sorted(rows, key=lambda p: p.extra["position"])
+    rows = [p for p in packages if p.image == name]
+    return sorted(rows, key=lambda p: p.position or 0)

@@ -11,14 +11,14 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["engine"]):
     from engine import lock_rows
     from engine.errors import ResolveError
-    from engine.lock import LockedFile, LockedPackage
+    from engine.lock_packages import Deb, LockedFile
     from engine.resolve import apt, cran, debian, image, openpgp, package_lists, system
     from engine.resolve.apt import Apt
 from grammar.environment import Position, Request
 from tests.fuzz import harness
 
 HERE = Position("build.envd", 1, 1)
-INSTALLED = LockedPackage("deb", "bash", "5", LockedFile("b.deb", "http://h/b.deb", "a" * 64), {})
+INSTALLED = Deb("bash", "5", LockedFile("b.deb", "http://h/b.deb", "a" * 64))
 
 
 def one_input(data: bytes, inside: Path) -> None:

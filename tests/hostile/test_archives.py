@@ -18,7 +18,7 @@ import pytest
 from engine.build import julia, rpackage, tool
 from engine.build.context import BuildContext
 from engine.errors import BuildError, ResolveError
-from engine.lock import LockedFile
+from engine.lock_packages import LockedFile
 from engine.resolve import sdists
 from engine.resolve.gittree import tree_hash
 from tests.hostile import canary, tars

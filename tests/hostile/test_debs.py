@@ -13,7 +13,7 @@ import pytest
 from engine.build import base
 from engine.build.context import BuildContext
 from engine.errors import BuildError, ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from engine.resolve import rstudio
 from grammar.environment import Base, Environment, Position
 from tests.integration import web

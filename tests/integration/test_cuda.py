@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import EnvdError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from engine.resolve import apt, cuda, cuda_apt
 from engine.resolve.target import Target
 from grammar.environment import Cuda, Position

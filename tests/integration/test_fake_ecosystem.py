@@ -30,7 +30,8 @@ from engine.ecosystems.section import Draft, Section, Variables, names, places_o
 from engine.ecosystems.session import Session
 from engine.ecosystems.tool import Order, Placed, Release, Tool, title
 from engine.errors import ResolveError
-from engine.lock import Lock, LockedFile, LockedPackage
+from engine.lock import Lock
+from engine.lock_packages import LockedFile, LockedPackage, ToolArchive, needed
 from engine.lock_rows import Rule
 from engine.origins import Origins
 from grammar.api import vocabulary
@@ -47,6 +48,14 @@ FRUIT = ("apple", "pear", "plum")
 # -- install.fake: files of a project's orchard/, each a layer in /opt/fake -------------------
 
 
+@dataclass(frozen=True)
+class Fruit(LockedPackage):
+    """A row of the section."""
+
+    kind = "fruit"
+    colour: str = needed()
+
+
 def _fake(state: State, given: Given) -> None:
     each(given, "name", lambda text, where: state.want("fake", Request(text, where)))
 
@@ -54,13 +63,13 @@ def _fake(state: State, given: Given) -> None:
 def _row(name: str, project: Path) -> LockedPackage:
     data = (project / "orchard" / name).read_bytes()
     file = LockedFile(name, f"orchard/{name}", hashlib.sha256(data).hexdigest(), len(data))
-    return LockedPackage("fruit", name, "1.0", file, {"colour": "green"})
+    return Fruit(name, "1.0", file, colour="green")
 
 
 def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     for request in session.environment.wanted("fake"):
         if request.text not in FRUIT:
-            raise ResolveError(f"{request.position}: no orchard has '{request.text}'")
+            raise ResolveError(f"no orchard has '{request.text}'", position=request.position)
     asked = {r.text for r in session.environment.wanted("fake")}
     return [_row(name, Path.cwd()) for name in sorted(asked)]
 
@@ -74,9 +83,9 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
         Derivation(
             "fake", f"fake-{p.name}", 1,
             (Input("file", p.file.fetch()),),
-            {"colour": p.extra["colour"]},
+            {"colour": p.colour},
         )
-        for p in draft.lock["fruits"]
+        for p in draft.lock.rows("fruits", Fruit)
     ]
 
 
@@ -113,24 +122,26 @@ FAKE = Section(
     derivations=_layers,
     variables=_variables,
     builders={"fake": _build},
-    kinds={"fruit": Rule(re.compile("[a-z]+"), extra={"colour": re.compile("[a-z]+")})},
+    kinds={Fruit: Rule(re.compile("[a-z]+"), facts={"colour": re.compile("[a-z]+")})},
     located=_located,
 )
 
 # -- install.faketool: a tool with an archive of the project's --------------------------------
 
 
-def _release(order: Order) -> Sequence[LockedPackage]:
+def _release(order: Order) -> Sequence[ToolArchive]:
     if order.version not in ("", "1.2"):
-        raise ResolveError(f"{order.toolchain.position}: there is no faketool {order.version}")
+        raise ResolveError(
+            f"there is no faketool {order.version}", position=order.toolchain.position
+        )
     data = Path("orchard/faketool.tar.gz").read_bytes()
     file = LockedFile(
         "faketool.tar.gz", "orchard/faketool.tar.gz", hashlib.sha256(data).hexdigest(), len(data)
     )
-    return [LockedPackage("tool", "faketool", "1.2", file)]
+    return [ToolArchive("faketool", "1.2", file)]
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     place = "/opt/faketool"
     layout = Layout(title("faketool", rows), (Unpack(rows[0].file, place, 1),))
     return Placed(layout, (f"{place}/bin",), {"FAKETOOL": place})

@@ -34,7 +34,7 @@ from engine.derivation import Derivation, Fetch, Input
 from engine.errors import BuildError
 from engine.image.assemble import assemble
 from engine.image.model import ImageConfig
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import Layer, LockedFile, WebFile, Wheel
 from engine.planning import Plan
 from engine.scheduler import realise
 from engine.selection import Selection
@@ -168,9 +168,9 @@ def _kinds(store: Store, project: Path, sources: dict[str, Selection]) -> dict[s
 
     layer = _keep(store, "layer", _tar({"srv/thing": (0o640, 7, 8)}))
     taken = Copy("/srv/thing", "/srv/image/thing", "image")
-    rows = [LockedPackage("layer", "layer", "", layer)]
+    rows = [Layer("layer", "", layer, diff_id="", media_type="")]
 
-    data = LockedPackage("http", "data", "", _keep(store, "data.bin", b"data"))
+    data = WebFile("data", "", _keep(store, "data.bin", b"data"))
     release = _keep(store, "tool.tar.gz", _tar(
         {"bin/x": (0o755, 0, 0), "share/doc/x": (0o644, 0, 0)}, "tool-1.0/"
     ))
@@ -180,7 +180,7 @@ def _kinds(store: Store, project: Path, sources: dict[str, Selection]) -> dict[s
     )
     tree = _keep(store, "Pkg.tar.gz", _tar({"Project.toml": (0o644, 0, 0), "src/Pkg.jl": (0o644, 0, 0)}))
     package = f"{julia.DEPOT}/packages/Pkg/abc"
-    demo = LockedPackage("wheel", "demo", "1.0", _keep(
+    demo = Wheel("demo", "1.0", _keep(
         store, "demo-1.0-py3-none-any.whl", _wheel("demo", {"demo/__init__.py": "def main(): ...\n"})
     ))
     python = Interpreter("3.11")
@@ -357,7 +357,7 @@ def _pair(bench: Bench) -> list[Derivation]:
     contents = {"filer": {"notes": "a file\n"}, "other": {"notes/__init__.py": ""}}
     return [
         wheel.derivation(
-            LockedPackage("wheel", name, "1.0", _keep(
+            Wheel(name, "1.0", _keep(
                 bench.store, f"{name}-1.0-py3-none-any.whl", _wheel(name, held)
             )), Interpreter("3.11"),
         )

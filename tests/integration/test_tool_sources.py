@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import ResolveError
-from engine.lock import LockedPackage
+from engine.lock_packages import LockedPackage
 from engine.resolve import codex, golang, nodejs, npm, pixi, pythons, rust, uv_release
 from engine.resolve.target import Target
 from grammar.environment import Position, Toolchain
@@ -71,7 +71,7 @@ def test_rust(site: toolsite.Site, version: str) -> None:
     found = rust.resolve(asked("rust", version))
     # rustfmt is not in this release, and no part of Rust itself
     assert [p.name for p in found] == ["rustc", "cargo", "rust-std", "clippy"]
-    assert {(p.version, p.extra["toolchain"]) for p in found} == {("1.75.0", "rust")}
+    assert {(p.version, p.toolchain) for p in found} == {("1.75.0", "rust")}
     for package in found:
         held(site, package)
 
@@ -97,7 +97,7 @@ def test_pythons_are_those_that_uv_knows(site: toolsite.Site) -> None:
     toolsite.add_python(site, builds[newest][1], b"an archive")
     (package,) = pythons.resolve("python", "3.12", AT)
     assert package.version == newest
-    assert package.extra["key"] == f"cpython-{newest}-linux-x86_64-gnu"
+    assert package.key == f"cpython-{newest}-linux-x86_64-gnu"
     assert held(site, package) == b"an archive"
     # the oldest releases list no sums
     sums = next(path for path in site.pages if path.endswith("/SHA256SUMS"))
@@ -120,7 +120,7 @@ def test_codex_is_the_program_for_the_target(site: toolsite.Site, tmp_path: Path
     cache = tmp_path / "cache"
     (package,) = codex.resolve(asked("codex"), cache)
     assert (package.version, package.file.name) == ("0.100.0", "codex-0.100.0-linux-x64.tgz")
-    assert package.extra["program"] == "vendor/x86_64-unknown-linux-musl/bin/codex"
+    assert package.program == "vendor/x86_64-unknown-linux-musl/bin/codex"
     held(site, package)
     # it lies in the store: the build fetches it no second time, and nor does another lock
     store = Store.open(tmp_path)

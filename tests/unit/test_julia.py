@@ -10,11 +10,12 @@ import pytest
 
 from engine.build import julia as builder
 from engine.errors import ResolveError
-from engine.lock import LockedFile, LockedPackage
+from engine.lock_packages import LockedFile, LockedPackage
 from engine.resolve import julia, juliapkg
 from engine.resolve.juliaregistry import Package, Registries
 from engine.resolve.juliaversions import Ranges, Version
 from grammar.environment import Position, Request
+from tests.rows import package as package_row
 
 AT = Position("build.envd", 5, 9)
 V = Version.parse
@@ -210,8 +211,8 @@ def test_manifests_list_what_is_needed_of_the_standard_library() -> None:
 
 
 def locked(kind: str, name: str, version: str, **extra: str) -> LockedPackage:
-    return LockedPackage(
-        kind, name, version, LockedFile(f"{name}.tar.gz", f"http://j/{name}", "ab" * 32), extra
+    return package_row(
+        kind, name, version, LockedFile(f"{name}.tar.gz", f"http://j/{name}", "ab" * 32), **extra
     )
 
 

@@ -8,22 +8,19 @@ from pathlib import Path
 import pytest
 
 from engine import lock as locks
+from engine import lock_packages
 from engine.errors import UsageError
-from engine.lock import (
-    Lock,
-    LockedBase,
-    LockedFile,
-    LockedPackage,
-    LockedStep,
-    dumps,
-    loads,
-)
+from engine.lock import Lock, LockedBase, LockedStep, dumps, loads
+from engine.lock_packages import LockedFile, LockedPackage
+from tests import rows
+
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
     file = f"{name}-{version}.{'whl' if kind == 'wheel' else kind}"
-    return LockedPackage(
-        kind, name, version, LockedFile(file, f"http://mirror/{name}", "ab" * 32, 12), extra
+    return rows.package(
+        kind, name, version, LockedFile(file, f"http://mirror/{name}", "ab" * 32, 12), **extra
     )
 
 
@@ -33,7 +30,10 @@ def sample() -> Lock:
                         packages=(package("deb", "apt"), package("deb", "bash"))),
         python="3.11",
         requests={"base": ("os=debian12",), "python": ("numpy",)},
-        packages={"wheels": (package("wheel", "numpy", "2.0", tags="cp311"),)},
+        packages={
+            "apt": (package("deb", "less", arch="amd64"),),
+            "wheels": (package("wheel", "numpy", "2.0"),),
+        },
     )
 
 
@@ -51,7 +51,11 @@ def test_text_does_not_depend_on_the_order_of_packages() -> None:
 
 
 def test_layers_of_an_image_keep_their_order() -> None:
-    layers = (package("layer", "z"), package("layer", "a"))
+    layers = tuple(
+        package("layer", name, diff_id=f"sha256:{'0' * 64}",
+                media_type="application/vnd.oci.image.layer.v1.tar+gzip")
+        for name in "za"
+    )
     base = LockedBase("image", "", image="r/x:1", digest="sha256:" + "0" * 64, packages=layers)
     assert locks.loads(locks.dumps(Lock(base=base))).base.packages == layers
 
@@ -101,3 +105,48 @@ def test_steps_are_a_lock_of_another_version() -> None:
             loads(text.replace(old, new))
     with pytest.raises(UsageError, match="newer envd"):
         loads(text.replace("version = 2", "version = 3"))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_lock_of_an_older_envd_is_read_and_written_as_it_was(version: int) -> None:
+    """tests/golden has what envd wrote before its rows had types: every kind, every field."""
+    path = GOLDEN / f"lock-{version}.toml"
+    lock = locks.loads(path.read_text("utf-8"))
+    assert locks.dumps(lock) == path.read_text("utf-8")
+    if version == 1:
+        kinds = {p.kind for p in locks.all_packages(lock)}
+        assert kinds | {"config"} == lock_packages.OWN
+    else:
+        assert [(step.name, step.variant) for step in lock.steps] == [("run-1", ""), ("run-1", "dev")]
+
+
+@pytest.mark.parametrize(("had", "given", "says"), [
+    ('kind = "vsix"', 'kind = "vsiy"', "[[vscode]] a.b: kind 'vsiy' is not one that this envd knows"),
+    ('target = ', 'tarket = ', "[[vscode]] a.b: 'tarket' is not the name of a field of a vsix"),
+    ('essential = "yes"', 'essential = "on"',
+     "[[base.package]] dpkg: essential 'on' is not a valid essential of a deb"),
+    ('position = "011"', 'position = "x"',
+     "[[images]] layer-2: position 'x' is not a valid position of a layer"),
+    ('uuid = "', 'deps2 = "', "[[julia]] Example: 'deps2' is not the name of a field"),
+    ('tree = "eeee', '# "eeee', "[[julia]] Example: it has no tree, which a julia-package has"),
+    ("version = 1\n", "version = 3\n", "lock version 3 is not one that this envd reads (1 or 2)"),
+    ("version = 1\n", "version = true\n", "lock version True is not one that this envd reads"),
+])
+def test_a_row_that_is_none_is_named(had: str, given: str, says: str) -> None:
+    text = (GOLDEN / "lock-1.toml").read_text("utf-8")
+    assert had in text
+    with pytest.raises(UsageError) as caught:
+        locks.loads(text.replace(had, given, 1))
+    assert says in str(caught.value)
+
+
+def test_version_1_has_no_steps() -> None:
+    text = (GOLDEN / "lock-2.toml").read_text("utf-8").replace("version = 2", "version = 1", 1)
+    with pytest.raises(UsageError, match="a lock of version 1 has no steps"):
+        locks.loads(text)
+
+
+def test_a_row_of_another_kind_is_refused_where_one_is_wanted() -> None:
+    lock = sample().with_rows("vscode", sample()["wheels"])
+    with pytest.raises(UsageError, match=r"\[\[vscode\]\] numpy: a wheel does not belong there"):
+        lock.rows("vscode", lock_packages.Vsix)

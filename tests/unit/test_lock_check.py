@@ -8,11 +8,15 @@ import pytest
 
 from engine.build import hints
 from engine.ecosystems import debian, registry
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import LockedFile, LockedPackage
+from tests import rows
 
 
 def package(kind: str, name: str, **extra: str) -> LockedPackage:
-    return LockedPackage(kind, name, "1.0", LockedFile(f"{name}.x", "file:x", "0" * 64), extra)
+    return rows.package(
+        kind, name, "1.0", LockedFile(f"{name}.x", "file:x", "0" * 64), **extra
+    )
 
 
 BASE = LockedBase("debootstrap", "debian12", packages=(package("deb", "mawk"),))
@@ -64,7 +68,7 @@ def test_a_lock_that_says_what_is_provided_may_lack_no_deb() -> None:
 def test_an_image_has_what_its_facts_say() -> None:
     requests = {"apt": ("python3", "s6", "zsh")}
     facts = {"python": "3.11", "shells": "bash zsh"}
-    layer = (package("layer", "x"),)
+    layer = (package("layer", "x", diff_id="sha256:0", media_type="x"),)
     lock = Lock(LockedBase("image", "debian12", packages=layer, facts=facts), requests=requests)
     assert registry.unpinned(lock, requests["apt"]) == {}
     bare = replace(lock, base=replace(lock.base, facts={}))

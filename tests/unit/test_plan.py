@@ -18,7 +18,8 @@ from engine.ecosystems import pythons, registry
 from engine.errors import BuildError, UsageError
 from engine.image.assemble import assemble
 from engine.image.model import ImageConfig
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import LockedFile, LockedPackage
 from engine.resolve import pylock
 from engine.resolve.target import Target
 from grammar.environment import (
@@ -33,14 +34,15 @@ from grammar.environment import (
     Toolchain,
 )
 from store.model import GZIP_LAYER, Object
+from tests import rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedPackage:
     url = f"http://example.org/{name}-{version}"
-    return LockedPackage(
-        kind, name, version, LockedFile(f"{name}-{version}.{kind}", url, "ab" * 32, 10), extra
+    return rows.package(
+        kind, name, version, LockedFile(f"{name}-{version}.{kind}", url, "ab" * 32, 10), **extra
     )
 
 

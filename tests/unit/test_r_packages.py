@@ -11,7 +11,8 @@ from engine.build import rpackage
 from engine.ecosystems import registry
 from engine.ecosystems.r import needed
 from engine.errors import ResolveError, UsageError
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import LockedFile, RSource
 from engine.resolve import cran, cran_versions, r
 from engine.resolve.apt import Apt
 from engine.resolve.system import System
@@ -141,7 +142,7 @@ def test_going_back_where_the_newest_do_not_go_together() -> None:
 
 
 def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
-    def kept(name: str, *old: LockedPackage) -> dict[str, str]:
+    def kept(name: str, *old: RSource) -> dict[str, str]:
         index = cran.Index(INDEX, old)
         chosen = cran_versions.solve([Request(name, AT)], index, TARGET, "http://cran")
         return {name: entry.version for name, (entry, _) in chosen.items()}
@@ -151,7 +152,7 @@ def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
     assert kept("top", gone) == {"top": "1.0", "middle": "1.8", "low": "0.10-2"}
     assert kept("top", gone, replace(package("low"), version="0.9"))["low"] == "0.9"
     assert kept("strict", replace(gone, version="2.0"))["middle"] == "1.5"
-    assert kept("top", replace(gone, extra={"depends": "R>=99"}))["middle"] == "2.0"
+    assert kept("top", replace(gone, depends="R>=99"))["middle"] == "2.0"
     entry = cran.of_lock(gone)
     assert [str(d) for d in entry.dependencies] == ["low >= 0.5", "R >= 4.0"]
     assert entry.url("http://elsewhere") == gone.file.url
@@ -185,9 +186,9 @@ def test_what_is_said_when_nothing_fits(name: str, says: str) -> None:
         solved(name)
 
 
-def package(name: str, depends: str = "", **extra: str) -> LockedPackage:
+def package(name: str, depends: str = "", *, compiled: bool = False) -> RSource:
     file = LockedFile(f"{name}_1.0.tar.gz", f"http://cran/src/contrib/{name}_1.0.tar.gz", "ab" * 32)
-    return LockedPackage("r-source", name, "1.0", file, {"depends": depends, **extra})
+    return RSource(name, "1.0", file, depends=depends or None, compiled=compiled)
 
 
 def test_a_package_stands_on_what_it_needs_and_no_more() -> None:
@@ -258,5 +259,5 @@ def test_compilers_come_with_the_first_compiled_package() -> None:
     base = LockedBase("debootstrap", "debian12")
     assert needed(Lock(base, packages={"r": (package("a"),)})) == ()
     assert needed(
-        Lock(base, packages={"r": (package("a", compiled="yes"),)})
+        Lock(base, packages={"r": (package("a", compiled=True),)})
     ) == ("r-base-dev",)

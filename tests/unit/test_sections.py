@@ -15,7 +15,8 @@ from engine.ecosystems.section import Section, SectionError, no_layers, no_varia
 from engine.ecosystems.tool import Release, Tool
 from engine.ecosystems.toolchains.golang import GO
 from engine.errors import UsageError
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import Deb, LockedFile, ToolArchive
 from grammar.api.toolchains import TOOLCHAINS
 from grammar.environment import Environment, Position, Toolchain
 from grammar.errors import SpecError
@@ -45,7 +46,7 @@ def test_a_section_that_lacks_a_piece_is_an_error(piece: str) -> None:
     (section(table="requests"), "the table 'requests' .* is taken"),
     (section(follows=("nothing",)), "'fake' comes after 'nothing', which is none"),
     (section(builders=debian.APT.builders), "'apt' and 'fake' both have a builder for 'apt'"),
-    (section(kinds={"deb": None}), "both have a rule for 'deb'"),
+    (section(kinds={Deb: None}), "both have a rule for 'deb'"),
     (section(needs=("fake",)), "in a circle: fake -> fake"),
 ])
 def test_a_section_that_does_not_fit_in_is_an_error(made: Section, says: str) -> None:
@@ -103,7 +104,7 @@ def test_a_toolchain_that_nothing_takes_is_an_error() -> None:
 
 def test_a_lock_that_names_a_tool_that_there_is_not_is_an_error() -> None:
     file = LockedFile("x.tar.gz", "https://e.example/x", "ab" * 32)
-    row = LockedPackage("tool", "go", "1", file, {"toolchain": "nothing"})
+    row = ToolArchive("go", "1", file, toolchain="nothing")
     lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": (row,)})
     with pytest.raises(UsageError, match=r"\[\[tools\]\] nothing: this envd has no such tool"):
         tools.derivations(Environment(), lock)

@@ -19,11 +19,13 @@ from engine.build.interpreter import Interpreter
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems import pythons, registry, tools
 from engine.errors import BuildError, ResolveError, UsageError
-from engine.lock import Lock, LockedBase, LockedFile, LockedPackage
+from engine.lock import Lock, LockedBase
+from engine.lock_packages import Deb, LockedFile, LockedPackage
 from engine.resolve import chosen_python, npm, upstream
 from engine.resolve.target import Target
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from store.layers import write_tar
+from tests import rows
 
 AT = Position("build.envd", 2, 3)
 
@@ -130,7 +132,7 @@ def test_what_conda_brings() -> None:
 
 
 def deb(name: str, version: str) -> LockedPackage:
-    return LockedPackage("deb", name, version, LockedFile(name, "http://m", "0" * 64))
+    return Deb(name, version, LockedFile(name, "http://m", "0" * 64))
 
 
 @pytest.mark.parametrize(
@@ -203,13 +205,13 @@ def test_npm_platforms(about: dict[str, object], taken: bool) -> None:
 
 
 def row(name: str, version: str = "1.2.3", **extra: str) -> LockedPackage:
-    return LockedPackage(
-        "tool", name, version, LockedFile(f"{name}.tar.gz", f"http://e/{name}", "ab" * 32), extra
+    return rows.package(
+        "tool", name, version, LockedFile(f"{name}.tar.gz", f"http://e/{name}", "ab" * 32), **extra
     )
 
 
-def lock_of(*rows: LockedPackage, python: str = "") -> Lock:
-    return Lock(LockedBase("debootstrap", "debian12"), python=python, packages={"tools": rows})
+def lock_of(*packages: LockedPackage, python: str = "") -> Lock:
+    return Lock(LockedBase("debootstrap", "debian12"), python=python, packages={"tools": packages})
 
 
 def test_each_tool_is_one_layer_that_needs_nothing() -> None:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.tool import Placed, Release, Tool, title
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import codex
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     place = "/opt/codex"
-    program = rows[0].extra["program"]
+    program = rows[0].program or ""
     strip = 3 if program.startswith("vendor/") else 1
     top = "/".join(["package", *program.split("/")[: strip - 1]])
     archive = Unpack(rows[0].file, place, strip, only=f"{top}/*" if strip == 3 else f"package/{program}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.tool import Placed, Release, Tool, title
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import pixi
 from grammar.environment import Environment, Toolchain
 
@@ -19,7 +19,7 @@ _MIRROR = """\
 """
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     archive = Unpack(rows[0].file, "/usr/local/bin", only="*pixi", executable=True)
     return Placed(Layout(title("pixi", rows), (archive,)))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.pythons import standalone
 from engine.ecosystems.tool import Order, Placed, Release, Tool, title
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import chosen_python, pythons
 from grammar.environment import Environment
 
@@ -17,11 +17,11 @@ def _version(environment: Environment) -> str | None:
     return python.version if python is not None and python.source == "standalone" else None
 
 
-def _resolve(order: Order) -> Sequence[LockedPackage]:
+def _resolve(order: Order) -> Sequence[ToolArchive]:
     return pythons.resolve("python", order.version, order.toolchain.position)
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     place = standalone(rows[0].version).prefix
     # pip is a wheel like others here: what the archive brings would lie mixed with it
     archive = Unpack(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.tool import Distributed, Placed, Release, Tool, title
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import rust
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     # NAME-VERSION-TARGET/COMPONENT/… (rust-installer): the components make one prefix together
     place = "/opt/rust"
     archives = tuple(

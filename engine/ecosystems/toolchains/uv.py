@@ -6,20 +6,20 @@ from collections.abc import Sequence
 
 from engine.build.tool import Layout, Unpack
 from engine.ecosystems.tool import Order, Placed, Release, Tool, title
-from engine.lock import LockedPackage
+from engine.lock_packages import ToolArchive
 from engine.resolve import chosen_python, pythons, uv_release
 from grammar.environment import Environment
 
 _PYTHONS = "/opt/uv/python"
 
 
-def _resolve(order: Order) -> Sequence[LockedPackage]:
+def _resolve(order: Order) -> Sequence[ToolArchive]:
     return uv_release.resolve(
         order.toolchain, order.target, order.environment.pip_index, order.cache, order.log
     )
 
 
-def _layout(rows: Sequence[LockedPackage]) -> Placed:
+def _layout(rows: Sequence[ToolArchive]) -> Placed:
     archive = Unpack(
         rows[0].file, "/usr/local/bin", 2, only="*.data/scripts/*", executable=True
     )
@@ -39,12 +39,12 @@ def _managed(environment: Environment) -> str | None:
     return version if version and version != chosen_python.of_release(environment) else None
 
 
-def _resolve_python(order: Order) -> Sequence[LockedPackage]:
+def _resolve_python(order: Order) -> Sequence[ToolArchive]:
     return pythons.resolve("uv-python", order.version, order.toolchain.position)
 
 
-def _python_layout(rows: Sequence[LockedPackage]) -> Placed:
-    place = f"{_PYTHONS}/{rows[0].extra['key']}"
+def _python_layout(rows: Sequence[ToolArchive]) -> Placed:
+    place = f"{_PYTHONS}/{rows[0].key}"
     layout = Layout(title("uv-python", rows), (Unpack(rows[0].file, place, 1),), moved=place)
     return Placed(layout, variables={"UV_PYTHON_INSTALL_DIR": _PYTHONS})
 
