@@ -68,7 +68,8 @@ def test_fixed_environment_and_identity(base: Path, tmp_path: Path) -> None:
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
         "USER=root", "LANG=C.UTF-8", "TZ=UTC", "SOURCE_DATE_EPOCH=1704067200", "EXTRA=1",
         "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
-        "PYTHONHASHSEED=0", "FORCE_SOURCE_DATE=1", "PWD=/", "uid=0 gid=0 groups=0", "0022", "envd",
+        "PYTHONHASHSEED=0", "PERL_HASH_SEED=0", "PERL_PERTURB_KEYS=0", "FORCE_SOURCE_DATE=1",
+        "PWD=/", "uid=0 gid=0 groups=0", "0022", "envd",
     }
 
 
