@@ -51,8 +51,8 @@ ENVIRONMENT: Mapping[str, str] = {
     "FORCE_SOURCE_DATE": "1",  # for TeX, which takes no notice of it otherwise
     "DEBIAN_FRONTEND": "noninteractive",
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
-    # Programs that go through their tables in an order by chance otherwise. TeX's fmtutil, in Perl, makes
-    # its formats so, and what the first one finds is not what the others do.
+    # Programs that go through their tables in an order by chance otherwise. TeX's fmtutil, in Perl,
+    # makes its formats so, and what the first one finds is not what the others do.
     "PYTHONHASHSEED": "0",
     "PERL_HASH_SEED": "0",
     "PERL_PERTURB_KEYS": "0",

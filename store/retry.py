@@ -36,7 +36,8 @@ def refused(status: int, headers: Mapping[str, str]) -> TransientError:
 
 
 def _after(text: str) -> float | None:
-    if text.strip().isdecimal():
+    text = text.strip()  # str.strip takes separators away that float() stops at
+    if text.isdecimal():
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
