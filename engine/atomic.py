@@ -8,14 +8,15 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str, mode: int = 0o644) -> None:
-    """The same with a text, as UTF-8. Raises OSError."""
+    """Write a text as UTF-8 to `path`, all of it or nothing: see `write`. Raises OSError."""
     write(path, text.encode("utf-8"), mode)
 
 
 def write(path: Path, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
-    """Write a file beside `path`, sync it, and move it into place. Raises OSError.
+    """Write a file beside `path`, sync it, and move it into place, so that whoever reads `path` sees the
+    old content or the new one. Raises OSError.
 
-    `owner` is a uid and a gid [the process's].
+    `mode` holds permission bits; `owner` is a uid and a gid [the process's].
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

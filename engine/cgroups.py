@@ -88,6 +88,7 @@ class Groups:
 
     @property
     def version(self) -> int:
+        """The version of control groups in use: 1 or 2."""
         return 2 if self._unified else 1
 
     def _own(self) -> dict[str, Path]:

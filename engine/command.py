@@ -106,6 +106,7 @@ class Group:
 
     @property
     def cancelled(self) -> bool:
+        """Whether `cancel` was called: nothing of the group may start any more."""
         return self._cancelled.is_set()
 
     def add(self, process: subprocess.Popen[bytes]) -> None:
@@ -116,6 +117,7 @@ class Group:
                 kill(process)
 
     def discard(self, process: subprocess.Popen[bytes]) -> None:
+        """Forget a process that has ended."""
         with self._lock:
             self._running.discard(process)
 

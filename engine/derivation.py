@@ -37,11 +37,13 @@ class Fetch:
 
     @cached_property
     def drv_id(self) -> str:
+        """The hash of what is to be fetched: its name and SHA-256."""
         # The URL is how, not what: two mirrors of one file are one derivation.
         return hash_value("envd fetch v1", {"name": self.name, "sha256": self.sha256})
 
     @property
     def output(self) -> str:
+        """The digest of the file: "sha256:…"."""
         return f"sha256:{self.sha256}"
 
 
@@ -84,6 +86,7 @@ class Derivation:
 
     @cached_property
     def drv_id(self) -> str:
+        """The BLAKE3 of the canonical encoding, inputs included."""
         return hash_value(
             "envd derivation v1", self._record([[i.role, i.derivation.drv_id] for i in self.inputs])
         )

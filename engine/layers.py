@@ -35,6 +35,7 @@ class Node:
 
     @property
     def is_directory(self) -> bool:
+        """Whether this is a directory."""
         return self.children is not None
 
     @property

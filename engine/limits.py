@@ -182,6 +182,7 @@ class Step:
         return with_rlimits(wanted)
 
     def started(self, process: int) -> None:
+        """Watch the step's process, whose id is `process`."""
         self._process = process
 
     def wrote(self, size: int, lines: int) -> None:

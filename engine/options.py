@@ -33,7 +33,7 @@ class BuildOptions:
         return self.tags or (f"{project.name}:dev",)
 
     def arguments(self) -> list[str]:
-        """The same, as arguments of `envd build`."""
+        """These options as arguments of `envd build`."""
         found = ["--progress", self.progress]
         for option, values in (("--tag", self.tags), ("--output", self.outputs)):
             found += [word for value in values for word in (option, value)]

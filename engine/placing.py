@@ -31,6 +31,7 @@ class Placing:
         return None if found is None else self._store.whole(found)
 
     def done(self, derivation: Derivation, outputs: Mapping[str, str], made: Object) -> None:
+        """Remember what came of a placing; written by `remember`."""
         with self._guard:
             self._fresh[self._memo(derivation, outputs)] = made.id
 

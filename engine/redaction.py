@@ -73,7 +73,8 @@ def know(texts: Iterable[str]) -> None:
 
 
 def know_settings() -> None:
-    """The same of this machine's indexes, mirrors and proxies, which the environment names."""
+    """Know the secrets in the URLs of this machine's indexes, mirrors and proxies, which environment
+    variables name."""
     know(
         value for name, value in os.environ.items()
         if name.startswith(("ENVD_", "PIP_", "UV_", "CONDA_")) or name.lower().endswith("_proxy")

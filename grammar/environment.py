@@ -149,6 +149,9 @@ class Repo:
 
 @dataclass(frozen=True)
 class PipIndex:
+    """Where Python packages come from: the index at `url`, and one more at `extra_url`; with `trust`
+    their certificates are not verified."""
+
     url: str
     extra_url: str | None = None
     trust: bool = False
@@ -156,6 +159,8 @@ class PipIndex:
 
 @dataclass(frozen=True)
 class GitConfig:
+    """git's settings user.name, user.email and core.editor in the image; "" leaves one unset."""
+
     name: str = ""
     email: str = ""
     editor: str = ""
@@ -163,6 +168,8 @@ class GitConfig:
 
 @dataclass(frozen=True)
 class Jupyter:
+    """A Jupyter server on `port` of the container; without a `token` it gets a random one."""
+
     token: str = ""
     port: int = 8888
     position: Position = field(default=NOWHERE, compare=False)
@@ -213,6 +220,9 @@ Step = Run | Copy | Http
 
 @dataclass(frozen=True)
 class Expose:
+    """A port of the container, `envd_port`, at `host_port` of the host (None or 0: a free one) on the
+    address `listen_addr` ("": 127.0.0.1). `service` is a name to print beside it."""
+
     envd_port: int
     host_port: int | None = None
     service: str = ""

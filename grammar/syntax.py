@@ -9,16 +9,22 @@ from grammar.environment import Position
 
 @dataclass(frozen=True, eq=False)
 class Node:
+    """One node. `position` is where its text begins."""
+
     position: Position
 
 
 @dataclass(frozen=True, eq=False)
 class Literal(Node):
+    """A number, string or bytes literal, by its value."""
+
     value: int | float | str | bytes
 
 
 @dataclass(frozen=True, eq=False)
 class Name(Node):
+    """A name that is read or bound."""
+
     name: str
 
 
@@ -32,17 +38,23 @@ class Sequence(Node):
 
 @dataclass(frozen=True, eq=False)
 class Dict(Node):
+    """A dict display: its (key, value) pairs in order."""
+
     pairs: tuple[tuple[Node, Node], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Unary(Node):
+    """`operator operand`, where the operator is +, -, ~ or not."""
+
     operator: str
     operand: Node
 
 
 @dataclass(frozen=True, eq=False)
 class Binary(Node):
+    """`left operator right`; also `and`, `or`, `in` and `not in`."""
+
     operator: str
     left: Node
     right: Node
@@ -50,6 +62,8 @@ class Binary(Node):
 
 @dataclass(frozen=True, eq=False)
 class Conditional(Node):
+    """`then if test else otherwise`."""
+
     test: Node
     then: Node
     otherwise: Node
@@ -57,18 +71,24 @@ class Conditional(Node):
 
 @dataclass(frozen=True, eq=False)
 class Attribute(Node):
+    """`value.name`."""
+
     value: Node
     name: str
 
 
 @dataclass(frozen=True, eq=False)
 class Index(Node):
+    """`value[index]`."""
+
     value: Node
     index: Node
 
 
 @dataclass(frozen=True, eq=False)
 class Slice(Node):
+    """`value[start:stop:step]`; None for a part that is left out."""
+
     value: Node
     start: Node | None
     stop: Node | None
@@ -86,6 +106,8 @@ class Argument(Node):
 
 @dataclass(frozen=True, eq=False)
 class Call(Node):
+    """`function(arguments)`."""
+
     function: Node
     arguments: tuple[Argument, ...]
 
@@ -101,6 +123,8 @@ class Parameter(Node):
 
 @dataclass(frozen=True, eq=False)
 class Lambda(Node):
+    """`lambda parameters: body`."""
+
     parameters: tuple[Parameter, ...]
     body: Node
 
@@ -124,6 +148,8 @@ class Comprehension(Node):
 
 @dataclass(frozen=True, eq=False)
 class Expression(Node):
+    """An expression used as a statement."""
+
     value: Node
 
 
@@ -138,12 +164,16 @@ class Assign(Node):
 
 @dataclass(frozen=True, eq=False)
 class If(Node):
+    """`if test` with its blocks; `elif` is an If in `otherwise`."""
+
     branches: tuple[tuple[Node, tuple[Node, ...]], ...]
     otherwise: tuple[Node, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class For(Node):
+    """`for target in value` with its block."""
+
     target: Node
     value: Node
     body: tuple[Node, ...]
@@ -151,6 +181,8 @@ class For(Node):
 
 @dataclass(frozen=True, eq=False)
 class Def(Node):
+    """`def name(parameters)` with its block."""
+
     name: str
     parameters: tuple[Parameter, ...]
     body: tuple[Node, ...]
@@ -158,6 +190,8 @@ class Def(Node):
 
 @dataclass(frozen=True, eq=False)
 class Return(Node):
+    """`return value`; None without a value."""
+
     value: Node | None
 
 
@@ -178,5 +212,7 @@ class Loaded(Node):
 
 @dataclass(frozen=True, eq=False)
 class Load(Node):
+    """`load(module, …)`: the names that are bound, and what each is called in the module."""
+
     module: str
     names: tuple[Loaded, ...]

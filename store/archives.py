@@ -223,7 +223,7 @@ def read(archive: tarfile.TarFile, member: tarfile.TarInfo, limit: int = 16 << 2
 
 
 def content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterable[bytes]:
-    """The same in pieces. Raises tarfile.TarError, also for what is not a regular file."""
+    """The content of a member in pieces. Raises tarfile.TarError, also when it is not a regular file."""
     with faults_as_read_errors():
         source = archive.extractfile(member)
     if source is None:

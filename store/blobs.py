@@ -44,6 +44,7 @@ class BlobWriter:
         self.size = 0
 
     def write(self, data: bytes) -> None:
+        """Add bytes to the blob. Raises OSError."""
         self.file.write(data)
         self._hasher.update(data)
         self.size += len(data)

@@ -39,6 +39,7 @@ class Compressor:
         self._compress = _zstd if media_type == ZSTD_LAYER else _gzip
 
     def write(self, data: bytes) -> None:
+        """Compress bytes and hand on what is ready."""
         self._buffer += data
         while len(self._buffer) >= MEMBER:
             self._submit(bytes(self._buffer[:MEMBER]))
@@ -50,6 +51,7 @@ class Compressor:
             self._sink(self._pending.popleft().result())
 
     def close(self) -> None:
+        """Compress what is left: the stream is complete afterwards."""
         if self._buffer:
             self._submit(bytes(self._buffer))
         while self._pending:

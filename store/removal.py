@@ -40,8 +40,8 @@ def remove_tree(path: Path) -> None:
 
 
 def remove_directory(name: str, parent: int) -> None:
-    """The same for the directory `name` of the one that `parent` is a descriptor of; no link is
-    followed. Raises OSError."""
+    """Remove the directory `name`, with all that is in it, from the directory that the descriptor
+    `parent` is open on; no link is followed. Raises OSError."""
     try:
         # By descriptors too, on Linux: see shutil.rmtree.avoids_symlink_attacks.
         shutil.rmtree(name, dir_fd=parent)

@@ -62,10 +62,12 @@ class Node:
 
     @property
     def is_directory(self) -> bool:
+        """Whether this is a directory."""
         return self.kind == DIRECTORY
 
     @property
     def is_there(self) -> bool:
+        """Whether there is something here, and no whiteout."""
         return self.kind != GONE
 
 

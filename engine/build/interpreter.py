@@ -51,7 +51,7 @@ class Interpreter:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """It, as parameters of a derivation."""
+        """What a derivation records of this Python: `of` reads it back."""
         return {"python": self.python} | ({"prefix": self.prefix} if self.prefix else {})
 
 

@@ -223,7 +223,7 @@ def _fish(text: str) -> str:
 
 
 def _fish_settings(environment: Mapping[str, str]) -> str:
-    """The same for fish, which reads it in every shell."""
+    """The image's variables in the syntax of fish, which reads them in every shell."""
     lines = ["# Made by envd: what the image sets, which a login shell begins without.\n"]
     path = environment.get("PATH", "")
     if parts := " ".join(_fish(p) for p in path.split(":") if p):

@@ -127,6 +127,7 @@ class Placement:
 
     @property
     def unchanged(self) -> bool:
+        """Whether the raw layer can be used as it is."""
         return self.top is None and not self.moves and not self.directories
 
     def key(self, raw: str) -> str:

@@ -220,7 +220,10 @@ def which(client: docker.APIClient, path: str | None, name: str | None) -> Found
 
 
 def which_or_none(client: docker.APIClient, path: str | None, name: str | None) -> Found | None:
-    """The same, or None when there is none."""
+    """The environment called `name`, else the one of the project in `path`; None when there is none.
+
+    Raises UsageError when both are given.
+    """
     from engine.docker import environments
     from engine.errors import UsageError
 

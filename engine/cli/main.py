@@ -161,7 +161,8 @@ _ADVICE = {
 
 
 def _of_machine(error: BaseException) -> tuple[str, int] | None:
-    """The same of what a machine or a network did, where no better place has explained it."""
+    """The message and exit code for what a machine or a network did, where nothing nearer to the cause
+    has explained it; None for other errors."""
     if isinstance(error, MemoryError):
         return f"error: out of memory{_ADVICE[errno.ENOMEM]}", 1
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
@@ -191,7 +192,7 @@ def _of_machine(error: BaseException) -> tuple[str, int] | None:
 
 
 def _of_output(error: BaseException) -> tuple[str, int] | None:
-    """The same where it is standard output that is full, and not the store's disk."""
+    """The message and exit code where standard output's disk is full, not the store's; else None."""
     if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename:
         return None
     try:

@@ -59,7 +59,7 @@ def contexts_file() -> str:
 
 
 def read_contexts() -> dict[str, Any]:
-    """That file's document ({} when there is none). Raises UsageError when it is no such file."""
+    """What contexts.toml holds, {} when there is none. Raises UsageError when it is malformed."""
     path = contexts_file()
     if not os.path.exists(path):
         return {}

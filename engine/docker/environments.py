@@ -44,6 +44,7 @@ class Found:
 
     @property
     def ports(self) -> tuple[Port, ...]:
+        """Its published ports, by service."""
         return tuple(Port(*row) for row in json.loads(self.labels.get(PORTS, "[]")))
 
     @property

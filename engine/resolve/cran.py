@@ -65,10 +65,12 @@ class Entry:
 
     @property
     def name(self) -> str:
+        """The package's name."""
         return self.fields["Package"].strip()
 
     @property
     def version(self) -> str:
+        """The package's version, as the index writes it."""
         return self.fields["Version"].strip()
 
     @cached_property

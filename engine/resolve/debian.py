@@ -219,7 +219,7 @@ def one_line(text: str) -> Iterator[str]:
 
 
 def deb822(text: str) -> Iterator[str]:
-    """The same of a .sources file (sources.list(5), "DEB822-STYLE FORMAT")."""
+    """The `deb` lines that a .sources file means (sources.list(5), "DEB822-STYLE FORMAT")."""
     from engine.resolve.package_lists import parse_stanzas
 
     for fields in parse_stanzas("\n".join(x for x in text.splitlines() if not x.startswith("#"))):

@@ -61,7 +61,7 @@ class Ranges:
 
     @classmethod
     def parse(cls, given: str | Iterable[str]) -> Ranges:
-        """Of a string or a list of strings. Raises ValueError."""
+        """The ranges that a string ("1.2, 2") or a list of such strings names. Raises ValueError."""
         texts = [given] if isinstance(given, str) else list(given)
         return cls(", ".join(texts), tuple(_range(text) for text in texts))
 
