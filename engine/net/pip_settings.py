@@ -14,6 +14,7 @@ from __future__ import annotations
 import configparser
 import locale
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,14 +136,15 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         return
     except OSError as error:
         raise UsageError(
-            f"{path}: pip's settings cannot be read: {error.strerror}; make the file readable, or leave "
-            "it out with PIP_CONFIG_FILE=/dev/null"
+            f"pip's settings cannot be read: {error.strerror}", subject=str(path),
+            advice="make the file readable, or leave it out with PIP_CONFIG_FILE=/dev/null",
         ) from error
     except (configparser.Error, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
+        named = re.escape(repr(str(path)))
+        reason = re.sub(rf"(While reading from |file: ){named},?\s*", "", " ".join(str(error).split()))
         raise UsageError(
-            f"{path}: not a file of pip's settings: {reason}; correct it, or leave it out with "
-            "PIP_CONFIG_FILE=/dev/null"
+            f"not a file of pip's settings: {reason}", subject=str(path),
+            advice="correct it, or leave it out with PIP_CONFIG_FILE=/dev/null",
         ) from error
     for section in parser.sections():
         for key, value in parser.items(section):
@@ -167,6 +169,7 @@ def _truth(found: Mapping[str, Setting], key: str) -> bool:
     value = found[key].value.lower()
     if value not in _TRUE | _FALSE:
         raise UsageError(
-            f"{found[key].place}: {key} = {found[key].value}: neither yes nor no; write true or false"
+            f"{key} = {found[key].value}: neither yes nor no", subject=found[key].place,
+            advice="write true or false",
         )
     return value in _TRUE

@@ -72,8 +72,8 @@ def read(environment: Mapping[str, str]) -> UvSettings:
     except (TypeError, AttributeError, KeyError) as error:
         names = " and ".join(str(path) for path, _ in files)
         raise UsageError(
-            f"{names}: not uv's settings as uv has them ({error!r}); correct them, or leave them out "
-            "with UV_NO_CONFIG=1"
+            f"not uv's settings as uv has them ({error!r})", subject=names,
+            advice="correct them, or leave them out with UV_NO_CONFIG=1",
         ) from error
 
 
@@ -132,8 +132,8 @@ def _document(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error)
     raise UsageError(
-        f"{path}: uv's settings cannot be read: {reason}; correct it, or leave it out with "
-        "UV_NO_CONFIG=1"
+        f"uv's settings cannot be read: {reason}", subject=str(path),
+        advice="correct the file, or leave it out with UV_NO_CONFIG=1",
     )
 
 

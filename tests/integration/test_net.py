@@ -4,11 +4,13 @@ servers on this machine."""
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -27,6 +29,7 @@ from store.registry import Registry, parse_reference
 from tests.faults.server import Bad, Fault
 from tests.faults.server import running as failing
 from tests.integration import proxy, servers, web
+from tests.integration.envd import ENVD
 
 AT = Position("build.envd", 2, 5)
 DATA = b'{"name": "thing"}'
@@ -134,8 +137,6 @@ def test_a_server_that_says_nothing_is_given_up(
 
 
 def test_a_server_that_asks_for_an_hour_is_not_waited_for(bad: Bad, said: list[str]) -> None:
-    from http.server import BaseHTTPRequestHandler
-
     class Later(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(503)
@@ -151,6 +152,34 @@ def test_a_server_that_asks_for_an_hour_is_not_waited_for(bad: Bad, said: list[s
     ):
         got(f"http://{address}/x")
     assert said == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("login", "{}", "-u", "ann", "-p", "x"), ("pull", "{}/a/b:1")], ids=lambda a: a[0]
+)
+def test_ctrl_c_ends_a_wait_that_a_server_asks_for(tmp_path: Path, arguments: Sequence[str]) -> None:
+    class Later(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header("Retry-After", "110")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with web.running(Later) as address:
+        process = subprocess.Popen(
+            [ENVD, *(word.replace("{}", address) for word in arguments)], cwd=tmp_path, text=True,
+            env={**os.environ, "ENVD_STORE": str(tmp_path / "store")}, stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        )
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if "retrying" in line)
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)  # and not the 110 seconds
+    assert "in 110 s: " in said and said.endswith("HTTP status 503\n")
+    assert (process.returncode, rest.splitlines()[-1]) == (130, "envd: interrupted")
 
 
 def test_an_answer_may_not_be_larger_than_its_limit(

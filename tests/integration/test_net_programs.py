@@ -14,11 +14,14 @@ from threading import Thread
 
 import pytest
 
+from engine.errors import ResolveError
 from engine.net import machine, pip_settings
+from engine.net.answers import get
 from engine.resolve import apt, conda, cuda, pypi
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
 from grammar.environment import Cuda, PipIndex, Position, Request
+from store import notices
 from tests.faults.server import Bad, Fault
 from tests.faults.server import running as failing
 from tests.integration import archive, channel, index, proxy
@@ -169,6 +172,30 @@ def test_they_trust_whom_envd_trusts(
         monkeypatch.setenv(variable, str(authority))
         forget()
         assert ask(url, tmp_path / "cache") == [gives]
+
+
+def test_envds_own_requests_take_pips_proxy_and_certificates(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with encrypted(site, tmp_path) as (url, authority), proxy.running() as between:
+        monkeypatch.setenv("PIP_CERT", str(authority))
+        monkeypatch.setenv("PIP_PROXY", between.address)
+        forget()
+        assert get(f"{url}/noarch/repodata.json", AT) is not None
+        assert between.asked == [f"CONNECT {url.rpartition('/')[2]}"]
+        monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+        (tmp_path / "pip.conf").write_text("[global")
+        forget()
+        with heard_once() as told, pytest.raises(ResolveError, match="certificate"):
+            get(f"{url}/noarch/repodata.json", AT)  # wants no Python package, so goes on without
+        assert len(told) == 1 and "pip.conf: not a file of pip's settings" in told[0]
+
+
+@contextmanager
+def heard_once() -> Iterator[list[str]]:
+    told: list[str] = []
+    with notices.heard(lambda subject, text: told.append(text)):
+        yield told
 
 
 def test_the_versions_that_an_index_has(site: Path, tmp_path: Path) -> None:
