@@ -105,11 +105,12 @@ def nothing_to_do(request: Request) -> Done | None:
         return None
     image_id = str(memo["image"])
     shown = ", ".join(request.tags)
+    said = "".join(f"{line}\n" for line in memo.get("warnings", ()))
     if not request.load:
-        return Done(image_id, f"{shown}: up to date")
+        return Done(image_id, f"{said}{shown}: up to date")
     if any(probe.image_id(tag) != image_id for tag in request.tags):
         return None
-    return Done(image_id, f"{shown}: up to date in Docker")
+    return Done(image_id, f"{said}{shown}: up to date in Docker")
 
 
 def _there(store: str, layers: Sequence[tuple[str, int]] | None) -> bool:
@@ -143,10 +144,11 @@ def _take(path: str, source: str, exclude: Sequence[str]) -> str:
 
 def remember(
     inputs: Sequence[os.PathLike[str] | Selection], image_id: str,
-    layers: Sequence[tuple[str, int]] = (),
+    layers: Sequence[tuple[str, int]] = (), warnings: Sequence[str] = (),
 ) -> str:
     """The memo text for a finished build. `inputs` are the files and parts of projects that it
-    read, `layers` the digests and sizes in bytes of the image's blobs."""
+    read, `layers` the digests and sizes in bytes of the image's blobs, `warnings` what is to be said of
+    it each time."""
     from engine.selection import Selection
 
     rows: list[list[str | list[str]]] = []
@@ -157,4 +159,6 @@ def remember(
             path, source, exclude = os.fspath(item), "", []
         path = locate.absolute(path)
         rows.append([path, _take(path, source, exclude), source, exclude])
-    return json.dumps({"inputs": rows, "image": image_id, "layers": list(layers)})
+    return json.dumps(
+        {"inputs": rows, "image": image_id, "layers": list(layers), "warnings": list(warnings)}
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine import fastpath, locking, planning, publish, redaction, userns
+from engine import fastpath, locking, planning, publish, redaction, userns, warnings_kept
 from engine import lock as locks
 from engine import secrets as step_secrets
 from engine import steps as network_steps
@@ -189,7 +189,7 @@ def build(project: Project, options: BuildOptions) -> Result:
         os.umask(0o022)
         with Store.open(store_path()) as store:
             work = _Work(project, environment, options, values, store, emit)
-            image, inputs = work.image(lock)
+            image, inputs, warnings = work.image(lock)
             tags = options.names(project)
             deliver(image, store, targets, tags, options.load, emit)
             loaded = not options.load or all(
@@ -201,7 +201,7 @@ def build(project: Project, options: BuildOptions) -> Result:
                 layers = [(layer.digest, layer.size) for layer in image.layers]
                 store.set_memo(
                     fastpath.request_of(project, options).key,
-                    fastpath.remember(inputs, image.config_digest, layers),
+                    fastpath.remember(inputs, image.config_digest, layers, warnings),
                 )
     return Result(image)
 
@@ -229,8 +229,9 @@ class _Work:
             plan_of(self.project, self.environment, lock), secrets=self.secrets.values
         )
 
-    def image(self, lock: Lock) -> tuple[Image, list[Path | Selection]]:
-        """The built image, kept in the store under its names, and what its spec was read from."""
+    def image(self, lock: Lock) -> tuple[Image, list[Path | Selection], list[str]]:
+        """The built image, kept in the store under its names, what its spec was read from, and what
+        its layers warn of."""
         plan, store = self.plan(lock), self.store
         for step, text in planning.left_out(self.environment, self.project.directory):
             self.emit(Event("message", step, text=text))
@@ -250,7 +251,9 @@ class _Work:
         size = sum(x.size for x in layers)
         self.emit(Event("image", shown, text=image.config_digest, bytes=size))
         read = [Path(p) for p in self.environment.read_files]
-        return image, [*read, self.project.lock, *plan.sources.values()]
+        raw = [(x.name, outputs.get(placed.raw_of(x).drv_id, "")) for x in plan.stack]
+        warnings = [f"{n}: warning: {t}" for n, i in raw for t in warnings_kept.known(store, i)]
+        return image, [*read, self.project.lock, *plan.sources.values()], warnings
 
     def realised(
         self, plan: planning.Plan, targets: Sequence[Derivation], steps: network_steps.Steps
@@ -343,7 +346,7 @@ def push(
         userns.ensure()
         os.umask(0o022)
         with Store.open(store_path()) as store:
-            image, _ = _Work(project, environment, options, values, store, emit).image(lock)
+            image, _, _ = _Work(project, environment, options, values, store, emit).image(lock)
             publish.push(image, store, target, emit, tags)
     return image.manifest_digest
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from engine import differing, fetch, sandbox
+from engine import differing, fetch, sandbox, warnings_kept
 from engine.build import placed
 from engine.build.context import BuildContext, Builder, Imported
 from engine.command import Group, LimitError, cancellable, raise_if_cancelled
@@ -175,6 +175,8 @@ class _Run:
                 bytes=found.size,
             )
         )
+        for text in warnings_kept.known(self._store, found.id):
+            self._sayer(derivation)(f"warning: {text}")
 
     # The loop
 
@@ -362,6 +364,7 @@ class _Run:
             )
             below = [i.derivation for i in derivation.inputs if i.role == "layer"]
             references = tuple(outputs[d.drv_id] for d in below)
+            warnings: list[str] = []
             with store.scratch(re.sub(r"[^A-Za-z0-9._-]+", "-", derivation.name)) as scratch:
                 context = BuildContext(
                     name=derivation.name,
@@ -373,6 +376,7 @@ class _Run:
                     layer_names=tuple(d.name for d in below),
                     origin=derivation.where,
                     say=self._sayer(derivation),
+                    warn=warnings.append,
                 )
                 with _without_scratch(scratch):
                     result = self._builders[derivation.kind](context)
@@ -382,7 +386,10 @@ class _Run:
                     made = store.capture(result, derivation.name, references)
             self._steps.check(derivation, outputs, made.id, store)
             self._compare(derivation, key, made)
+            warnings_kept.keep(store, made.id, warnings)
             store.realise(key, made.id, derivation.kind)
+        for text in warnings:
+            self._sayer(derivation)(f"warning: {text}")
         self._emit(
             Event(
                 "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,

@@ -22,7 +22,8 @@ class BuildContext:
     """One build. `layers` are the unpacked trees of the "layer" inputs, bottom first, called
     `layer_names`; `files` are the fetched "file" inputs as (name, path), in the derivation's order;
     `scratch` is a fresh directory of this build's own, on the store's file system; `log` takes one
-    line, `say` what people should see whatever they watch; `origin` is where the spec asks for it."""
+    line, `say` what people should see whatever they watch, `warn` what they should know whenever the
+    layer is used, built now or before; `origin` is where the spec asks for it."""
 
     name: str
     parameters: Mapping[str, Any]
@@ -33,6 +34,7 @@ class BuildContext:
     layer_names: tuple[str, ...] = ()
     origin: Position | None = None
     say: Callable[[str], None] = field(default=lambda _: None)
+    warn: Callable[[str], None] = field(default=lambda _: None)
 
     def new_upper(self) -> Path:
         """The directory of the layer to be built, made anew with the mode of a root directory."""

@@ -46,15 +46,17 @@ def _link(source: Path, target: Path) -> None:
 
 
 def clean(
-    upper: Path, log: Callable[[str], None], *, by_user: bool = False, packages: Sequence[str] = ()
+    upper: Path, log: Callable[[str], None], *, by_user: bool = False, packages: Sequence[str] = (),
+    warn: Callable[[str], None] | None = None,
 ) -> None:
     """Take away what would differ between two runs, and what no image may hold: logs and times,
     keys, ids, databases (`engine.build.firststart` makes those when the container starts).
 
     What is taken is said to `log`. `packages` are names of packages that are known to be there,
     beside those that were installed here. With `by_user` the user's own commands wrote it: their
-    databases and logs stay, and a private key of theirs is only said.
+    databases and logs stay, and a private key of theirs is only said, to `warn` if that is given.
     """
+    warn = warn or (lambda text: log(f"warning: {text}"))
     traces.clear(upper, logs=not by_user)
     names = [*packages, *installed(upper)]
     taken = firststart.take_out(upper, names, data=not by_user)
@@ -63,9 +65,9 @@ def clean(
     keys = _private_keys(upper)
     if by_user:
         for path in keys[:_SHOWN]:
-            log(f"warning: /{path} is a private key: whoever has the image has it")
+            warn(f"/{path} is a private key: whoever has the image has it")
         if len(keys) > _SHOWN:
-            log(f"warning: and so are {len(keys) - _SHOWN} more files")
+            warn(f"and so are {len(keys) - _SHOWN} more files")
         return
     for path in keys:
         confined.remove(upper, path)

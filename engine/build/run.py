@@ -98,7 +98,7 @@ class BuilderOfRuns:
                 "have, and went on without; if it matters, fetch files with io.http, or write run(..., "
                 "network=True)"
             )
-        debs.clean(upper, context.log, by_user=True)
+        debs.clean(upper, context.log, by_user=True, warn=context.warn)
         leftovers.clean(upper)
         for name, path in _kept(secrets, upper):
             context.say(

@@ -234,3 +234,24 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def test_a_private_key_in_a_layer_is_told_each_time(shared_store: Path, tmp_path: Path) -> None:
+    """Not only by the build that makes it, whose output nobody may have read."""
+    envd = Envd(shared_store, tmp_path / "project")
+    pem = "-----BEGIN PRIVATE KEY-----\\n" + "A" * 64 + "\\n"  # for printf
+    made = f"/srv/{uuid.uuid4().hex}.key"  # of no step that is there already
+    command = f"printf -- '{pem}' >{made}".replace("\\", "\\\\")
+    spec = f'\ndef build():\n    base()\n    run(["{command}"])\n'
+    envd.spec(spec)
+    warning = f": warning: {made} is a private key: whoever has the image has it\n"
+    first = envd.run("build", "--no-load")
+    assert first.stderr.count(warning) == 1
+    idle = envd.run("build", "--no-load")
+    assert "up to date" in idle.stderr and idle.stderr.count(warning) == 1
+    envd.spec(spec + '    runtime.environ(env={"X": "y"})\n')
+    other = envd.run("build", "--no-load")
+    assert "up to date" not in other.stderr and other.stderr.count(warning) == 1
+    envd.run("build", "--no-load", "--tag", "told:1")
+    again = envd.run("build", "--no-load", "--progress=json", "--tag", "told:2")
+    assert again.stderr.count(f"{made} is a private key") == 1
