@@ -99,16 +99,21 @@ class Lock:
         found = []
         for package in self[table]:
             if not isinstance(package, kind):
-                raise UsageError(
-                    f"a {package.kind} does not belong there: the lock is damaged",
-                    subject=f"envd.lock: [[{table}]] {package.name}", advice=_ANEW,
-                )
+                raise wrong_kind(table, package)
             found.append(package)
         return tuple(found)
 
     def with_rows(self, table: str, rows: Iterable[LockedPackage]) -> Lock:
         """The same lock with other rows in one section."""
         return replace(self, packages={**self.packages, table: tuple(rows)})
+
+
+def wrong_kind(table: str, package: LockedPackage) -> UsageError:
+    """The error for a row in a section that does not hold its kind."""
+    return UsageError(
+        f"a {package.kind} does not belong there: the lock is damaged",
+        subject=f"envd.lock: [[{table}]] {package.name}", advice=_ANEW,
+    )
 
 
 # In which order the tables of sections stand in the file; others follow, by name. It was settled

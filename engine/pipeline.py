@@ -118,6 +118,8 @@ def ensure_lock(
     Raises LockMismatch when `locked` forbids that, ResolveError when nothing fits.
     """
     old = locks.read(project.lock)
+    if old is not None:
+        registry.check_rows(old)
     pinned = () if old is None else old.steps  # of what they are for, their keys tell
     if update:
         if old is not None and "dev" in old.requests:

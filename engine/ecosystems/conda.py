@@ -64,6 +64,7 @@ def _located(
 
 CONDA = Section(
     name="conda",
+    holds=(Conda,),
     requests=_requests,
     places=lambda environment: places_of(environment.conda_packages),
     resolve=_resolve,

@@ -13,7 +13,7 @@ from engine.ecosystems.session import Session
 from engine.errors import ResolveError, UsageError
 from engine.events import Event
 from engine.lock import Lock
-from engine.lock_packages import LockedPackage
+from engine.lock_packages import LockedPackage, Wheel
 from engine.resolve import cuda, cuda_apt, system
 from grammar.environment import Environment, Request
 
@@ -138,6 +138,7 @@ def _variables(environment: Environment, lock: Lock) -> Variables:
 
 CUDA = Section(
     name="cuda",
+    holds=(Wheel,),
     requests=_requests,
     places=lambda environment: (
         () if environment.cuda is None else (environment.cuda.position,)

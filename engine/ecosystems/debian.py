@@ -25,7 +25,7 @@ from engine.ecosystems.section import (
 )
 from engine.ecosystems.session import Session
 from engine.lock import Lock
-from engine.lock_packages import LockedPackage
+from engine.lock_packages import Deb, LockedPackage
 from engine.resolve import apt, chosen_python, system
 from grammar.environment import Environment, Request
 
@@ -167,6 +167,7 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 
 APT = Section(
     name="apt",
+    holds=(Deb,),
     requests=lambda environment: texts(_named(environment)),
     places=lambda environment: places_of(environment.apt_packages),
     resolve=_resolve,
@@ -205,6 +206,7 @@ def _dev_layers(draft: Draft) -> Sequence[Derivation]:
 
 DEV = Section(
     name="dev",
+    holds=(Deb,),
     requests=_dev_requests,
     places=lambda _: (),
     resolve=_resolve_dev,

@@ -20,7 +20,7 @@ from engine.ecosystems.section import (
 from engine.ecosystems.session import Session
 from engine.fetch import shown
 from engine.lock import Lock
-from engine.lock_packages import LockedPackage
+from engine.lock_packages import JuliaArtifact, JuliaPackage, LockedPackage, ToolArchive
 from engine.origins import Origins
 from engine.resolve import julia
 from grammar.environment import Environment
@@ -69,6 +69,7 @@ def _variables(environment: Environment, lock: Lock) -> Variables:
 
 JULIA = Section(
     name="julia",
+    holds=(ToolArchive, JuliaPackage, JuliaArtifact),
     requests=_requests,
     places=lambda environment: places_of(environment.julia_packages),
     resolve=_resolve,

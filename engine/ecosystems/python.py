@@ -118,6 +118,7 @@ def _variables(environment: Environment, lock: Lock) -> Variables:
 
 PYTHON = Section(
     name="python",
+    holds=(Wheel, Sdist, BuildWheel),
     table="wheels",
     requests=_requests,
     places=_places,
@@ -160,6 +161,7 @@ def _located_in_conda(
 
 CONDA_WHEELS = Section(
     name="conda_wheels",
+    holds=(Wheel, Sdist, BuildWheel),
     requests=lambda environment: pythons.wanted_in_conda(environment).texts(),
     places=lambda environment: places_of(environment.conda_pip),
     resolve=_resolve_in_conda,

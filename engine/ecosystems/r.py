@@ -92,6 +92,7 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
 
 R = Section(
     name="r",
+    holds=(RSource,),
     requests=_requests,
     places=lambda environment: places_of(environment.r_packages),
     resolve=_resolve,

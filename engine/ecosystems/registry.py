@@ -14,7 +14,8 @@ from engine import lock_packages, lock_rows
 from engine.build.context import Builder
 from engine.ecosystems import base, conda, cuda, debian, julia, python, r, rstudio, tools, vscode, web
 from engine.ecosystems.section import BASE, Section, SectionError, texts
-from engine.lock import RESERVED, Lock
+from engine.errors import UsageError
+from engine.lock import RESERVED, Lock, wrong_kind
 from engine.resolve import web as includes
 from grammar.api.toolchains import TOOLCHAINS
 from grammar.environment import Environment, Position, Request
@@ -143,6 +144,22 @@ def unpinned(lock: Lock, implied: Iterable[str] = ()) -> dict[str, tuple[str, ..
     found["includes"] = tuple(x for x in lock.requests.get("includes", ()) if x not in there)
     found[BASE] = () if lock.base.packages else lock.requests.get(BASE, ())
     return {name: lost for name, lost in found.items() if lost}
+
+
+def check_rows(lock: Lock) -> None:
+    """Raise UsageError for a table of a lock that no section has, and for a row of a kind that its
+    section does not hold."""
+    by_table = {section.table: section for section in _sections}
+    for table, rows in lock.packages.items():
+        section = by_table.get(table)
+        if section is None:
+            raise UsageError(
+                "this envd knows no such section", subject=f"envd.lock: [[{table}]]",
+                advice="update envd, or delete the lock and run `envd lock`",
+            )
+        for row in rows:
+            if not isinstance(row, section.holds):
+                raise wrong_kind(table, row)
 
 
 def located(environment: Environment, lock: Lock, directory: Path) -> Lock:

@@ -13,7 +13,7 @@ from engine.derivation import Derivation
 from engine.ecosystems.section import BASE, Debs, Draft, Section, no_variables, unless_empty
 from engine.ecosystems.session import Session
 from engine.lock import Lock
-from engine.lock_packages import LockedPackage
+from engine.lock_packages import Deb, LockedPackage
 from engine.origins import Origins
 from engine.resolve import rstudio
 from grammar.environment import Environment
@@ -59,6 +59,7 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
 
 RSTUDIO = Section(
     name="rstudio",
+    holds=(Deb,),
     requests=_requests,
     places=lambda environment: (
         () if environment.rstudio_server is None else (environment.rstudio_server,)

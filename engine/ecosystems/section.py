@@ -97,6 +97,8 @@ class Section:
     name: str
     # What an environment asks of it, as the strings that the lock records; () when nothing.
     requests: Callable[[Environment], tuple[str, ...]]
+    # The kinds of its rows.
+    holds: tuple[type[LockedPackage], ...]
     # Where the spec asks for it; may be empty.
     places: Callable[[Environment], Iterable[Position]]
     # The rows. Raises ResolveError, UsageError, FetchError.

@@ -205,6 +205,7 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
 
 TOOLS = Section(
     name="tools",
+    holds=(ToolArchive,),
     requests=requests,
     places=lambda environment: tuple(t.position for t in environment.toolchains),
     resolve=_resolve,

@@ -24,6 +24,7 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
 
 VSCODE = Section(
     name="vscode",
+    holds=(Vsix,),
     requests=lambda environment: texts(environment.vscode_extensions),
     places=lambda environment: places_of(environment.vscode_extensions),
     resolve=lambda session, _: vscode.resolve(

@@ -27,6 +27,7 @@ def _files(draft: Draft) -> Sequence[Derivation]:
 
 FILES = Section(
     name="files",
+    holds=(WebFile,),
     requests=web.file_requests,
     places=_places,
     resolve=lambda session, lock: web.resolve_files(
@@ -41,6 +42,7 @@ FILES = Section(
 
 IMAGES = Section(
     name="images",
+    holds=(Layer,),
     requests=web.image_requests,
     places=_places,
     resolve=lambda session, lock: web.resolve_images(

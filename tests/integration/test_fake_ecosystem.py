@@ -115,6 +115,7 @@ def _located(
 FAKE = Section(
     name="fake",
     table="fruits",
+    holds=(Fruit,),
     requests=lambda environment: texts(environment.wanted("fake")),
     places=lambda environment: places_of(environment.wanted("fake")),
     resolve=_resolve,

@@ -26,13 +26,13 @@ PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
 
 def section(name: str = "fake", **given: Any) -> Section:
     return replace(Section(
-        name="x", requests=lambda _: (), places=lambda _: (), resolve=lambda _, __: [],
+        name="x", holds=(), requests=lambda _: (), places=lambda _: (), resolve=lambda _, __: [],
         unpinned=lambda _, __, ___: (), derivations=no_layers, variables=no_variables, builders={},
     ), name=name, table=given.pop("table", name), **given)
 
 
 @pytest.mark.parametrize("piece", [
-    "name", "requests", "places", "resolve", "unpinned", "derivations", "variables", "builders",
+    "name", "requests", "holds", "places", "resolve", "unpinned", "derivations", "variables", "builders",
 ])
 def test_a_section_that_lacks_a_piece_is_an_error(piece: str) -> None:
     with pytest.raises(TypeError, match=piece):
@@ -108,6 +108,18 @@ def test_a_lock_that_names_a_tool_that_there_is_not_is_an_error() -> None:
     lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": (row,)})
     with pytest.raises(UsageError, match=r"\[\[tools\]\] nothing: this envd has no such tool"):
         tools.derivations(Environment(), lock)
+
+
+@pytest.mark.parametrize(("table", "says"), [
+    ("apt", r"\[\[apt\]\] go: a tool does not belong there"),
+    ("unheard", r"\[\[unheard\]\]: this envd knows no such section"),
+])
+def test_rows_where_they_do_not_belong_are_an_error(table: str, says: str) -> None:
+    row = ToolArchive("go", "1", LockedFile("x.tar.gz", "https://e.example/x", "ab" * 32))
+    base = LockedBase("debootstrap", "debian12")
+    registry.check_rows(Lock(base, packages={"tools": (row,)}))
+    with pytest.raises(UsageError, match=says):
+        registry.check_rows(Lock(base, packages={table: (row,)}))
 
 
 def test_an_idle_build_knows_of_no_ecosystem(tmp_path: Path) -> None:
