@@ -1,15 +1,16 @@
-"""Programs that speak HTTP themselves (uv, rattler) and give up when a server says "later": they are run
-again, after as long as the server asks for."""
+"""Programs that speak HTTP themselves (uv, rattler, git) and give up when a server says "later": they
+are run again, after as long as the server asks for."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from engine.command import pause
 from engine.net import client
-from engine.urls import redacted
+from engine.urls import redacted, restored
 from store import redirects, retry
 
 T = TypeVar("T")
@@ -21,21 +22,49 @@ _LATER = re.compile(
     r"HTTP status (?:server|client) error \((408|425|429|500|502|503|504)\b[^)]*\) for url \((https?://[^)\s]+)\)"
 )
 
+_BROKEN = re.compile(r"Empty reply from server|Connection reset by peer|early EOF|unexpected disconnect")
 
-def patiently(run: Callable[[], T], complaint: Callable[[T], str], whole: Callable[[str], str]) -> T:
-    """What `run` gives at last. It is run again when `complaint`, its words when it failed, say that a
-    server has no time now; `whole` puts back what the words leave out of the server's URL."""
+
+@dataclass(frozen=True)
+class Stumble:
+    """Why a server did not serve a program, and the URL to ask it how long it wants to be left alone."""
+
+    reason: str
+    url: str
+
+
+def of_reqwest(words: str, urls: Iterable[str]) -> Stumble | None:
+    """What uv or rattler say of a server that has no time now; what their words leave out of its URL is
+    in one of `urls`."""
+    later = _LATER.search(words)
+    if later is None:
+        return None
+    whole = next((w for url in urls if (w := restored(later[2], url)) != later[2]), later[2])
+    return Stumble(f"HTTP status {later[1]}", whole)
+
+
+def of_git(words: str, url: str) -> Stumble | None:
+    """What git says of a server that has no time now, or that broke the connection off, when it asked
+    for the repository at `url`."""
+    if later := re.search(r"The requested URL returned error: (408|425|429|500|502|503|504)\b", words):
+        return Stumble(f"HTTP status {later[1]}", f"{url.rstrip('/')}/info/refs?service=git-upload-pack")
+    broken = _BROKEN.search(words)
+    return Stumble(broken[0], url) if broken else None
+
+
+def patiently(run: Callable[[], T], stumble: Callable[[T], Stumble | None]) -> T:
+    """What `run` gives at last. It is run again when that is of a `stumble`."""
     for attempt in range(1, ROUNDS + 1):
         found = run()
-        later = _LATER.search(complaint(found))
-        if later is None or attempt == ROUNDS:
+        later = stumble(found) if attempt < ROUNDS else None
+        if later is None:
             return found
-        status, url = later.groups()
-        error = retry.TransientError(f"HTTP status {status}", asked(whole(url)))
+        after = asked(later.url) if later.url.startswith(("http://", "https://")) else None
+        error = retry.TransientError(later.reason, after)
         seconds = retry.wait(attempt, error)
         if seconds is None:
             return found
-        told = redacted(url)
+        told = redacted(later.url)
         retry.announce(told, attempt, seconds, error, ROUNDS)
         pause(seconds, told)
     raise AssertionError("unreachable")

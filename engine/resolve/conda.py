@@ -16,7 +16,7 @@ from engine.held import MemoryHeldError
 from engine.lock_packages import Conda, LockedFile
 from engine.net import patience
 from engine.resolve import conda_solver
-from engine.urls import restored, without_login
+from engine.urls import without_login
 from grammar.environment import Request
 
 DEFAULT_CHANNEL = "conda-forge"
@@ -56,8 +56,8 @@ def resolve(
         with _cache(cache_directory, urls) as kept:
             question = conda_solver.Question(specs, urls, virtual, str(kept))
             solution = patience.patiently(
-                lambda: conda_solver.ask(question), lambda found: found.reason,
-                lambda url: next((w for u in urls if (w := restored(url, u)) != url), url),
+                lambda: conda_solver.ask(question),
+                lambda found: patience.of_reqwest(found.reason, urls),
             )
     except MemoryHeldError as error:
         place = next((r.position for r in requests if r.position.line), None)

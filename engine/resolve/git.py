@@ -27,6 +27,7 @@ from engine.atomic import write_text
 from engine.command import LimitError
 from engine.errors import ResolveError
 from engine.fetch import shown
+from engine.net import patience
 from engine.resolve import git_reach
 from grammar.environment import Include
 from grammar.loader import Checkout
@@ -135,7 +136,11 @@ class _Repository:
         helpers are asked in turn."""
         with self._no_git():
             reach = self._reach
-            done = self._run(arguments, reach.files(None), reach)
+            done = patience.patiently(
+                lambda: self._run(arguments, reach.files(None), reach),
+                lambda done: None if done.returncode == 0
+                else patience.of_git(done.stderr.decode("utf-8", "replace"), reach.url),
+            )
             asked = done.returncode != 0 and reach.is_asked(done.stderr.decode("utf-8", "replace"))
             if asked and (known := reach.credential()):
                 done = self._run(arguments, reach.files(known), reach)

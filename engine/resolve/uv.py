@@ -24,7 +24,7 @@ from engine.net import machine, patience
 from engine.net.uv_settings import bare
 from engine.resolve.stand_in import stand_in
 from engine.resolve.target import Target
-from engine.urls import hidden, restored
+from engine.urls import hidden
 from grammar.environment import PipIndex, PythonOption
 from store import notices
 
@@ -218,8 +218,8 @@ def _run(
     try:
         done = patience.patiently(
             lambda: held.ask([_uv(), *arguments], cwd=directory, environment=environment),
-            lambda done: done.stderr if done.returncode != 0 else "",
-            lambda url: next((w for i in urls if (w := restored(url, bare(i))) != url), url),
+            lambda done: None if done.returncode == 0
+            else patience.of_reqwest(done.stderr, map(bare, urls)),
         )
     except held.MemoryHeldError as error:
         raise UvError(str(error)) from error

@@ -17,10 +17,10 @@ import pytest
 from engine.errors import ResolveError
 from engine.net import machine, pip_settings
 from engine.net.answers import get
-from engine.resolve import apt, conda, cuda, pypi
+from engine.resolve import apt, conda, cuda, git, pypi
 from engine.resolve.target import Target
 from engine.resolve.wanted import Wanted
-from grammar.environment import Cuda, PipIndex, Position, Request
+from grammar.environment import Cuda, Include, PipIndex, Position, Request
 from store import notices
 from tests.faults.server import Bad, Fault
 from tests.faults.server import running as failing
@@ -253,3 +253,28 @@ def test_apt_trusts_whom_envd_trusts(
     with encrypted(place, tmp_path) as (url, authority):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority))
         assert debs(url, keyring, tmp_path / "cache") == ["small"]
+
+
+@pytest.mark.parametrize(("kind", "times", "says"), [
+    ("503", 1, "retrying (2 of 3) in 0.5 s: HTTP status 503"),
+    ("429after", 2, "retrying (2 of 3) in 3 s: HTTP status 429"),
+    ("drop", 1, "retrying (2 of 3) in 0.5 s: Empty reply from server"),
+])
+def test_an_include_survives_a_stumble(
+    tmp_path: Path, said: list[str], kind: str, times: int, says: str
+) -> None:
+    work, bare = tmp_path / "work", tmp_path / "www/library.git"
+    work.mkdir()
+    (work / "tools.envd").write_text("def tools():\n    pass\n")
+    author = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
+    for command in (
+        ["init", "-q", "-b", "main", "."], ["add", "."], [*author, "commit", "-q", "-m", "tools"],
+        ["clone", "-q", "--bare", ".", bare], ["-C", bare, "update-server-info"],
+    ):
+        subprocess.run(["git", *command], cwd=work, check=True, capture_output=True)
+    with failing(directory=tmp_path / "www") as server:
+        server.faults[:] = [Fault(kind, "info/refs", times=times)]
+        wanted = Include(f"http://{server.address}/library.git", position=AT)
+        found = git.checkout(wanted, "", tmp_path / "store/cache")
+    assert [name for name, _ in found.files] == ["tools.envd"]
+    assert said == [says]
