@@ -37,6 +37,9 @@ def _checked(sections: Sequence[Section]) -> tuple[Section, ...]:
             if other not in {*names, BASE}:
                 raise SectionError(f"section '{section.name}' comes after '{other}', which is none")
         own = [kind.kind for kind in section.kinds]
+        for held in section.holds:
+            if held.kind not in {*own, *lock_rows.RULES}:
+                raise SectionError(f"section '{section.name}' holds {held.kind} rows without a rule")
         for what, had, kinds in (("builder", made, section.builders), ("rule", rows, own)):
             for kind in kinds:
                 if kind in had:
@@ -207,5 +210,7 @@ _sections = _checked((
     web.IMAGES,
 ))
 
+if _lacking := sorted(lock_packages.OWN ^ lock_rows.RULES.keys()):
+    raise SectionError(f"a kind of row without a rule, or a rule without a kind: {_lacking[0]}")
 if _lost := unclaimed(TOOLCHAINS):
     raise SectionError(f"the language has install.{_lost[0]}, which no tool and no section takes")

@@ -16,10 +16,15 @@ from engine.ecosystems.tool import Release, Tool
 from engine.ecosystems.toolchains.golang import GO
 from engine.errors import UsageError
 from engine.lock import Lock, LockedBase
-from engine.lock_packages import Deb, LockedFile, ToolArchive
+from engine.lock_packages import Deb, LockedFile, LockedPackage, ToolArchive
 from grammar.api.toolchains import TOOLCHAINS
 from grammar.environment import Environment, Position, Toolchain
 from grammar.errors import SpecError
+
+
+class Unruled(LockedPackage):
+    kind = "unruled"
+
 
 PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
 
@@ -47,6 +52,7 @@ def test_a_section_that_lacks_a_piece_is_an_error(piece: str) -> None:
     (section(follows=("nothing",)), "'fake' comes after 'nothing', which is none"),
     (section(builders=debian.APT.builders), "'apt' and 'fake' both have a builder for 'apt'"),
     (section(kinds={Deb: None}), "both have a rule for 'deb'"),
+    (section(holds=(Unruled,)), "section 'fake' holds unruled rows without a rule"),
     (section(needs=("fake",)), "in a circle: fake -> fake"),
 ])
 def test_a_section_that_does_not_fit_in_is_an_error(made: Section, says: str) -> None:
