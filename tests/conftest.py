@@ -6,6 +6,11 @@ import signal
 import threading
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# No test depends on speed.
+settings.register_profile("envd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("envd")
 
 # Files that take longest come first, so that no worker is left with one at the end.
 FIRST = (
