@@ -167,6 +167,48 @@ def test_errors_name_the_file_that_they_are_in(
     assert code == 2 and ":third.envd:1:7" in text and "def f(:" in text
 
 
+MISTAKES = """
+def mistakes():
+    install.apt_packages(["no-such-deb"])
+    install.conda_packages(["numpy ==[", "six"])
+"""
+
+
+def test_every_mistake_is_shown_with_its_line_wherever_it_is(
+    shared_store: Path, tmp_path: Path, library: Repository
+) -> None:
+    """Of resolving, long after the files were read: in a directory whose name looks like a place, and in
+    other repositories."""
+    library.commit(more=MISTAKES)
+    commit = library.git("rev-parse", "HEAD")[:12]
+    envd = Envd(shared_store, tmp_path / "a:1:2: b\nc")
+    with web.serve(tmp_path / "web") as server:
+        for url in (f"file://{library.path}", f"{server.url}/library/.git"):
+            envd.spec(
+                f'lib = include("{url}")\n\ndef build():\n    base()\n    lib.mistakes()\n'
+                '    install.apt_packages(["curll"])\n'
+            )
+            done = envd.run("lock", "-p", str(envd.project), check=False)
+            said = done.stderr
+            lib = f"git {url}@{commit}:more.envd"
+            own = str(envd.project / "build.envd").replace("\n", "\\n")
+            assert done.code == 1, said
+            assert f"\n{own}:6:27: error: no apt package 'curll'; did you mean 'curl'?\n" \
+                "    6 |     install.apt_packages([\"curll\"])\n" \
+                "      |                           ^\n" in said
+            assert f"\n{lib}:3:27: error: no apt package 'no-such-deb'; check its name and " \
+                "config.apt_source\n" \
+                "    3 |     install.apt_packages([\"no-such-deb\"])\n" \
+                "      |                           ^\n" in said
+            assert f"\n{lib}:4:29: error: 'numpy ==[' is not a valid conda package: " in said
+            assert "\n    4 |     install.conda_packages([\"numpy ==[\", \"six\"])\n" \
+                "      |                             ^\n" in said
+            assert not (envd.project / "envd.lock").exists()
+    envd.spec('lib = include("file:///nowhere")\n')
+    told = envd.run("--debug", "parse", check=False).stderr
+    assert "Traceback" in told and 'ResolveError: ' in told and "cannot include" in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     ['"ext::sh -c touch% pwned"', '"--upload-pack=touch pwned"', '"file::/x"', '"./library"',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import traceback
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,17 @@ def test_several_are_one_by_place_and_each_once() -> None:
     assert [e.position for e in several.at(AT).errors][2] == AT
     assert (exit_code(several), exit_code(mixed), exit_code(SpecError("x", AT))) == (2, 1, 2)
     assert exit_code(RegistryError("x")) == exit_code(BuildError("x")) == 1
+
+
+def test_debug_has_the_traceback_of_each_of_several() -> None:
+    def raised(text: str) -> EnvdError:
+        try:
+            raise ResolveError(text)
+        except ResolveError as error:
+            return error
+
+    told = "".join(traceback.format_exception(together([raised("one"), raised("two")])))
+    assert "each of them (2 sub-exceptions)" in told and told.count("in raised\n") == 2
 
 
 def test_each_of_several_has_its_line_and_caret(tmp_path: Path) -> None:
