@@ -4,22 +4,31 @@
     ├── grammar.errors.SpecError     a spec is wrong; always with a place                    ends with 2
     ├── store.errors.StoreError      the store, or a registry that it is copied to or from   ends with 1
     │   ├── CorruptError                 stored bytes do not match their address
-    │   │   └── TooLargeError            something from elsewhere is larger than it may be
+    │   │   └── TooLargeError                something from elsewhere is larger than it may be
     │   ├── UnstorableError              a file that cannot be in a layer
     │   ├── DamagedError                 the database cannot be trusted
+    │   │   └── UnmadeError                  there is nothing in it
     │   ├── ReadOnlyError                this process cannot write it
     │   ├── SettingError                 a variable of the environment cannot be used        ends with 2
     │   └── RegistryError                a registry refused, or answered something unusable
-    └── EnvdError                    everything else                                          ends with 1
+    │       ├── BrokenOffError               the connection broke while a blob was read
+    │       └── DeniedError                  it refuses access to a repository
+    └── EnvdError                    everything else                                         ends with 1
         ├── ResolveError                 nothing fits what a spec asks for, or a source cannot be asked
+        │   ├── MemoryHeldError              what servers answer takes too much memory
+        │   ├── MissingError                 a file to pin is not there
+        │   └── NoVersionError               a package has no such version
         ├── FetchError                   a source could not be fetched, or is not what the lock says
         ├── BuildError                   a builder failed; has the end of its log
+        │   ├── CancelledError               it was stopped
+        │   ├── LimitError                   it went beyond a limit
+        │   └── StepChangedError             a step gave other bytes than are pinned
         ├── DockerError                  the Docker engine refused or could not be reached
-        └── UsageError                   the input or the usage is wrong                      ends with 2
-            └── LockMismatch             the lock does not fit the spec, and may not be changed
+        └── UsageError                   the input or the usage is wrong                     ends with 2
+            └── LockMismatch                 the lock does not fit the spec, and may not be changed
 
-A module may derive its own from these, where it catches it. `grammar` and `store` know nothing of
-this package, so theirs share no base with ours; `exit_code` knows all three.
+`grammar` and `store` know nothing of this package, so theirs share no base with ours; `exit_code` knows
+all three.
 
 What an error says is in fields, and nothing reads them back out of its text:
 

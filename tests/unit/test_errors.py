@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import traceback
 from pathlib import Path
 
@@ -46,6 +47,29 @@ def test_what_is_said_of_the_fields() -> None:
     # a subject's letters in other words are not its name
     assert str(BuildError("it holds no data", subject="da")) == "da: it holds no data"
     assert ResolveError("x", position=NOWHERE).position is None
+
+
+def test_the_tree_is_written_out_in_one_docstring() -> None:
+    """Every class that an error of ours can be, under the one that it is derived from."""
+    above = {"SpecError": "", "StoreError": "", "EnvdError": ""}
+    root = Path(engine.__file__).parent.parent
+    classes = [
+        node for room in ("engine", "store") for path in sorted((root / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ClassDef)
+    ]
+    for _ in range(4):  # levels
+        for node in classes:
+            for base in map(ast.unparse, node.bases):
+                if (name := base.rpartition(".")[2]) in above and not node.name.startswith("_"):
+                    above[node.name] = name
+    written: dict[str, str] = {}
+    levels: list[str] = []
+    for row in str(engine.errors.__doc__).splitlines():
+        if found := re.match(r"    ([ │├└─]*── )(?:[a-z.]+\.)?(\w+) ", row):
+            level = len(found[1]) // 4
+            levels[level - 1 :] = [found[2]]
+            written[found[2]] = levels[level - 2] if level > 1 else ""
+    assert written == above
 
 
 def test_a_place_is_given_once_and_advice_added() -> None:
