@@ -64,12 +64,21 @@ def diagnostics(document: TextDocument) -> list[types.Diagnostic]:
 def server() -> LanguageServer:
     """The server, with its features; `start_io()` runs it."""
     made = LanguageServer("envd", VERSION)
+    _show_mistakes(made)
+    _help_while_writing(made)
+    _find_definitions(made)
+    return made
 
-    def document(uri: str) -> TextDocument:
-        return made.workspace.get_text_document(uri)
+
+def _document(made: LanguageServer, uri: str) -> TextDocument:
+    return made.workspace.get_text_document(uri)
+
+
+def _show_mistakes(made: LanguageServer) -> None:
+    """Errors and warnings, whenever a file is opened, changed or saved."""
 
     def publish(uri: str) -> None:
-        found = document(uri)
+        found = _document(made, uri)
         made.text_document_publish_diagnostics(
             types.PublishDiagnosticsParams(uri, diagnostics(found), found.version)
         )
@@ -92,12 +101,16 @@ def server() -> LanguageServer:
             types.PublishDiagnosticsParams(params.text_document.uri, [])
         )
 
+
+def _help_while_writing(made: LanguageServer) -> None:
+    """Completion, explanations and the arguments of a call."""
+
     @made.feature(
         types.TEXT_DOCUMENT_COMPLETION,
         types.CompletionOptions(trigger_characters=[".", "(", ",", '"', "'", "="]),
     )
     def completion(params: types.CompletionParams) -> types.CompletionList:
-        found = document(params.text_document.uri)
+        found = _document(made, params.text_document.uri)
         proposals = assist.complete(found.source, *_place(found, params.position))
         return types.CompletionList(is_incomplete=False, items=[
             types.CompletionItem(
@@ -112,7 +125,7 @@ def server() -> LanguageServer:
 
     @made.feature(types.TEXT_DOCUMENT_HOVER)
     def hover(params: types.HoverParams) -> types.Hover | None:
-        found = document(params.text_document.uri)
+        found = _document(made, params.text_document.uri)
         text = assist.explain(found.source, *_place(found, params.position))
         content = types.MarkupContent(types.MarkupKind.Markdown, text)
         return types.Hover(content) if text else None
@@ -121,7 +134,7 @@ def server() -> LanguageServer:
         types.TEXT_DOCUMENT_SIGNATURE_HELP, types.SignatureHelpOptions(trigger_characters=["(", ","])
     )
     def signature(params: types.SignatureHelpParams) -> types.SignatureHelp | None:
-        found = document(params.text_document.uri)
+        found = _document(made, params.text_document.uri)
         shown = assist.signature_at(found.source, *_place(found, params.position))
         if shown is None:
             return None
@@ -131,16 +144,20 @@ def server() -> LanguageServer:
             0, shown.active,
         )
 
+
+def _find_definitions(made: LanguageServer) -> None:
+    """Where a name is defined, and what a file defines."""
+
     @made.feature(types.TEXT_DOCUMENT_DEFINITION)
     def definition(params: types.DefinitionParams) -> types.Location | None:
         uri = params.text_document.uri
-        found = document(uri)
+        found = _document(made, uri)
         defined = assist.define(found.source, *_place(found, params.position))
         return types.Location(uri, _name_range(found, defined)) if defined else None
 
     @made.feature(types.TEXT_DOCUMENT_DOCUMENT_SYMBOL)
     def symbols(params: types.DocumentSymbolParams) -> list[types.DocumentSymbol]:
-        found = document(params.text_document.uri)
+        found = _document(made, params.text_document.uri)
         return [
             types.DocumentSymbol(
                 d.name,
@@ -151,7 +168,6 @@ def server() -> LanguageServer:
             for d in assist.definitions(found.source)
         ]
 
-    return made
 
 
 def _name_range(document: TextDocument, defined: assist.Definition) -> types.Range:

@@ -22,7 +22,7 @@ from engine.locate import docker_directory
 from engine.net import attempts, client
 from engine.urls import redacted
 from store import redirects, retry
-from store.registry import Reference
+from store.references import Reference
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
 _HUB = "docker.io"

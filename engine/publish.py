@@ -15,15 +15,15 @@ from engine.progress import human_bytes
 from store import Store
 
 if TYPE_CHECKING:
-    from store.registry import Count, PushReport, Reference
+    from store.references import Count, PushReport, Reference
 
 
 def reference(text: str) -> Reference:
     """HOST/NAME[:TAG]. Raises UsageError."""
-    from store import registry
+    from store import references
 
     try:
-        return registry.parse_reference(text)
+        return references.parse_reference(text)
     except ValueError as error:
         raise UsageError(str(error)) from error
 

@@ -19,7 +19,7 @@ from grammar.builtins import UNIVERSE
 from grammar.environment import Position
 from grammar.errors import SpecError
 from grammar.keywords import KEYWORDS
-from grammar.loader import evaluate
+from grammar.loader import OPAQUE, evaluate
 from grammar.values import Builtin
 
 # An editor does not wait for what a build would.
@@ -83,7 +83,7 @@ def diagnose(text: str, filename: str, directory: Path) -> list[Diagnosis]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     found: list[Diagnosis] = []
     try:
-        made = evaluate(text, filename, "build", directory, MAX_STEPS, opaque=True)
+        made = evaluate(text, filename, "build", directory, MAX_STEPS, include=OPAQUE)
     except SpecError as error:
         for one in error.errors:
             if one.position.file != filename:

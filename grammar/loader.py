@@ -66,13 +66,20 @@ def decoded(data: bytes, filename: str) -> str:
         ) from None
 
 
+class Opaque:
+    """Instead of an Includer: include() gives a module whose every function does nothing."""
+
+
+OPAQUE = Opaque()
+
+
 def evaluate(
     text: str, filename: str, function: str = "build", directory: Path | None = None,
-    max_steps: int = MAX_STEPS, include: Includer | None = None, opaque: bool = False,
+    max_steps: int = MAX_STEPS, include: Includer | Opaque | None = None,
     allowed: tuple[Path, ...] = (),
 ) -> Environment:
-    """The environment that `function` asks for; without `include`, include() is an error, or with
-    `opaque` a module of functions that do nothing.
+    """The environment that `function` asks for; without `include`, include() is an error, with OPAQUE a
+    module of functions that do nothing.
 
     Raises SpecError for any fault of the text, SpecErrors for several that are independent.
     """
@@ -80,9 +87,10 @@ def evaluate(
     texts = {filename: text}  # of every file that was evaluated
     try:
         state = State(directory or Path(), allowed, syntax=syntax_of(text, filename))
-        if opaque:
+        if isinstance(include, Opaque):
             state.include = lambda wanted: Module(wanted.git, _Anything())
-        _run(text, filename, function, state, found, max_steps, include, texts)
+            include = None
+        _run(filename, function, state, found, max_steps, include, texts)
     except SpecError as error:
         found.append(error)
     except RecursionError:
@@ -111,10 +119,11 @@ def _say_more(error: SpecError, lines: list[str], filename: str) -> None:
 
 
 def _run(
-    text: str, filename: str, function: str, state: State, found: list[SpecError],
-    max_steps: int, include: Includer | None, texts: dict[str, str],
+    filename: str, function: str, state: State, found: list[SpecError], max_steps: int,
+    include: Includer | None, texts: dict[str, str],
 ) -> None:
-    """Evaluate and call `function`; what only one request of it got wrong goes into `found`."""
+    """Evaluate `filename`, one of `texts`, and call `function`; what only one request of it got wrong
+    goes into `found`, and the texts of what it includes into `texts`."""
 
     def report(error: SpecError) -> None:
         found.append(error)
@@ -127,7 +136,7 @@ def _run(
     )
     if include is not None:
         state.include = _Modules(interpreter, state, include, texts).module
-    defined = interpreter.run(parse_all(text, filename))
+    defined = interpreter.run(parse_all(texts[filename], filename))
     start = Position(filename, 1, 1)
     if function not in defined:
         functions = [n for n, value in defined.items() if isinstance(value, Function)]

@@ -204,11 +204,6 @@ def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
             if is_opaque(entry.path):
                 put_header(_marker(f"{as_text(entry.name)}/{OPAQUE}", epoch))
             continue
-        if stat.S_ISLNK(mode):
-            member.type = tarfile.SYMTYPE
-            member.linkname = as_text(os.readlink(entry.path))
-            put_header(member)
-            continue
         if stat.S_ISREG(mode):
             key = (entry.info.st_dev, entry.info.st_ino)
             if entry.info.st_nlink > 1 and key in linked:
@@ -221,16 +216,24 @@ def write_tar(tree: Path, write: Callable[[bytes], None], epoch: int) -> int:
             put_header(member)
             _put_content(entry.path, member.size, put)
             continue
-        member.type = {
-            stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE,
-            stat.S_IFIFO: tarfile.FIFOTYPE,
-        }[stat.S_IFMT(mode)]
-        member.devmajor, member.devminor = os.major(entry.info.st_rdev), os.minor(
-            entry.info.st_rdev
-        )
+        _set_special(member, entry)
         put_header(member)
     put(b"\0" * (2 * tarfile.BLOCKSIZE))
     return total
+
+
+def _set_special(member: tarfile.TarInfo, entry: _Entry) -> None:
+    """What the header of a symlink, a device or a pipe has beyond that of a file."""
+    kind = stat.S_IFMT(entry.info.st_mode)
+    if kind == stat.S_IFLNK:
+        member.type = tarfile.SYMTYPE
+        member.linkname = as_text(os.readlink(entry.path))
+        return
+    member.type = {
+        stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE,
+    }[kind]
+    device = entry.info.st_rdev
+    member.devmajor, member.devminor = os.major(device), os.minor(device)
 
 
 def _put_content(path: bytes, size: int, put: Callable[[bytes], None]) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from store.errors import RegistryError
-from store.registry import Reference, Registry
+from store.references import Reference
+from store.registry import Registry
 
 DEFAULT_HOST = "docker.io"
 SETTING = "ENVD_REGISTRY_MIRRORS"

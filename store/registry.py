@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +22,7 @@ from store import bodies, redirects, retry, sessions
 from store.blobs import check
 from store.errors import BrokenOffError, DeniedError, RegistryError
 from store.layers import printable
+from store.references import PushReport, Reference, count
 from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -32,61 +32,8 @@ _TOKEN_LIVES = 50.0  # seconds: one may end after 60 that does not say when it d
 _DOCKER_HUB = "docker.io"
 _ANSWERS_AT = {_DOCKER_HUB: "registry-1.docker.io"}
 _LOGIN_OF = {_DOCKER_HUB: "https://index.docker.io/v1/"}
-_REFERENCE = re.compile(
-    r"(?P<host>[\w.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)"
-    r"(:(?P<tag>[\w][\w.-]{0,127}))?", re.ASCII
-)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _NAMED = re.compile(rf"{_DIGEST.pattern}|\w[\w.-]{{0,127}}", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Reference:
-    """HOST/NAME:TAG."""
-
-    host: str
-    name: str
-    tag: str = "latest"
-
-    def __str__(self) -> str:
-        return f"{self.host}/{self.name}:{self.tag}"
-
-    @property
-    def loopback(self) -> bool:
-        """Whether the registry is on this machine."""
-        return redirects.is_loopback(self.host)
-
-
-@dataclass(frozen=True)
-class Count:
-    """Some blobs: how many, and their bytes."""
-
-    blobs: int
-    bytes: int
-
-
-def _count(sizes: Sequence[int]) -> Count:
-    return Count(len(sizes), sum(sizes))
-
-
-@dataclass(frozen=True)
-class PushReport:
-    """What a push did with the blobs: sent, found there, mounted from another repository."""
-
-    sent: Count
-    skipped: Count
-    mounted: Count
-
-
-def parse_reference(text: str) -> Reference:
-    """The parts of "HOST[:PORT]/NAME[:TAG]". Raises ValueError."""
-    match = _REFERENCE.fullmatch(text)
-    if match is None or not ({".", ":"} & set(match["host"]) or match["host"] == "localhost"):
-        raise ValueError(
-            f"'{text}' is not a valid image reference; write HOST/NAME:TAG, such as "
-            "registry.example.org/team/env:v1"
-        )
-    return Reference(match["host"], match["name"], match["tag"] or "latest")
 
 
 class Registry:
@@ -423,7 +370,7 @@ class Registry:
         for tag in dict.fromkeys((self.reference.tag, *also)):
             self._check_kept(tag)
         return PushReport(
-            *(_count([size for what, size in done if what == kind])
+            *(count([size for what, size in done if what == kind])
               for kind in ("sent", "skipped", "mounted"))
         )
 

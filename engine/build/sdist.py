@@ -64,7 +64,7 @@ def build(context: BuildContext) -> Path:
         context.log(line)
 
     try:
-        _make(context, python, files[name], name, tools, output, inner, log)
+        _make(context, python, name, tools, output, inner, log)
     except BuildError as error:
         advice = hints.advice(said, headers_of_python=not python.prefix)
         raise BuildError(f"{error}{advice}", error.log) from error
@@ -77,10 +77,11 @@ def build(context: BuildContext) -> Path:
 
 
 def _make(
-    context: BuildContext, python: Interpreter, source: Path, name: str, tools: Path, output: Path,
-    inner: Path, log: Callable[[str], None],
+    context: BuildContext, python: Interpreter, name: str, tools: Path, output: Path, inner: Path,
+    log: Callable[[str], None],
 ) -> None:
-    """Have the backend make the wheel of `source`, in `output`."""
+    """Have the backend make the wheel of the file `name`, in `output`."""
+    source = dict(context.files)[name]
     sandbox.run(
         [python.executable, "-m", "pip", "wheel", "--no-index", "--no-deps",
          "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check", "--wheel-dir",

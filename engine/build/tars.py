@@ -12,6 +12,7 @@ import re
 import stat
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine import confined
@@ -32,6 +33,7 @@ def unpack(
 
     Raises BuildError for an archive that is not safe, and tarfile's own errors.
     """
+    where = _Where(place, into, upper, executable, times)
     count = 0
     made: set[Path] = set()
     climbing: dict[Path, str] = {}  # links of which only the whole tree says where they lead
@@ -42,7 +44,7 @@ def unpack(
                 continue
             with archives.naming(member, BuildError):
                 _parents(target, upper, made)
-                count += _member(archive, member, target, place, into, upper, executable, times)
+                count += _member(archive, member, target, where)
             if member.issym() and _climbs_after_a_name(member.linkname):
                 climbing[target] = member.linkname
     for target, link in climbing.items():
@@ -50,16 +52,26 @@ def unpack(
     return count
 
 
+@dataclass(frozen=True)
+class _Where:
+    """What `unpack` was told."""
+
+    place: Callable[[str], Path | None]
+    into: Path
+    upper: Path
+    executable: bool
+    times: bool
+
+
 def _member(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path,
-    place: Callable[[str], Path | None], into: Path, upper: Path, executable: bool, times: bool,
+    archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, where: _Where
 ) -> int:
     """Make one member; 1 when it is not a directory."""
     name = archives.shown(member.name)
     there = _lstat(target)  # the directories above it are no links: see `_parents`
     if member.isdir():
         if there is None:
-            places.make(target, upper)
+            places.make(target, where.upper)
         elif not stat.S_ISDIR(there.st_mode) and not stat.S_ISLNK(there.st_mode):
             raise BuildError(f"'{name}' is both a file and a directory")
         return 0
@@ -68,19 +80,19 @@ def _member(
             raise BuildError(f"'{name}' is both a directory and a file")
         target.unlink()  # the last of a name is the one that counts, as for tar(1)
     if member.issym():
-        _check_link(member, target, into)
+        _check_link(member, target, where.into)
         target.symlink_to(member.linkname)
     elif member.islnk():
-        source = place(member.linkname)
-        found = None if source is None else confined.lstat(upper, _below(source, upper))
+        source = where.place(member.linkname)
+        found = None if source is None else confined.lstat(where.upper, _below(source, where.upper))
         if source is None or found is None or not stat.S_ISREG(found.st_mode):
             raise BuildError(f"'{name}' is a hard link to a file that does not exist")
         target.hardlink_to(source)
     elif member.isreg():
         with target.open("xb") as file:
             archives.copy(archive, member, file.write)
-        target.chmod(0o755 if executable or member.mode & 0o111 else 0o644)
-        if times:
+        target.chmod(0o755 if where.executable or member.mode & 0o111 else 0o644)
+        if where.times:
             os.utime(target, (member.mtime, member.mtime))
     else:
         raise BuildError(f"'{name}' is neither a file, a directory nor a link")

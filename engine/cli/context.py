@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import click
 
 from engine.cli import complete, listing
@@ -22,13 +26,18 @@ def context() -> None:
     """
 
 
-def _name(function: click.decorators.FC) -> click.decorators.FC:
-    """NAME, which tensorchord/envd takes as --name."""
-    function = click.option(
+def _name(function: Callable[..., None]) -> Callable[..., None]:
+    """NAME, which tensorchord/envd takes as --name: `function` gets it as `name`."""
+
+    @wraps(function)
+    def named(*, name: str | None, option: str | None, **others: Any) -> None:
+        function(name=_one(name, option), **others)
+
+    named = click.option(
         "--name", "option", metavar="NAME", shell_complete=complete.context_name,
         help="The same as NAME.",
-    )(function)
-    return click.argument("name", required=False, shell_complete=complete.context_name)(function)
+    )(named)
+    return click.argument("name", required=False, shell_complete=complete.context_name)(named)
 
 
 def _one(name: str | None, option: str | None) -> str:
@@ -51,15 +60,13 @@ def _one(name: str | None, option: str | None) -> str:
 @click.option("--insecure", is_flag=True, help="Do not verify the engine's certificate.")
 @click.option("--use", is_flag=True, help="Make it the current context.")
 def create(
-    name: str | None, option: str | None, host: str, ca: str, cert: str, key: str, insecure: bool,
-    use: bool,
+    name: str, host: str, ca: str, cert: str, key: str, insecure: bool, use: bool
 ) -> None:
     """Add a Docker endpoint under a name."""
     from engine.docker import contexts
 
-    chosen = _one(name, option)
-    contexts.create(chosen, host, ca=ca, cert=cert, key=key, verify=not insecure, use=use)
-    click.echo(chosen)
+    contexts.create(name, host, ca=ca, cert=cert, key=key, verify=not insecure, use=use)
+    click.echo(name)
 
 
 @context.command("ls")
@@ -84,21 +91,21 @@ def list_contexts(form: str) -> None:
 
 @context.command()
 @_name
-def use(name: str | None, option: str | None) -> None:
+def use(name: str) -> None:
     """Use a context from now on. "default" is docker's own choice."""
     from engine.docker import contexts
 
-    contexts.use(_one(name, option))
+    contexts.use(name)
 
 
 @context.command("rm")
 @_name
 @click.option("--force", is_flag=True, help="Remove it even if it is in use.")
-def remove(name: str | None, option: str | None, force: bool) -> None:
+def remove(name: str, force: bool) -> None:
     """Forget a context."""
     from engine.docker import contexts
 
-    contexts.remove(_one(name, option), force=force)
+    contexts.remove(name, force=force)
 
 
 @context.command()

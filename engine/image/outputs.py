@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from grammar.errors import suggest
-from store.registry import parse_reference
+from store.references import parse_reference
 
 FILES = ("oci", "oci-dir", "docker")
 HOW = (

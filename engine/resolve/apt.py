@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import re
 import shutil
 import stat
@@ -20,11 +19,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import unquote, urlsplit
 
 from engine import confined, jail
 from engine.atomic import write_text
@@ -32,17 +29,15 @@ from engine.command import HOST_ENVIRONMENT, LimitError, pause
 from engine.errors import ResolveError, together
 from engine.lock_packages import Deb, LockedFile, LockedPackage, package_of, row_of
 from engine.net import apt_settings, patience
+from engine.resolve import apt_directory
 from engine.resolve.package_lists import PackageLists
-from engine.urls import hidden, redacted, without_login
+from engine.urls import hidden, redacted
 from engine.version import VERSION
 from grammar.environment import Request
+from grammar.errors import nearest
 from store import notices, retry
 from store.hashing import hash_value
 
-# Set by --allow-expired-apt: an archive may answer with what it signed long ago.
-ALLOW_EXPIRED = "ENVD_ALLOW_EXPIRED_APT"
-# A date as a directory of an archive's URL: 20240131, 20240131T000000Z, 2024-01-31.
-_SNAPSHOT = re.compile(r"/(19|20)\d\d-?[01]\d-?[0-3]\d(T\d{6}Z?)?(/|$)")
 _PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*(:[a-z0-9]+)?(=[A-Za-z0-9.+:~-]+)?$")
 
 
@@ -145,8 +140,7 @@ class Apt:
         return next((s for s in self.stanzas(name) if s.get("Version") == version), None)
 
     def required(self) -> list[str]:
-        """Names of the packages of a minimal system: essential ones and those of priority
-        required."""
+        """Names of the packages of a minimal system: those essential or of priority required."""
         return self._lists.holding("Essential: yes", "Priority: required")
 
     def solve(self, names: Sequence[str], status: str) -> list[tuple[str, str]]:
@@ -190,10 +184,10 @@ class Apt:
     def unknown(self, request: Request) -> ResolveError:
         """The error of a package that no list has."""
         name = request.text.partition("=")[0]
-        close = get_close_matches(name, self.names, n=1, cutoff=0.75)
-        hint = f"did you mean '{close[0]}'?" if close else "check its name and config.apt_source"
-        fault = f"no apt package '{name}'"
-        return ResolveError(fault, position=request.position, subject=name, advice=hint)
+        close = nearest(name, self.names, 0.75)
+        hint = f"did you mean '{close}'?" if close else "check its name and config.apt_source"
+        at = request.position
+        return ResolveError(f"no apt package '{name}'", position=at, subject=name, advice=hint)
 
     def provides(self, name: str) -> bool:
         """Whether a package has that name, really or virtually."""
@@ -259,7 +253,7 @@ def open_apt(
     trusted = [[name, content.hex()] for name, content in sorted(keys.items())]
     key = hash_value("envd apt directory v1", [*sources, *trusted])[:16]
     with ExitStack() as stack:
-        if any(hidden(line) != _without_logins(line) for line in sources):
+        if any(hidden(line) != apt_directory.without_logins(line) for line in sources):
             # Lists are called by their URLs: with a token in these they are not kept.
             directory = Path(stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="apt-", dir=cache, ignore_cleanup_errors=True)
@@ -270,10 +264,6 @@ def open_apt(
             yield apt
 
 
-def _without_logins(line: str) -> str:
-    return re.sub(r"https?://\S+", lambda match: without_login(match[0]), line)
-
-
 @contextmanager
 def _opened(
     directory: Path, sources: Sequence[str], keyring: str, log: Callable[[str], None],
@@ -282,44 +272,22 @@ def _opened(
     for name in ("lists", "cache/archives/partial", "cache/log", "etc/empty.d", "etc/keys.d"):
         (directory / name).mkdir(parents=True, exist_ok=True)
     proxies = apt_settings.settings(sources)
-    apt = Apt(directory, tuple(_archives(sources)), tuple(_files(sources, keyring, proxies)))
+    files = apt_directory.files(sources, keyring, proxies)
+    apt = Apt(directory, tuple(apt_directory.archives(sources)), tuple(files))
+    fresh = directory / "lists-are-fresh"
     with (directory / "lock").open("w") as handle:
-        fresh = directory / "lists-are-fresh"
         if not _is_fresh(handle, fresh):
             fresh.unlink(missing_ok=True)
-            for name, content in keys.items():
-                # apt reads no others
+            for name, content in keys.items():  # apt reads no others
                 cleaned = re.sub(r"[^A-Za-z0-9._-]", "-", name)
                 (directory / "etc/keys.d" / cleaned).write_bytes(content)
-            _configure(directory, sources, keyring, proxies)
+            apt_directory.configure(directory, sources, keyring, proxies)
             log(f"reading package lists of {len(sources)} sources")
-            with _logins(directory, sources):
+            with apt_directory.logins(directory, sources):
                 _update(apt, advice)
             fresh.touch()
             fcntl.flock(handle, fcntl.LOCK_SH)  # others may read them beside us, not change them
         yield apt
-
-
-@contextmanager
-def _logins(directory: Path, sources: Sequence[str]) -> Iterator[None]:
-    """Where apt finds the logins of `sources`, as long as it fetches (apt_auth.conf(5)): the lists are
-    kept, and have no business with them."""
-    rows = []
-    for url in re.findall(r"https?://\S+", "\n".join(sources)):
-        parts = urlsplit(url)
-        if parts.username is not None:
-            place = parts.netloc.rpartition("@")[2] + parts.path
-            rows.append(f"machine {parts.scheme}://{place} login {unquote(parts.username)} "
-                        f"password {unquote(parts.password or '')}\n")
-    path = directory / "etc/auth.conf"
-    path.unlink(missing_ok=True)
-    if rows:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.writelines(rows)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _is_fresh(handle: TextIO, fresh: Path) -> bool:
@@ -400,90 +368,6 @@ def _words(lines: Sequence[str]) -> str:
     """Each of apt's complaints once, without what it says of all of them."""
     found = dict.fromkeys(re.sub(r"^[EW]: |\s+(?=\s)", "", line).strip() for line in lines)
     return "; ".join([*found][:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-
-
-_OPTIONED = re.compile(r"\s*deb(?:-src)?\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)")
-_INDEXES = ("Packages*", "Release", "InRelease")
-
-
-def _archives(sources: Sequence[str]) -> Iterator[str]:
-    """What apt reads of the sources that are on this machine: their indexes, and no directory that has
-    none, lest a source shows what it likes."""
-    for match in filter(None, map(_OPTIONED.match, sources)):
-        method, _, rest = match[2].partition(":")
-        if method.rpartition("+")[2] not in ("file", "copy"):
-            continue
-        place = Path("/" + unquote(rest).lstrip("/"))
-        if method.startswith("mirror"):
-            yield str(place)
-        elif match[3].endswith("/"):  # a flat one
-            flat = place / match[3].lstrip("/")
-            if any(True for pattern in _INDEXES for _ in flat.glob(pattern)):
-                yield str(flat)
-        else:
-            yield str(place / "dists")
-
-
-def _files(sources: Sequence[str], keyring: str, proxies: str) -> Iterator[str]:
-    """The keys of sources, and what the machine's settings of proxies name."""
-    yield keyring
-    for match in filter(None, map(_OPTIONED.match, sources)):
-        for given in re.findall(r"(?:^|\s)signed-by\s*[+-]?=\s*(\S+)", match[1] or "", re.IGNORECASE):
-            yield from given.split(",")
-    for value in re.findall(r' "(.+)";$', proxies, re.MULTILINE):
-        yield from value.split()[:1]
-
-
-def _configure(directory: Path, sources: Sequence[str], keyring: str, proxies: str) -> None:
-    here = directory.absolute()
-    settings = f"""
-Dir "{here}";
-Dir::State "{here}";
-Dir::State::lists "lists";
-Dir::State::status "{here}/status";
-Dir::State::extended_states "{here}/extended_states";
-Dir::Cache "{here}/cache";
-Dir::Cache::archives "archives";
-Dir::Log "{here}/cache/log";
-Dir::Etc "{here}/etc";
-Dir::Etc::main "none";
-Dir::Etc::parts "empty.d";
-Dir::Etc::sourcelist "{here}/etc/sources.list";
-Dir::Etc::sourceparts "empty.d";
-Dir::Etc::netrc "{here}/etc/auth.conf";
-Dir::Etc::netrcparts "empty.d";
-Dir::Etc::preferences "none";
-Dir::Etc::preferencesparts "empty.d";
-Dir::Etc::trusted "{keyring or 'none'}";
-Dir::Etc::trustedparts "keys.d";
-APT::Architecture "amd64";
-APT::Architectures {{ "amd64"; }};
-APT::Install-Recommends "false";
-APT::Sandbox::User "";
-APT::Get::AllowUnauthenticated "false";
-Acquire::Languages "none";
-Acquire::Retries "0";
-Acquire::http::Timeout "20";
-Acquire::https::Timeout "20";
-Acquire::Check-Valid-Until "{"false" if os.environ.get(ALLOW_EXPIRED) else "true"}";
-Debug::NoLocking "true";
-"""
-    (directory / "apt.conf").write_text(settings + proxies + "\n", "utf-8")
-    lines = "".join(f"{_dated(_without_logins(line))}\n" for line in sources)
-    (directory / "etc/sources.list").write_text(lines, "utf-8")
-    status = directory / "status"
-    if not status.exists():
-        status.write_text("")
-
-
-def _dated(line: str) -> str:
-    """A sources.list line, which says of a snapshot that is asked for by its date that its signature
-    is of then, too: no snapshot is signed anew."""
-    match = re.match(r"(deb\s+)(?:\[([^\]]*)\]\s*)?(\S+)(.*)$", line)
-    if match is None or not _SNAPSHOT.search(match[3]):
-        return line
-    options = " ".join(filter(None, (match[2], "check-valid-until=no")))
-    return f"{match[1]}[{options}] {match[3]}{match[4]}"
 
 
 def installed_status(apt: Apt, packages: Sequence[LockedPackage]) -> str:

@@ -15,7 +15,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,20 +42,20 @@ class Resolver:
     log: uv.Log
     located: Callable[[LockedFile], str]
 
-    def compile(self, requirements: Sequence[str], **options: Any) -> dict[str, Any]:
+    def compile(self, wish: uv.Wish) -> dict[str, Any]:
         """`uv.compile_requirements`, with every build that it wants done in the sandbox. Raises
         UvError, ResolveError, UsageError."""
         known: dict[str, uv.Metadata] = {}
         while True:
             try:
                 return uv.compile_requirements(
-                    requirements, self.target, self.sources, self.cache, self.log,
-                    metadata=tuple(known.values()), **options,
+                    replace(wish, metadata=tuple(known.values())), self.target, self.sources,
+                    self.cache, self.log,
                 )
             except uv.BuildWantedError as error:
                 if error.wanted in known:
                     raise
-                known[error.wanted] = self._metadata(_asked(error.wanted, requirements))
+                known[error.wanted] = self._metadata(_asked(error.wanted, wish.requirements))
 
     def _metadata(self, wanted: str) -> uv.Metadata:
         """What the backend of `wanted` ("name==1.0", "name @ URL") says."""
@@ -68,8 +68,8 @@ class Resolver:
             )
         blank = uv.Metadata(name, version or "0")
         document = uv.compile_requirements(
-            [wanted], self.target, self.sources, self.cache, lambda _: None, metadata=(blank,),
-            no_dependencies=True,
+            uv.Wish([wanted], metadata=(blank,), no_dependencies=True), self.target, self.sources,
+            self.cache, lambda _: None,
         )
         package = next(iter(pylock.choose(document, self.target)), None)
         if not isinstance(package, Sdist):
@@ -150,7 +150,9 @@ class Resolver:
         """Put the wheels of `required` into `directory`, each a file of its own."""
         directory.mkdir()
         here = _host()
-        document = uv.compile_requirements(required, here, self.sources, self.cache, lambda _: None)
+        document = uv.compile_requirements(
+            uv.Wish(required), here, self.sources, self.cache, lambda _: None
+        )
         for tool in pylock.choose(document, here):
             if not isinstance(tool, Wheel):
                 raise ResolveError(

@@ -7,7 +7,6 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 
 from engine.errors import EnvdError, ResolveError, together
@@ -18,6 +17,7 @@ from engine.net import patience
 from engine.resolve import conda_solver
 from engine.urls import without_login
 from grammar.environment import Request
+from grammar.errors import nearest
 
 DEFAULT_CHANNEL = "conda-forge"
 _DEFAULT_ALIAS = "https://conda.anaconda.org"
@@ -117,8 +117,8 @@ def _explained(
         match = re.match(r"[\w.-]+", request.text.rpartition("::")[2])
         name = match[0].lower() if match else ""
         if known and name and name not in known:
-            close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-            hint = f"did you mean '{close[0]}'?" if close else "check its name and the channels"
+            close = nearest(name, known)
+            hint = f"did you mean '{close}'?" if close else "check its name and the channels"
             problems.append(ResolveError(
                 f"no conda package '{name}' in {', '.join(channels)}", position=request.position,
                 subject=name, advice=hint,

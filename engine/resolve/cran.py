@@ -12,7 +12,6 @@ import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from engine.resolve.package_lists import parse_stanzas
 from engine.resolve.pin import Unpinned, pin_all
 from engine.resolve.r import version_key
 from grammar.environment import Position
+from grammar.errors import suggest
 from store import Store, bodies, limits
 from store.compression import inflated
 from store.errors import TooLargeError
@@ -147,9 +147,7 @@ class Index:
 
     def similar(self, name: str) -> str:
         """ "; did you mean 'x'?", or ""."""
-        folded = {known.casefold(): known for known in self._paragraphs}
-        close = get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)
-        return f"; did you mean '{folded[close[0]]}'?" if close else ""
+        return suggest(name, self._paragraphs)
 
 
 def _gunzipped(body: bytes) -> bytes:

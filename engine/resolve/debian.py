@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.errors import ResolveError
 from engine.resolve import archive_keys
 from grammar.environment import Base, Environment, Position
+from grammar.errors import suggest
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,8 @@ def release_of(base: Base) -> Release:
     """The release that `base` names. Raises ResolveError for one that is not known."""
     release = RELEASES.get(base.os)
     if release is None:
-        close = get_close_matches(base.os, RELEASES, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(RELEASES)}"
-        raise ResolveError(f"base has no os '{base.os}'; {hint}", position=base.position)
+        hint = suggest(base.os, RELEASES) or f"; known: {', '.join(RELEASES)}"
+        raise ResolveError(f"base has no os '{base.os}'{hint}", position=base.position)
     return release
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from engine.resolve.imported import DISTRIBUTIONS
+from grammar.errors import nearest
 
 # What people ask an index for -> what it is called there. "tensorflow-gpu" and their like are names that
 # were given up.
@@ -64,5 +64,5 @@ def hint(name: str, others: Iterable[str] = ()) -> str:
     if normal in IMPORTED_AS:
         return f"it is called '{IMPORTED_AS[normal]}' there"
     candidates = {*_POPULAR.split(), *others} - {normal}
-    close = get_close_matches(normal, sorted(candidates), n=1, cutoff=0.75)
-    return f"did you mean '{close[0]}'?" if close else "check its name and config.pip_index"
+    close = nearest(normal, candidates, 0.75)
+    return f"did you mean '{close}'?" if close else "check its name and config.pip_index"

@@ -86,11 +86,11 @@ def resolve(
         constraints = [*(r.text for r in wanted.constraints),
                        *(p for p in pinned if _name(p) not in local)]
         try:
-            made = resolver.compile(
-                requirements, constraints=constraints,
+            made = resolver.compile(uv.Wish(
+                requirements, constraints,
                 projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
                 left_out=sorted(left_out), preferred=preferred,
-            )
+            ))
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]
             raise explained(error, places) from error
@@ -103,7 +103,7 @@ def resolve(
 
     def plain(needed: Sequence[str]) -> list[LockedPackage]:
         try:
-            made = resolver.compile(needed)
+            made = resolver.compile(uv.Wish(needed))
         except uv.UvError as error:
             raise explained(error, ()) from error
         return pylock.choose(made, target)

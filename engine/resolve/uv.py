@@ -242,29 +242,32 @@ _WANTED = re.compile(r"Failed to (?:download and )?build `([^`]+)`")
 _ASIDE = re.compile(r"\s*(warning: |(Building|Built|Resolved|Prepared|Updating|Updated|Using) )")
 
 
-def compile_requirements(
-    requirements: Sequence[str],
-    target: Target,
-    wanted: Sources,
-    cache_directory: Path,
-    log: Log,
-    *,
-    constraints: Sequence[str] = (),
-    projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = (),
-    left_out: Sequence[str] = (),
-    preferred: Sequence[LockedPackage] = (),
-    metadata: Sequence[Metadata] = (),
-    no_dependencies: bool = False,
-) -> dict[str, Any]:
-    """A pylock document of everything that the requirements need on the target.
+@dataclass(frozen=True)
+class Wish:
+    """What uv is asked to resolve together: `requirements` within `constraints`.
 
-    `projects` are pyproject.toml files with the extras and the groups wanted of each; `left_out`
-    are packages that are taken to be there. Versions of `preferred` are kept where they fit.
-    `metadata` is of packages that uv would build otherwise. Raises UvError, BuildWantedError.
+    `projects` are pyproject.toml files with the extras and the groups wanted of each; `left_out` are
+    packages that are taken to be there. Versions of `preferred` are kept where they fit. `metadata` is
+    of packages that uv would build otherwise. With `no_dependencies`, nothing else is added.
     """
+
+    requirements: Sequence[str]
+    constraints: Sequence[str] = ()
+    projects: Sequence[tuple[Path, Sequence[str], Sequence[str]]] = ()
+    left_out: Sequence[str] = ()
+    preferred: Sequence[LockedPackage] = ()
+    metadata: Sequence[Metadata] = ()
+    no_dependencies: bool = False
+
+
+def compile_requirements(
+    wish: Wish, target: Target, wanted: Sources, cache_directory: Path, log: Log
+) -> dict[str, Any]:
+    """A pylock document of everything that a wish needs on the target. Raises UvError,
+    BuildWantedError."""
     options = ["--python-version", target.full or target.python, "--python-platform",
                target.platform, "--no-header", "--no-annotate", "--no-progress"]
-    if no_dependencies:
+    if wish.no_dependencies:
         options.append("--no-deps")
     if wanted.no_index:
         options.append("--no-index")
@@ -273,28 +276,28 @@ def compile_requirements(
     for name in wanted.only_binary:
         options += ["--only-binary", name]
     files = ["requirements.in"]
-    for path, extras, groups in projects:
+    for path, extras, groups in wish.projects:
         files.append(str(path))
         options += [word for extra in extras for word in ("--extra", extra)]
         options += [word for group in groups for word in ("--group", f"{path}:{group}")]
     with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
         directory = Path(name)
-        (directory / "requirements.in").write_text("\n".join(requirements) + "\n", "utf-8")
-        if constraints:
-            (directory / "constraints.in").write_text("\n".join(constraints) + "\n", "utf-8")
+        (directory / "requirements.in").write_text("\n".join(wish.requirements) + "\n", "utf-8")
+        if wish.constraints:
+            (directory / "constraints.in").write_text("\n".join(wish.constraints) + "\n", "utf-8")
             options += ["--constraints", "constraints.in"]
-        if left_out:
-            (directory / "excludes.in").write_text("\n".join(left_out) + "\n", "utf-8")
+        if wish.left_out:
+            (directory / "excludes.in").write_text("\n".join(wish.left_out) + "\n", "utf-8")
             options += ["--excludes", "excludes.in"]
-        if metadata:
-            (directory / "uv.toml").write_text(_as_settings(metadata), "utf-8")
+        if wish.metadata:
+            (directory / "uv.toml").write_text(_as_settings(wish.metadata), "utf-8")
             options += ["--config-file", "uv.toml"]  # and no other
         else:
             options.append("--no-config")
         output = directory / "pylock.toml"
-        if preferred:
+        if wish.preferred:
             # uv keeps the versions that its output file holds already
-            output.write_text(_as_pylock(preferred), "utf-8")
+            output.write_text(_as_pylock(wish.preferred), "utf-8")
         _run(
             ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output),
              *options],

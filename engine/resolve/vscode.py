@@ -9,7 +9,6 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -17,6 +16,7 @@ from engine.errors import ResolveError, together
 from engine.lock_packages import LockedFile, LockedPackage, Vsix
 from engine.net.answers import get
 from grammar.environment import Position, Request
+from grammar.errors import nearest
 from store import archives
 
 DEFAULT_GALLERY = "https://open-vsx.org"
@@ -112,10 +112,10 @@ def _unknown(identity: str, version: str, position: Position) -> ResolveError:
     hint = ""
     for query in (identity, identity.partition(".")[2]):
         names = _search(query, position)
-        close = get_close_matches(identity.lower(), names, n=1, cutoff=0.6)
+        close = nearest(identity.lower(), names)
         same = [n for n in names if n.partition(".")[2] == query.lower()]
         if (close or same) and identity.lower() not in names:
-            hint = f"did you mean '{names[(close or same)[0]]}'?"
+            hint = f"did you mean '{names[close or same[0]]}'?"
             break
     return ResolveError(
         f"the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}",

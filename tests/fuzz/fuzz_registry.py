@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["engine", "store", "json"]):
     from engine.image import kept
     from engine.net.answers import Answer
     from engine.resolve import image, vscode
-    from store import pull, registry, retry, sessions
+    from store import pull, references, registry, retry, sessions
     from store.errors import RegistryError, StoreError
 import requests
 from oras.auth.token import TokenAuth
@@ -209,7 +209,7 @@ def _refusal(body: bytes) -> None:
     with suppress(ValueError):
         pull.parse_image(body[:100].decode("utf-8", "replace"))
     with suppress(ValueError):
-        registry.parse_reference(body[:100].decode("utf-8", "replace"))
+        references.parse_reference(body[:100].decode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from engine.errors import ResolveError
-from engine.resolve import apt, debian
+from engine.resolve import apt, apt_directory, debian
 from grammar.environment import Base, Environment, Position
 from tests.faults.server import running
 from tests.hostile import canary
@@ -67,7 +67,7 @@ def test_a_snapshot_asked_for_by_its_date_is_taken(
 def test_it_is_accepted_on_the_command_line(
     expired: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(apt.ALLOW_EXPIRED, "1")
+    monkeypatch.setenv(apt_directory.ALLOW_EXPIRED, "1")
     assert names(*expired, tmp_path / "cache", "debian") == ["small"]
 
 
@@ -220,7 +220,7 @@ def test_apt_sees_nothing_of_the_machine(
 
 @pytest.mark.parametrize("source", ["file:/ etc/", "file:/etc ./", "file:/root x main", "copy:/ root/"])
 def test_directories_that_are_no_archives_are_not_shown(source: str) -> None:
-    found = list(apt._archives([f"deb [trusted=yes] {source}"]))
+    found = list(apt_directory.archives([f"deb [trusted=yes] {source}"]))
     assert not [path for path in found if Path(path).exists()]
 
 

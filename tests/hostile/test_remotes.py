@@ -28,7 +28,8 @@ from engine.resolve import git
 from grammar.environment import Include, Position
 from store import Store, notices, redirects
 from store.errors import RegistryError
-from store.registry import Reference, Registry, parse_reference
+from store.references import Reference, parse_reference
+from store.registry import Registry
 
 HERE = Position("build.envd", 1, 1)
 LOGIN = base64.b64encode(b"corp:s3cret").decode()

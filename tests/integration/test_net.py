@@ -25,7 +25,8 @@ from engine.resolve.pin import pin
 from grammar.environment import Position
 from store import Store, notices, retry
 from store.errors import RegistryError
-from store.registry import Registry, parse_reference
+from store.references import parse_reference
+from store.registry import Registry
 from tests.faults.server import Bad, Fault
 from tests.faults.server import running as failing
 from tests.integration import proxy, servers, web

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from engine import publish
-from store import registry
+from store import references, registry
 from store.errors import RegistryError
-from store.registry import Count, PushReport, Reference
+from store.references import Count, PushReport, Reference
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
@@ -30,9 +30,9 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
     ],
 )
 def test_references(text: str, parts: tuple[str, str, str]) -> None:
-    reference = registry.parse_reference(text)
+    reference = references.parse_reference(text)
     assert (reference.host, reference.name, reference.tag) == parts
-    assert registry.parse_reference(str(reference)) == reference
+    assert references.parse_reference(str(reference)) == reference
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_references(text: str, parts: tuple[str, str, str]) -> None:
 )
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid image reference; write HOST/NAME:TAG"):
-        registry.parse_reference(text)
+        references.parse_reference(text)
 
 
 def test_reports_in_words() -> None:
