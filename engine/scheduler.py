@@ -11,14 +11,12 @@ others is remembered, so that doing it again is one look-up.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -26,14 +24,14 @@ from typing import Any
 from engine import differing, fetch, sandbox, warnings_kept
 from engine.build import placed
 from engine.build.context import BuildContext, Builder, Imported
-from engine.command import Group, LimitError, cancellable, raise_if_cancelled
+from engine.command import Group, cancellable, raise_if_cancelled
 from engine.derivation import Derivation, Fetch
-from engine.errors import BuildError, EnvdError
-from engine.events import Event, Sink, failed, silent
+from engine.errors import BuildError
+from engine.events import Event, Sink, silent
+from engine.failures import failure_events, without_scratch
 from engine.placing import Placing
 from engine.steps import Steps
 from store import Store, connections
-from store.errors import disk_full, explained, full
 from store.model import Object
 
 _PATIENCE = 2.0  # seconds that stopped downloads may take to notice
@@ -274,7 +272,7 @@ class _Run:
 
     def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
         def run() -> Path:
-            with _failure_events(
+            with failure_events(
                 self._emit, wanted.name, wanted.drv_id, self._group, self._store
             ):
                 return fetch.fetch(wanted, self._store, self._emit)
@@ -297,7 +295,7 @@ class _Run:
         outputs = dict(self.outputs)
 
         def work() -> Object:
-            with _failure_events(
+            with failure_events(
                 self._emit, derivation.name, derivation.drv_id, self._group, self._store
             ):
                 if derivation.kind == placed.KIND:
@@ -378,7 +376,7 @@ class _Run:
                     say=self._sayer(derivation),
                     warn=warnings.append,
                 )
-                with _without_scratch(scratch):
+                with without_scratch(scratch):
                     result = self._builders[derivation.kind](context)
                 if isinstance(result, Imported):
                     made = self._import(derivation, result)
@@ -433,67 +431,3 @@ class _Run:
             text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
             for line in (text, *differing.lines(self._store, before.output, made.id)):
                 self._emit(Event("message", derivation.name, id=derivation.drv_id, text=line))
-
-
-@contextmanager
-def _without_scratch(scratch: Path) -> Iterator[None]:
-    """Errors of builders speak of paths in the layer, not of where it is being made."""
-    try:
-        yield
-    except EnvdError as error:
-        own = re.compile(re.escape(str(scratch)) + r"(/upper|/root|/merged)?")
-        error.reword(lambda text: own.sub("", text))
-        raise
-
-
-class _failure_events:  # noqa: N801 - reads as a with statement's verb
-    """Emit "failed" for what its block raises, and make every error name its derivation."""
-
-    def __init__(
-        self, emit: Sink, name: str, drv_id: str, group: Group, store: Store
-    ) -> None:
-        self._emit, self._name, self._id, self._group = emit, name, drv_id, group
-        self._store = store
-
-    def __enter__(self) -> None:
-        if self._group.cancelled:
-            raise BuildError("cancelled", subject=self._name)
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or self._group.cancelled:
-            return
-        named = self._named(error)
-        self._emit(failed(self._name, self._id, named))
-        if isinstance(error, Exception) and named is not error:
-            raise named from error
-
-    def _named(self, error: BaseException) -> EnvdError:
-        """The error as it is told: at the place in the spec, where there is one."""
-        told = self._told(error)
-        log = error.log if isinstance(error, BuildError) else ""
-        if not isinstance(error, EnvdError):
-            return BuildError(told or str(error) or type(error).__name__, subject=self._name)
-        if told is None and self._name in error.text:
-            return error
-        told = told or error.text
-        return BuildError(
-            told, log, position=error.position, subject="" if self._name in told else self._name
-        )
-
-    def _told(self, error: BaseException) -> str | None:
-        """What a full disk, or one that cannot be written, is told as; None for other errors.
-
-        A command's own words about it are in its log.
-        """
-        if isinstance(error, OSError):
-            return explained(error, self._store.path)
-        cause = error.__cause__
-        while cause is not None:  # a builder may have blamed its input for it
-            if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-                return explained(cause, self._store.path)
-            cause = cause.__cause__
-        if isinstance(error, BuildError) and not isinstance(error, LimitError) and (
-            os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
-        ):
-            return f"{error.text}: {full(self._store.path)}"
-        return None
