@@ -15,7 +15,7 @@ import netrc
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -332,11 +332,12 @@ def repository(path: Path) -> list[str]:
     found: list[str] = []
     for place in (path, path / ".git", Path(f"{path}.git"), Path(f"{path}.git/.git"),
                   Path(f"{path}.bundle")):  # as git looks for it
-        if place.is_file():
+        if _is(place, Path.is_file):
             found.append(str(place))
             place = _line(place, "gitdir: ", place.parent)
         common = _line(place / "commondir", "", place)
-        if _is_file(place / "HEAD") and (common / "objects").is_dir():
+        if (_is(place / "HEAD", Path.is_file) or _is(place / "HEAD", Path.is_symlink)) \
+                and _is(common / "objects", Path.is_dir):
             found += [str(place), str(common), *_borrowed(common / "objects")]
     return list(dict.fromkeys(found))
 
@@ -345,14 +346,18 @@ def _borrowed(objects: Path, depth: int = 0) -> Iterator[str]:
     """The directories that one of objects names as further ones (gitrepository-layout(5))."""
     for line in _lines(objects / "info/alternates") if depth < 5 else ():
         other = Path(os.path.normpath(objects / line))
-        if (other / "info").is_dir() or (other / "pack").is_dir():
+        if _is(other / "info", Path.is_dir) or _is(other / "pack", Path.is_dir):
             yield str(other)
             yield from _borrowed(other, depth + 1)
 
 
-def _is_file(path: Path) -> bool:
-    """Whether there is a file, be it a link that leads nowhere (a HEAD of old)."""
-    return path.is_file() or path.is_symlink()
+def _is(path: Path, what: Callable[[Path], bool]) -> bool:
+    """Whether there is such a thing, as far as the user may look (a HEAD of old is a link, which may
+    lead nowhere)."""
+    try:
+        return what(path)
+    except OSError:
+        return False
 
 
 def _line(path: Path, start: str, place: Path) -> Path:

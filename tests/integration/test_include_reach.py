@@ -343,6 +343,13 @@ def test_an_ordinary_user_needs_no_subordinate_ids(library: Path, readable_copy:
              "PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
     )
     assert (done.stdout, done.stderr) == ("['a.envd']\n", "")
+    (readable_copy / "library").chmod(0o700)
+    done = subprocess.run(
+        [*done.args[:-2], f"file://{readable_copy}/library/x", place / "cache"], cwd="/",
+        capture_output=True, text=True,
+        env={"PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
+    )
+    assert done.stderr.splitlines()[-1].startswith("engine.errors.ResolveError: ")
 
 
 def test_without_a_sandbox_git_runs_outside_and_says_so(library: Path, tmp_path: Path) -> None:
