@@ -48,11 +48,11 @@ bench:
 	scripts/with-docker .venv/bin/python -m benchmarks
 
 docs:
-	.venv/bin/python -m grammar.api.reference
+	.venv/bin/python -m grammar.vocabulary.reference
 
-# The parser's tables, after a change of grammar/starlark.lark (or of Lark).
+# The parser's tables, after a change of grammar/starlark/starlark.lark (or of Lark).
 tables:
-	PYTHONHASHSEED=0 .venv/bin/python -m grammar.tables
+	PYTHONHASHSEED=0 .venv/bin/python -m grammar.starlark.tables
 
 # Coverage-guided fuzzing of whatever reads foreign input, one after the other; FUZZ takes any option of
 # libFuzzer's.

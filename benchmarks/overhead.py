@@ -15,10 +15,10 @@ from pathlib import Path
 
 from benchmarks.peers import environment
 from benchmarks.timing import in_turn, seconds, show
-from engine.build.context import BuildContext
-from engine.command import run
-from engine.derivation import Derivation
-from engine.scheduler import realise
+from engine.core.command import run
+from engine.core.derivation import Derivation
+from engine.realise.context import BuildContext
+from engine.realise.scheduler import realise
 from store import Store
 
 COUNT = 200

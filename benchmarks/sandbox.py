@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.timing import in_turn, show
-from engine import sandbox
-from engine.command import HOST_ENVIRONMENT, run
+from engine.core.command import HOST_ENVIRONMENT, run
+from engine.realise import sandbox
 
 LIMIT = 0.010  # seconds that a derivation may cost more than with the plain sandbox
 

@@ -5,7 +5,7 @@ distribution may have installed one. So these names are looked up beside this pa
 takes nothing from the current directory, nor anything from PYTHONPATH that is installed.
 
 Run as a file (`python -P …/envd/paths.py MODULE ARGUMENT…`) it calls `main()` of one of our modules:
-so envd starts a Python of its own (`engine.own`). It imports only what the interpreter has already.
+so envd starts a Python of its own (`engine.core.own`). It imports only what the interpreter has already.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from envd.errors import KINDS
 def main() -> None:
     """Write the answer to the file descriptor that the first argument names. The second is the question,
     as JSON: the command, all its `words`, and what its answer is about: `file`, `path`, `tags`."""
-    from engine import events, signals
     from engine.cli.entry import speak_utf8
+    from engine.core import events, signals
 
     speak_utf8()
     signals.install()
@@ -83,7 +83,7 @@ def _answer(question: Mapping[str, Any], heard: _Heard) -> dict[str, Any]:
 
 
 def _lock_file(question: Mapping[str, Any]) -> bytes:
-    from engine.project import find
+    from engine.core.project import find
 
     try:
         return find(question["file"], question["path"]).lock.read_bytes()
@@ -92,8 +92,8 @@ def _lock_file(question: Mapping[str, Any]) -> bytes:
 
 
 def _lock(question: Mapping[str, Any], before: bytes) -> dict[str, Any]:
-    from engine import lock
-    from engine.project import find
+    from engine.core.project import find
+    from engine.lock import model as lock
 
     path = find(question["file"], question["path"]).lock
     packages = [] if (found := lock.read(path)) is None else lock.all_packages(found)
@@ -105,9 +105,9 @@ def _lock(question: Mapping[str, Any], before: bytes) -> dict[str, Any]:
 
 def _image(image_id: str, tags: Sequence[str]) -> dict[str, Any]:
     """An image that the store keeps: its manifest's digest, its names there, its layers."""
-    from engine.docker.reference import image_tag
-    from engine.image import kept
-    from engine.project import store_path
+    from engine.core.project import store_path
+    from engine.oci import kept
+    from engine.oci.reference import image_tag
     from store import Store
 
     store = Store.open(store_path(), reading=True)
@@ -127,8 +127,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
     """An exception, as `envd.errors` has it: the nearest of its classes that is there by name."""
     import click
 
-    from engine import signals
     from engine.cli.main import explain
+    from engine.core import signals
 
     if isinstance(error, KeyboardInterrupt):
         return {"kind": "Error", "text": "interrupted", "exit_code": signals.EXIT_STATUS, "log": "",
@@ -146,8 +146,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 def _problem(error: Any) -> list[Any]:
     """One error's fields, as `envd.errors.Problem` has them; without secrets, as the text is."""
-    from engine import terminal
-    from engine.redaction import visible
+    from engine.core import terminal
+    from engine.core.redaction import visible
 
     texts = [error.message, getattr(error, "subject", ""), getattr(error, "advice", "")]
     place = error.position

@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grammar.api import data
-from grammar.api.reference import TYPES, default_of, described, signature
-from grammar.api.signature import Api, Parameter
-from grammar.api.vocabulary import APIS
-from grammar.builtins import UNIVERSE
 from grammar.environment import Position
 from grammar.errors import SpecError
-from grammar.keywords import KEYWORDS
-from grammar.loader import OPAQUE, evaluate
-from grammar.values import Builtin
+from grammar.evaluate import OPAQUE, evaluate
+from grammar.starlark.builtins import UNIVERSE
+from grammar.starlark.keywords import KEYWORDS
+from grammar.starlark.values import Builtin
+from grammar.vocabulary import data
+from grammar.vocabulary.reference import TYPES, default_of, described, signature
+from grammar.vocabulary.registry import APIS
+from grammar.vocabulary.signature import Api, Parameter
 
 # An editor does not wait for what a build would.
 MAX_STEPS = 1_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.lock_packages import LockedFile, LockedPackage, package_of
+from engine.lock.packages import LockedFile, LockedPackage, package_of
 
 
 def package(kind: str, name: str, version: str, file: LockedFile, **facts: str) -> LockedPackage:

@@ -10,7 +10,7 @@ from engine.cli import complete
 from engine.cli.options import build_options, gathered, image_options, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.options import BuildOptions
+    from engine.app.options import BuildOptions
 
 
 @click.command()
@@ -50,9 +50,9 @@ def build(
     """
     from dataclasses import replace
 
-    from engine import fastpath
-    from engine.docker.reference import image_tag
-    from engine.project import find
+    from engine.app import fastpath
+    from engine.core.project import find
+    from engine.oci.reference import image_tag
 
     project = find(file, path)
     names = tuple(dict.fromkeys(image_tag(t) for t in tags or options.names(project)))
@@ -62,7 +62,7 @@ def build(
         click.echo(done.message, err=True)
         click.echo(done.image_id)
         return
-    from engine import pipeline
+    from engine.app import pipeline
 
     result = pipeline.build(project, options)
     click.echo(result.image.config_digest)

@@ -45,7 +45,7 @@ def _of_kind(kind: str) -> Completion:
 
 
 def _images() -> Iterable[str]:
-    from engine.images import listed
+    from engine.app.catalog import listed
 
     return (row.name for row in listed() if row.name)
 
@@ -64,7 +64,7 @@ def _templates() -> Iterable[str]:
 
 def _environments() -> Iterable[str]:
     from engine.docker.client import connect
-    from engine.docker.environments import every
+    from engine.runtime.environments import every
 
     return (found.name for found in every(connect(timeout=5)))
 

@@ -25,9 +25,9 @@ def destroy(path: str | None, name: str | None, image: bool) -> None:
     """
     from docker.errors import APIError, ImageNotFound
 
-    from engine.docker import environments, ssh_config
     from engine.docker.client import connect
     from engine.errors import DockerError
+    from engine.runtime import environments, ssh_config
 
     client = connect()
     found = which_or_none(client, path, name)

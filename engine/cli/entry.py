@@ -19,7 +19,7 @@ _FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
 def main() -> None:
     """Run the command line."""
-    # Until signals are listened to (`engine.signals`), Ctrl-C ends the process and nothing more:
+    # Until signals are listened to (`engine.core.signals`), Ctrl-C ends the process and nothing more:
     # Python would show where it was with its imports.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -29,8 +29,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["build"] and _idle(arguments[1:]):
         return
-    from engine import signals
     from engine.cli.main import main as everything
+    from engine.core import signals
 
     signals.install()
     try:
@@ -104,7 +104,8 @@ def _idle(words: list[str]) -> bool:
     options = _plain(words)
     if options is None:
         return False
-    from engine import fastpath, locate
+    from engine.app import fastpath
+    from engine.core import paths as locate
     from engine.errors import EnvdError
 
     try:

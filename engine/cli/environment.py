@@ -18,10 +18,10 @@ from engine.errors import DockerError
 if TYPE_CHECKING:
     import docker
 
-    from engine.docker.environments import Found
-    from engine.docker.keys import Keys
-    from engine.docker.start import Started
-    from engine.docker.wanted import Options
+    from engine.runtime.container import Options
+    from engine.runtime.environments import Found
+    from engine.runtime.keys import Keys
+    from engine.runtime.start import Started
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -145,8 +145,8 @@ def start(
     image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str
 ) -> None:
     """Start an environment, say where it is, and attach to it unless it is to be left alone."""
-    from engine.docker import start as starting
-    from engine.progress import open_sink
+    from engine.core.progress import open_sink
+    from engine.runtime import start as starting
 
     client = starting.local_engine()
     with open_sink(progress) as emit:
@@ -159,7 +159,7 @@ def start(
 
 
 def _tell(client: docker.APIClient, started: Started) -> None:
-    from engine.docker import environments, ssh_config
+    from engine.runtime import environments, ssh_config
 
     found = started.found
     how = "is up already" if started.reused else "is up"
@@ -185,7 +185,7 @@ def attach_to(name: str) -> NoReturn:
     import sys
     from pathlib import Path
 
-    from engine.docker import ssh_config
+    from engine.runtime import ssh_config
 
     command = ["ssh", "-t" if sys.stdin.isatty() else "-T"]
     if Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir):
@@ -206,7 +206,7 @@ def which(client: docker.APIClient, path: str | None, name: str | None) -> Found
 
     Raises UsageError when both are given, DockerError when there is none.
     """
-    from engine.docker import environments
+    from engine.runtime import environments
 
     found = which_or_none(client, path, name)
     if found is not None:
@@ -224,8 +224,8 @@ def which_or_none(client: docker.APIClient, path: str | None, name: str | None) 
 
     Raises UsageError when both are given.
     """
-    from engine.docker import environments
     from engine.errors import UsageError
+    from engine.runtime import environments
 
     if name and path:
         raise UsageError("--name and --path cannot be used together")
@@ -241,7 +241,7 @@ def _directory(path: str | None) -> str:
 
 def default_name(directory: str | None = None) -> str:
     """The name that the environment of a project's directory gets."""
-    from engine import locate
+    from engine.core import paths as locate
 
     return environment_name(locate.image_name(_directory(directory)))
 

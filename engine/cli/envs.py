@@ -12,7 +12,7 @@ from engine.cli.group import Group
 if TYPE_CHECKING:
     import docker
 
-    from engine.docker.environments import Found
+    from engine.runtime.environments import Found
 
 
 class _Group(Group):
@@ -43,8 +43,8 @@ def list_environments(form: str) -> None:
     JSON keys: name, endpoint (Jupyter's address or null), ssh_target, image, gpu, cuda, cudnn,
     status, project, ports.
     """
-    from engine.docker import environments
     from engine.docker.client import connect
+    from engine.runtime import environments
 
     columns = (
         listing.Column("name", "NAME"),
@@ -63,7 +63,7 @@ def list_environments(form: str) -> None:
 
 
 def _row(client: docker.APIClient, found: Found) -> dict[str, Any]:
-    from engine.docker import environments, ssh_config
+    from engine.runtime import environments, ssh_config
 
     runtime = found.runtime
     return {

@@ -34,9 +34,9 @@ def execute(
     It runs as the environment's user in the project's directory, and envd exits with the command's
     exit status.
     """
-    from engine.docker import execute as executing
     from engine.docker.client import connect
     from engine.errors import UsageError
+    from engine.runtime import execute as executing
     from grammar.errors import suggest
 
     if sum((command is not None, raw is not None, bool(argv))) != 1:

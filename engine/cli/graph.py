@@ -16,10 +16,10 @@ from engine.cli.options import project_options
 @click.option("--files", is_flag=True, help="Show the fetched files too.")
 def graph(file: str | None, path: str | None, form: str, files: bool) -> None:
     """Print the plan of a build: its derivations and their inputs. Needs a lock or makes one."""
-    from engine import pipeline
-    from engine.graph import render
-    from engine.progress import open_sink
-    from engine.project import find
+    from engine.app import pipeline
+    from engine.core.progress import open_sink
+    from engine.core.project import find
+    from engine.plan.render import render
 
     project = find(file, path)
     environment = pipeline.evaluate(project)

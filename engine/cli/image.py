@@ -11,7 +11,7 @@ from engine.cli.group import Group
 from engine.cli.options import build_options, gathered, progress_option, project_options
 
 if TYPE_CHECKING:
-    from engine.options import BuildOptions
+    from engine.app.options import BuildOptions
 
 
 @click.group(cls=Group, invoke_without_command=True)
@@ -40,7 +40,7 @@ def images(ctx: click.Context, form: str) -> None:
 def _list(form: str) -> None:
     from dataclasses import asdict
 
-    from engine.images import listed
+    from engine.app.catalog import listed
 
     rows: list[dict[str, Any]] = [asdict(row) for row in listed()]
     for row in rows:
@@ -83,7 +83,7 @@ def describe(name: str, form: str) -> None:
     import json
     import shlex
 
-    from engine.images import describe as find
+    from engine.app.catalog import describe as find
 
     found = find(name)
     if form == "json":
@@ -124,7 +124,7 @@ def remove(names: tuple[str, ...], force: bool, form: str) -> None:
     """
     from dataclasses import asdict
 
-    from engine.images import remove as remove_images
+    from engine.app.catalog import remove as remove_images
 
     gone = remove_images(names, force=force)
     listing.show([asdict(item) for item in gone], _REMOVED, form)
@@ -141,7 +141,7 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
     """
     from dataclasses import asdict
 
-    from engine.images import prune as prune_images
+    from engine.app.catalog import prune as prune_images
 
     gone = prune_images(everything=everything, dry_run=dry_run)
     listing.show([asdict(x) for x in gone], _REMOVED, form, nothing="nothing to remove")
@@ -160,8 +160,8 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
     For what was built while no engine answered, or with --no-load, or for another engine:
     `envd --context gpu images load project:dev`.
     """
-    from engine import pipeline
-    from engine.docker.reference import image_tag
+    from engine.app import pipeline
+    from engine.oci.reference import image_tag
 
     made = pipeline.load_kept(image_tag(name), [image_tag(t) for t in tags], progress=progress)
     click.echo(made.config_digest)
@@ -182,8 +182,8 @@ def inspect(
     """Build the project's image if need be, then print its layers (or its config or manifest)."""
     from dataclasses import replace
 
-    from engine import pipeline
-    from engine.project import find
+    from engine.app import pipeline
+    from engine.core.project import find
 
     result = pipeline.build(find(file, path), replace(options, load=False))
     made = result.image

@@ -37,9 +37,9 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
       envd init
       envd init --dry-run -p ~/project
     """
-    from engine.atomic import write_text
+    from engine.core.atomic import write_text
+    from engine.core.project import SPEC_NAME
     from engine.errors import UsageError
-    from engine.project import SPEC_NAME
     from engine.survey.decide import decide
     from engine.survey.write import spec
 
@@ -98,7 +98,7 @@ def _ask(choice: Choice) -> Choice:
 def _check(target: Path) -> None:
     """Say at once what the language would refuse: a requirements file with a git URL, say."""
     from grammar.errors import SpecError
-    from grammar.loader import load
+    from grammar.evaluate import load
 
     try:
         load(target)

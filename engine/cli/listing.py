@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
-from engine.terminal import one_line
+from engine.core.terminal import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 _GAP = "  "  # between two columns
@@ -133,7 +133,7 @@ def _folded(cells: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[s
 
 def size(count: int) -> str:
     """Bytes for people."""
-    from engine.progress import human_bytes
+    from engine.core.progress import human_bytes
 
     return human_bytes(count)
 

@@ -9,7 +9,7 @@ import click
 from engine.cli.options import gathered, limit_option, progress_option, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.options import BuildOptions
+    from engine.app.options import BuildOptions
 
 
 @click.command()
@@ -34,10 +34,10 @@ def lock(
 
     What a run(..., network=True) gives is pinned when it is built; --update-step builds it anew.
     """
-    from engine import lock as locks
-    from engine import pipeline
-    from engine.progress import open_sink
-    from engine.project import find
+    from engine.app import pipeline
+    from engine.core.progress import open_sink
+    from engine.core.project import find
+    from engine.lock import model as locks
 
     project = find(file, path)
     if update_steps:

@@ -22,8 +22,8 @@ def login(host: str, username: str | None, password: str | None, password_stdin:
     Example:
       envd login registry.example.org -u me --password-stdin <token
     """
-    from engine import logins
     from engine.errors import UsageError
+    from engine.oci import logins
 
     if password is not None and password_stdin:
         raise UsageError("give the password once: --password or --password-stdin")
@@ -46,7 +46,7 @@ def login(host: str, username: str | None, password: str | None, password_stdin:
 @click.argument("host")
 def logout(host: str) -> None:
     """Forget the login for the registry HOST."""
-    from engine import logins
+    from engine.oci import logins
 
     known = logins.logout(host)
     click.echo(f"logged out of {host}" if known else f"not logged in to {host}", err=True)

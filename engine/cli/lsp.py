@@ -19,12 +19,12 @@ def lsp(stubs: bool, stdio: bool) -> None:
     explains them.
     """
     if stubs:
-        from grammar.api.reference import stubs as text
+        from grammar.vocabulary.reference import stubs as text
 
         click.echo(text(), nl=False)
         return
     try:
-        from engine.language_server import server
+        from engine.editors.language_server import server
     except ModuleNotFoundError as error:
         from engine.errors import UsageError
 

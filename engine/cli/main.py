@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine import signals, terminal
 from engine.cli import complete
 from engine.cli.group import LazyGroup, usage_message
-from engine.redaction import know_settings, visible
+from engine.core import signals, terminal
+from engine.core.redaction import know_settings, visible
 
 if TYPE_CHECKING:
     from engine.errors import EnvdError
@@ -106,15 +106,15 @@ def cli(
         os.environ.pop("DOCKER_HOST", None)
         os.environ["ENVD_CONTEXT"] = context
     if os.environ.get("ENVD_LIMITS"):
-        from engine.limits import in_force
+        from engine.realise.limits import in_force
 
         in_force()  # said now, not in the middle of a build
 
 
 def _known_error(error: BaseException) -> tuple[str, int] | None:
     """(message, exit code) of an error that is meant for the user, or None."""
+    from engine.core.project import store_path
     from engine.errors import EnvdError, exit_code
-    from engine.project import store_path
     from grammar.errors import SpecError
     from store.errors import StoreError, explained
 

@@ -34,9 +34,9 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
       envd new --list
     """
     from engine import templates
-    from engine.atomic import write_text
+    from engine.core.atomic import write_text
+    from engine.core.project import SPEC_NAME
     from engine.errors import UsageError
-    from engine.project import SPEC_NAME
 
     if show_list:
         rows = [

@@ -12,7 +12,7 @@ import click
 from engine.cli import complete
 
 if TYPE_CHECKING:
-    from engine.secrets import Source
+    from engine.realise.secrets import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -77,12 +77,12 @@ def build_options(function: F) -> F:
 
 
 def gathered(*names: str) -> Callable[[F], F]:
-    """Hand a command these of its options as one `options`, a `engine.options.BuildOptions`."""
+    """Hand a command these of its options as one `options`, a `engine.app.options.BuildOptions`."""
 
     def decorated(function: F) -> F:
         @wraps(function)
         def run(*args: Any, **values: Any) -> Any:
-            from engine.options import BuildOptions
+            from engine.app.options import BuildOptions
 
             options = BuildOptions(**{name: values.pop(name) for name in names})
             return function(*args, options=options, **values)
@@ -105,7 +105,7 @@ def _secrets(
 ) -> tuple[Source, ...]:
     if not value:
         return ()
-    from engine.secrets import parse
+    from engine.realise.secrets import parse
 
     return parse(value)
 

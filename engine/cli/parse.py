@@ -24,9 +24,9 @@ def parse(file: str | None, path: str | None, form: str) -> None:
     import json
     from dataclasses import asdict
 
-    from engine import pipeline
-    from engine.project import find
-    from engine.redaction import visible
+    from engine.app import pipeline
+    from engine.core.project import find
+    from engine.core.redaction import visible
 
     environment = pipeline.evaluate(find(file, path), build=False)
     if form == "json":

@@ -11,8 +11,8 @@ from engine.cli.environment import which, which_options
 @which_options
 def pause(name: str | None, path: str | None) -> None:
     """Freeze an environment: it keeps its memory and uses no CPU."""
-    from engine.docker import environments
     from engine.docker.client import connect
+    from engine.runtime import environments
 
     client = connect()
     found = which(client, path, name)
@@ -24,8 +24,8 @@ def pause(name: str | None, path: str | None) -> None:
 @which_options
 def resume(name: str | None, path: str | None) -> None:
     """Resume a paused or stopped environment."""
-    from engine.docker import environments
     from engine.docker.client import connect
+    from engine.runtime import environments
 
     client = connect()
     found = which(client, path, name)

@@ -25,8 +25,8 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
     """
     from dataclasses import asdict
 
+    from engine.app.prune import prune as clean
     from engine.cli.store import as_builder
-    from engine.prune import prune as clean
 
     if not dry_run:
         as_builder()

@@ -33,8 +33,8 @@ def pull(
       envd pull registry.example.org/team/env:v2
       envd pull python:3.12-slim -o oci:python.tar
     """
-    from engine.docker.reference import image_tag
-    from engine.pull import pull as fetch
+    from engine.app.pull import pull as fetch
+    from engine.oci.reference import image_tag
 
     image = fetch(
         reference, tags=[image_tag(t) for t in tags], targets=outputs,

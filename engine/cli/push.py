@@ -10,7 +10,7 @@ from engine.cli import complete
 from engine.cli.options import build_options, gathered, project_options, secret_option
 
 if TYPE_CHECKING:
-    from engine.options import BuildOptions
+    from engine.app.options import BuildOptions
 
 
 @click.command()
@@ -38,9 +38,9 @@ def push(
       envd push registry.example.org/team/env:v2 --also latest
       envd push registry.example.org/team/env:v2 -t project:dev
     """
-    from engine import pipeline
-    from engine.docker.reference import image_tag
-    from engine.project import find
+    from engine.app import pipeline
+    from engine.core.project import find
+    from engine.oci.reference import image_tag
 
     if name is not None:
         if file or path or options.force or options.secrets:

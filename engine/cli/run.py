@@ -27,10 +27,10 @@ def run(image: str | None, path: str | None, attach: Attaching, **container: Any
     """Run a development image that is there, without building, and attach to it."""
     from pathlib import Path
 
-    from engine import locate
-    from engine.docker.keys import keys
-    from engine.docker.wanted import Options
+    from engine.core import paths as locate
     from engine.errors import UsageError
+    from engine.runtime.container import Options
+    from engine.runtime.keys import keys
 
     directory = Path(path or ".")
     if not directory.is_dir():

@@ -14,7 +14,7 @@ from store import Store
 
 def _existing(*, reading: bool = True) -> AbstractContextManager[Store | None]:
     """The user's store, or None: looking at a store, or tidying it, does not make one."""
-    from engine.project import store_path
+    from engine.core.project import store_path
     from store.store import existing
 
     return existing(store_path(), reading=reading)
@@ -37,7 +37,7 @@ def list_objects(garbage: bool, form: str) -> None:
     """
     from dataclasses import asdict
 
-    from engine.inventory import inventory
+    from engine.app.inventory import inventory
 
     with _existing() as opened:
         every = inventory(opened) if opened is not None else []
@@ -77,7 +77,7 @@ def verify(repair: bool, form: str) -> None:
     """
     import json
 
-    from engine.project import store_path
+    from engine.core.project import store_path
     from store.verify import verify_at
 
     as_builder(writing=repair)  # trees hold files of uids that only a builder may read
@@ -98,8 +98,8 @@ def verify(repair: bool, form: str) -> None:
 def as_builder(*, writing: bool = True) -> None:
     """Be root-like, in a store of one's own. Raises StoreError for one that cannot be written,
     unless it is only read: then others' files are just not read."""
-    from engine import userns
-    from engine.project import store_path
+    from engine.core.project import store_path
+    from engine.realise import userns
     from store.errors import ReadOnlyError, not_writable
 
     path = store_path()
@@ -126,7 +126,7 @@ def gc(dry_run: bool, form: str) -> None:
     import json
     from dataclasses import asdict
 
-    from engine.project import store_path
+    from engine.core.project import store_path
     from store.gc import Report, collect
     from store.relief import with_room
 

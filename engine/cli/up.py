@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engine import own
 from engine.cli.environment import Attaching, attaching, environment_name, environment_options
 from engine.cli.environment import start as start_environment
 from engine.cli.options import gathered, image_options, limit_option, project_options, secret_option
+from engine.core import own
 
 if TYPE_CHECKING:
-    from engine.options import BuildOptions
+    from engine.app.options import BuildOptions
 
 
 @click.command()
@@ -45,11 +45,11 @@ def up(
     """
     from dataclasses import replace
 
-    from engine.docker.keys import keys
-    from engine.docker.reference import image_tag
-    from engine.docker.start import local_engine
-    from engine.docker.wanted import Options, check
-    from engine.project import find
+    from engine.core.project import find
+    from engine.oci.reference import image_tag
+    from engine.runtime.container import Options, check
+    from engine.runtime.keys import keys
+    from engine.runtime.start import local_engine
 
     project = find(file, path)
     tag = image_tag(tag or f"{project.name}:dev")
@@ -72,7 +72,7 @@ def up(
 
 def _build(command: Sequence[str]) -> int:
     """Run the build; its exit status. What ends us ends it, once, and it cleans up."""
-    from engine.command import tethered
+    from engine.core.command import tethered
 
     # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
     with subprocess.Popen(

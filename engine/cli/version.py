@@ -18,12 +18,12 @@ def version(short: bool, form: str) -> None:
     JSON keys: envd, python, platform, kernel, store, store_bytes, context, host, docker, uv,
     bubblewrap (null for what is not there).
     """
-    from engine.version import VERSION
+    from engine.core.version import VERSION
 
     if short and form == "table":
         click.echo(f"envd {VERSION}")
         return
-    from engine.about import about
+    from engine.app.doctor import about
 
     row: dict[str, Any] = about() if not short else {"envd": VERSION}
     size = row.get("store_bytes")

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.atomic import write_text
+from engine.core.atomic import write_text
+from engine.core.paths import docker_directory
 from engine.docker import endpoint
 from engine.errors import UsageError
-from engine.locate import docker_directory
 from grammar.errors import suggest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")

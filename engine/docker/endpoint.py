@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-from engine import locate
+from engine.core import paths as locate
 from engine.errors import UsageError
 
 TYPE_CHECKING = False

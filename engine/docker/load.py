@@ -13,12 +13,12 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from engine.core.events import Event, Sink
+from engine.core.oci_model import LABEL, Image
 from engine.docker import probe
 from engine.docker.client import connect
 from engine.errors import DockerError
-from engine.events import Event, Sink
-from engine.image.layout import write_docker_archive
-from engine.image.model import LABEL, Image
+from engine.oci.layout import write_docker_archive
 from store import Store
 from store.notices import say
 from store.retry import reason

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
+from engine.core.urls import redacted as shown
 from engine.errors import ResolveError
 from engine.net import attempts
 from engine.net.client import pieces, send
-from engine.urls import redacted as shown
 from grammar.environment import Position
 from store import bodies, limits, retry
 from store.errors import TooLargeError

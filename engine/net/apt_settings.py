@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from engine import command
+from engine.core import command
 from store import certificates, proxies
 
 _KEPT = re.compile(r'^Acquire::https?::(\S*::)?(Proxy|CaInfo|Verify-\S+)\S* ".+";$', re.I)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engine.command import pause, raise_if_cancelled
+from engine.core.command import pause, raise_if_cancelled
 from engine.net.client import advice, hopeless
 from store import redirects, retry
 

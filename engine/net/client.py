@@ -15,11 +15,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from engine.core.urls import UNCHECKED, without_login
+from engine.core.version import VERSION
 from engine.errors import UsageError
 from engine.net import machine
 from engine.net.credentials import configured_login
-from engine.urls import UNCHECKED, without_login
-from engine.version import VERSION
 from store import bodies, certificates, proxies, redirects, retry
 from store.connections import interruptible
 from store.errors import SettingError

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from engine.core.redaction import know
 from engine.errors import UsageError
 from engine.net import pip_settings, uv_settings
 from engine.net.uv_settings import bare
-from engine.redaction import know
 from store import certificates, notices
 
 PYPI = "https://pypi.org/simple"  # where uv and pip look when nobody says anything

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from engine.command import pause
+from engine.core.command import pause
+from engine.core.urls import redacted, restored
 from engine.net import client
-from engine.urls import redacted, restored
 from store import redirects, retry
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from engine.core.urls import hidden
 from engine.errors import UsageError
 from engine.net.local import is_local
-from engine.urls import hidden
 
 _SECTIONS = ("global", "install", ":env:")  # from the weakest on
 _ALIASES = {"pypi-url": "index-url"}

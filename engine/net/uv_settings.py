@@ -17,9 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from engine.core.urls import hidden
 from engine.errors import UsageError
 from engine.net.local import is_local
-from engine.urls import hidden
 
 # What decides which packages are chosen, and is the spec's to say.
 _NOT_TAKEN = frozenset((

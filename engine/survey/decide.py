@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from engine.resolve.debian import RELEASES
+from engine.ecosystems.debian.releases import RELEASES
 from engine.survey.declared import Declared, declared, python_for
 from engine.survey.distributions import (
     FRAMEWORKS,

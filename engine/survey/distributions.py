@@ -1,14 +1,14 @@
 """Which distribution an import means, and what some distributions need of Debian.
 
-A name that `engine.resolve.imported` does not know means the distribution of the same name, with "_" as
-"-".
+A name that `engine.ecosystems.python.imported` does not know means the distribution of the same name,
+with "_" as "-".
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from engine.resolve.imported import DISTRIBUTIONS
+from engine.ecosystems.python.imported import DISTRIBUTIONS
 
 # Namespaces that many distributions share: an import of them that is not above is not guessed at.
 NAMESPACES = frozenset({"azure", "google", "mysql", "nvidia", "ruamel", "snowflake", "zope"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import locate
+from engine.core import paths as locate
 from engine.errors import UsageError
 from grammar.errors import suggest
 

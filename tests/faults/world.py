@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.derivation import Fetch
-from engine.fetch import fetch
+from engine.core.derivation import Fetch
+from engine.net.fetch import fetch
 from store import Store
 from tests.faults.server import Bad
 from tests.integration import archive, distribution, index, small_root

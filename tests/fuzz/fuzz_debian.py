@@ -9,11 +9,14 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["engine"]):
-    from engine import lock_rows
+    from engine.ecosystems.debian import apt, openpgp, package_lists, system
+    from engine.ecosystems.debian import releases as debian
+    from engine.ecosystems.debian.apt import Apt
+    from engine.ecosystems.images import resolver as image
+    from engine.ecosystems.r import cran
     from engine.errors import ResolveError
-    from engine.lock_packages import Deb, LockedFile
-    from engine.resolve import apt, cran, debian, image, openpgp, package_lists, system
-    from engine.resolve.apt import Apt
+    from engine.lock import rows as lock_rows
+    from engine.lock.packages import Deb, LockedFile
 from grammar.environment import Position, Request
 from tests.fuzz import harness
 

@@ -13,9 +13,9 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["engine", "tomllib"]):
-    from engine import lock as locks
-    from engine.ecosystems import debian, registry
     from engine.errors import UsageError
+    from engine.lock import model as locks
+    from engine.sections import debian, registry
 import tomli_w
 
 from tests.fuzz import harness

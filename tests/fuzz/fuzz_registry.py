@@ -16,13 +16,14 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["engine", "store", "json"]):
-    from engine import lock_rows
-    from engine.docker import labels
-    from engine.docker.wanted import runtime_of
+    from engine.ecosystems.images import resolver as image
+    from engine.ecosystems.vscode import resolver as vscode
     from engine.errors import EnvdError, ResolveError
-    from engine.image import kept
+    from engine.lock import rows as lock_rows
     from engine.net.answers import Answer
-    from engine.resolve import image, vscode
+    from engine.oci import kept
+    from engine.runtime import labels
+    from engine.runtime.container import runtime_of
     from store import pull, references, registry, retry, sessions
     from store.errors import RegistryError, StoreError
 import requests

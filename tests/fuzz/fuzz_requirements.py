@@ -9,13 +9,14 @@ from pathlib import Path
 import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-with atheris.instrument_imports(include=["engine", "grammar.api.requirements", "tomllib"]):
+with atheris.instrument_imports(include=["engine", "grammar.vocabulary.requirements", "tomllib"]):
+    from engine.ecosystems.python import pylock
+    from engine.ecosystems.python import requests as wanted
+    from engine.ecosystems.python.target import Target
     from engine.errors import EnvdError, ResolveError
-    from engine.resolve import pylock, wanted
-    from engine.resolve.target import Target
-    from grammar.api import requirements
     from grammar.environment import Position, PythonInput
     from grammar.errors import SpecError
+    from grammar.vocabulary import requirements
 import tomllib
 
 from tests.fuzz import harness

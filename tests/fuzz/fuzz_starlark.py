@@ -22,15 +22,15 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["grammar"]):
-    from grammar.api.state import State
-    from grammar.api.vocabulary import vocabulary
-    from grammar.builtins import UNIVERSE
     from grammar.errors import SpecError
-    from grammar.interpreter import Interpreter
-    from grammar.printing import represent
-    from grammar.recovery import parse_all
-    from grammar.resolver import Dialect
-    from grammar.values import Function, ValueProblem
+    from grammar.starlark.builtins import UNIVERSE
+    from grammar.starlark.interpreter import Interpreter
+    from grammar.starlark.printing import represent
+    from grammar.starlark.recovery import parse_all
+    from grammar.starlark.resolver import Dialect
+    from grammar.starlark.values import Function, ValueProblem
+    from grammar.vocabulary.registry import vocabulary
+    from grammar.vocabulary.state import State
 
 HERE = Path(__file__).parent
 LENIENT = Dialect(top_level_control=True, global_reassign=True)

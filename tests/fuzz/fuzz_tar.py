@@ -12,10 +12,10 @@ import atheris
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["store", "engine", "tarfile"]):
-    from engine import layers as views
-    from engine.build import tars as archives_of_tools
+    from engine.ecosystems.julia.git_tree import tree_hash
     from engine.errors import BuildError
-    from engine.resolve.gittree import tree_hash
+    from engine.oci import filesystem as views
+    from engine.realise import tars as archives_of_tools
     from store import archives, skeleton, trees
     from store.errors import CorruptError, UnstorableError
     from store.layers import write_tar
@@ -113,7 +113,7 @@ def _tool(path: Path, root: Path) -> None:
     into.mkdir(parents=True)
 
     def place(name: str) -> Path | None:
-        from engine.build import tool
+        from engine.ecosystems.tools import builder as tool
 
         return tool._place(name, into, {"only": "*", "without": (), "strip": 0})
 

@@ -16,11 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 with atheris.instrument_imports(include=["engine", "installer", "zipfile"]):
     import installer  # noqa: F401 - to be instrumented
 
-    from engine.build import cuda, tool, vscode, wheel
-    from engine.build.context import BuildContext
-    from engine.build.interpreter import Interpreter
+    from engine.ecosystems.cuda import builder as cuda
+    from engine.ecosystems.python import sdists, wheel
+    from engine.ecosystems.python.interpreter import Interpreter
+    from engine.ecosystems.tools import builder as tool
+    from engine.ecosystems.vscode import builder as vscode
     from engine.errors import BuildError
-    from engine.resolve import sdists
+    from engine.realise.context import BuildContext
 from store.removal import remove_tree
 from tests.fuzz import harness
 from tests.fuzz.harness import Bits

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from engine import lock_rows
+from engine.ecosystems.images import resolver as image
+from engine.ecosystems.vscode import resolver as vscode
 from engine.errors import EnvdError, ResolveError
+from engine.lock import rows as lock_rows
 from engine.net.answers import get
-from engine.resolve import image, vscode
 from grammar.environment import Position, Request
 from store import pull
 from tests.integration import web

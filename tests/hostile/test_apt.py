@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from engine.ecosystems.debian import apt, apt_directory
+from engine.ecosystems.debian import releases as debian
 from engine.errors import ResolveError
-from engine.resolve import apt, apt_directory, debian
 from grammar.environment import Base, Environment, Position
 from tests.faults.server import running
 from tests.hostile import canary

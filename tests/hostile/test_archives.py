@@ -15,12 +15,14 @@ from typing import Any
 
 import pytest
 
-from engine.build import julia, rpackage, tool
-from engine.build.context import BuildContext
+from engine.ecosystems.julia import builder as julia
+from engine.ecosystems.julia.git_tree import tree_hash
+from engine.ecosystems.python import sdists
+from engine.ecosystems.r import builder as rpackage
+from engine.ecosystems.tools import builder as tool
 from engine.errors import BuildError, ResolveError
-from engine.lock_packages import LockedFile
-from engine.resolve import sdists
-from engine.resolve.gittree import tree_hash
+from engine.lock.packages import LockedFile
+from engine.realise.context import BuildContext
 from tests.hostile import canary, tars
 from tests.hostile.canary import Canary
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.build import conda
-from engine.build.context import BuildContext
-from engine.command import LimitError
+from engine.core.command import LimitError
+from engine.ecosystems.conda import builder as conda
 from engine.errors import BuildError
+from engine.realise.context import BuildContext
 from tests.hostile import canary
 
 Link = tuple[str, str]

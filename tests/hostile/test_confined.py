@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import confined, openat2
+from engine.realise import confined, openat2
 
 
 @pytest.fixture(autouse=True, params=["openat2", "walk"])

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import base
-from engine.build.context import BuildContext
+from engine.ecosystems.debian import base
+from engine.ecosystems.r import rstudio
 from engine.errors import BuildError, ResolveError
-from engine.lock_packages import LockedPackage
-from engine.resolve import rstudio
+from engine.lock.packages import LockedPackage
+from engine.realise.context import BuildContext
 from grammar.environment import Base, Environment, Position
 from tests.integration import web
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import command
+from engine.core import command
+from engine.ecosystems.includes import git
+from engine.ecosystems.includes import reach as git_reach
 from engine.errors import ResolveError
-from engine.resolve import git, git_reach
 from grammar.environment import Include, Position
 from tests.hostile import canary
 

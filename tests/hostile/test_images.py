@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from engine.build import dev
-from engine.build.dev import LABEL
-from engine.docker import labels
-from engine.docker.wanted import Mount, Options, runtime_of, wanted
+from engine.ecosystems.steps import dev
+from engine.ecosystems.steps.dev import LABEL
 from engine.errors import UsageError
-from grammar.loader import evaluate
+from engine.runtime import labels
+from engine.runtime.container import Mount, Options, runtime_of, wanted
+from grammar.evaluate import evaluate
 
 USER = (1000, 1000)
 

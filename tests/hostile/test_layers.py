@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import layers as views
 from engine.errors import BuildError
+from engine.oci import filesystem as views
 from store import Store, skeleton, trees
 from store.errors import CorruptError
 from store.removal import remove_tree

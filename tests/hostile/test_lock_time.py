@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
+from engine.ecosystems.python import pypi, sdists, uv
+from engine.ecosystems.python.requests import Wanted
+from engine.ecosystems.python.stand_in import stand_in
+from engine.ecosystems.python.target import Target
 from engine.errors import EnvdError
 from engine.net import machine
-from engine.resolve import pypi, sdists, uv
-from engine.resolve.stand_in import stand_in
-from engine.resolve.target import Target
-from engine.resolve.wanted import Wanted
 from grammar.environment import Position, PythonInput, PythonOption, Request
 from grammar.errors import SpecError
 from tests.integration.envd import Envd
@@ -255,7 +255,7 @@ def test_what_a_build_needs_is_no_option_and_no_file(text: object) -> None:
     "evil @ git+ssh://x/y", "evil @ hg+http://x/y", "evil @ ext::sh", "git+https://x/y#egg=evil",
 ])
 def test_requirements_that_would_be_built(line: str, tmp_path: Path) -> None:
-    from grammar.api import requirements
+    from grammar.vocabulary import requirements
 
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/setup.py").write_text("")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import lock as locks
 from engine.errors import UsageError
+from engine.lock import model as locks
 from store.blobs import blob_path
 from store.errors import CorruptError
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import pytest
 
-from engine import fetch, logins
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
+from engine.ecosystems.includes import git
 from engine.errors import EnvdError, FetchError, ResolveError
 from engine.net import answers as http
-from engine.net import client
-from engine.resolve import git
+from engine.net import client, fetch
+from engine.oci import logins
 from grammar.environment import Include, Position
 from store import Store, notices, redirects
 from store.errors import RegistryError

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import idmapped, sandbox, seccomp, syscalls
+from engine.realise import idmapped, sandbox, seccomp, syscalls
 from tests.integration import small_root
 
 PROJECT = Path(__file__).parents[2]
@@ -93,7 +93,8 @@ def test_they_are_refused_to_an_ordinary_users_steps(
         """
         import sys
         from pathlib import Path
-        from engine import sandbox, userns
+        from engine.realise import sandbox
+        from engine.realise import userns
         userns.ensure()
         base, scratch = Path("base").absolute(), Path("s/t").absolute()
         sandbox.run(["sh", "-c", "probe; :"], layers=[base], scratch=scratch, log=print, name="x")
@@ -310,7 +311,7 @@ def test_a_bind_shows_the_mounts_below_it(base: Path, tmp_path: Path) -> None:
     script = """
         import sys
         from pathlib import Path
-        from engine import sandbox
+        from engine.realise import sandbox
         base, place = Path(sys.argv[1]), Path(sys.argv[2])
         bind = sandbox.Bind(place / "source", "/opt/s")
         sandbox.run(["sh", "-c", "cat /opt/s/*/*"], layers=[base], scratch=place / "s", binds=[bind],
@@ -352,7 +353,7 @@ def test_nothing_is_left_of_threads_and_descriptors(base: Path, tmp_path: Path) 
 FALLBACK = """
 import os, sys
 from pathlib import Path
-from engine import sandbox
+from engine.realise import sandbox
 base, place = Path(sys.argv[1]), Path(sys.argv[2])
 for name in ("a", "b"):
     sandbox.run(["sh", "-c", "probe; echo x >/opt/x; chown 1000 /opt/x"], layers=[base],

@@ -25,11 +25,11 @@ import pytest
 import urllib3
 import zstandard
 
-from engine import zip_files
+from engine.core import zip_files
+from engine.ecosystems.r import cran
 from engine.errors import ResolveError
 from engine.net import answers as http
-from engine.resolve import cran
-from engine.resolve.pin import pin
+from engine.net.pin import pin
 from grammar.environment import Position
 from store import Store, archives, bodies
 from store.compression import PIECE, decompressed, inflated

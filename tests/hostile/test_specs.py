@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from grammar import loader
+from grammar import evaluate as loader
 from grammar.environment import Environment
 from grammar.errors import SpecError
 

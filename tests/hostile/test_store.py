@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.image import layout
-from engine.image.model import Image
+from engine.core.oci_model import Image
+from engine.oci import layout
 from store import Store, locking, notices
 from store.errors import ReadOnlyError, StoreError
 from store.model import TAR_LAYER, Object

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import terminal
 from engine.cli.listing import Column, show, show_one
-from engine.events import Event
-from engine.progress import open_sink
+from engine.core import terminal
+from engine.core.events import Event
+from engine.core.progress import open_sink
 from tests.integration.envd import ENVD, Envd
 
 # What must not come out, of each kind. (Their letters may: "]0;owned" is no title by itself.)
@@ -62,7 +62,7 @@ def test_good_text_is_left_as_it_is() -> None:
 )
 def test_cleaning_takes_no_more_than_a_while(text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from engine.terminal import clean; "
+        [sys.executable, "-c", "import sys; from engine.core.terminal import clean; "
          "print(len(clean(sys.stdin.read())))"],
         input=text, capture_output=True, text=True, timeout=30, check=True,
     )

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from engine import redaction, urls
+from engine.core import redaction, urls
 from tests.integration import channel, web
 from tests.integration.envd import Envd
 

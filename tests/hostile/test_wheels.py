@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from engine.build import vscode, wheel
-from engine.build.context import BuildContext
-from engine.build.interpreter import Interpreter
+from engine.ecosystems.python import wheel
+from engine.ecosystems.python.interpreter import Interpreter
+from engine.ecosystems.vscode import builder as vscode
 from engine.errors import BuildError
+from engine.realise.context import BuildContext
 from tests.hostile import canary
 
 NAME = "p-1.0-py3-none-any.whl"

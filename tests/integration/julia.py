@@ -15,8 +15,9 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.fetch import fetch
-from engine.resolve import apt, debian
+from engine.ecosystems.debian import apt
+from engine.ecosystems.debian import releases as debian
+from engine.net.fetch import fetch
 from store import Store
 
 VERSION = "1.5.3"

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from engine.derivation import Fetch
-from engine.fetch import fetch
+from engine.core.derivation import Fetch
+from engine.net.fetch import fetch
 from store import Store
 from tests.integration import archive, distribution, index, nvidia, web
 from tests.integration.envd import Envd

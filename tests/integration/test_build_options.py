@@ -44,7 +44,7 @@ def test_tags_and_outputs(
         )
         assert modules.stdout.strip() == image
         imported = {line.rpartition("|")[2].strip() for line in modules.stderr.splitlines()}
-        assert "engine.fastpath" in imported
+        assert "engine.app.fastpath" in imported
         assert not imported & {"click", "pathlib", "dataclasses", "http.client", "docker"}
         # A tag that Docker lost is brought back.
         docker("rmi", tags[1], host=docker_engine)

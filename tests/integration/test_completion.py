@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.docker import environments
+from engine.runtime import environments
 from tests.integration import servers
 from tests.integration.envd import ENVD, Envd, docker
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from engine.ecosystems.conda import resolver as conda
 from engine.errors import ResolveError
-from engine.resolve import conda
 from grammar.environment import Position, Request
 from tests.integration import channel
 from tests.integration.envd import Envd

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.ecosystems.cuda import apt as cuda_apt
+from engine.ecosystems.cuda import resolver as cuda
+from engine.ecosystems.debian import apt
+from engine.ecosystems.python.target import Target
 from engine.errors import EnvdError
-from engine.lock_packages import LockedPackage
-from engine.resolve import apt, cuda, cuda_apt
-from engine.resolve.target import Target
+from engine.lock.packages import LockedPackage
 from grammar.environment import Cuda, Position
 from tests.integration import archive, index, nvidia
 from tests.integration.envd import Envd

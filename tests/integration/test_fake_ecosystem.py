@@ -22,23 +22,23 @@ from pathlib import Path
 
 import pytest
 
-from engine.build.context import BuildContext
-from engine.build.tool import Layout, Unpack
-from engine.derivation import Derivation, Input
-from engine.ecosystems import registry, tools
-from engine.ecosystems.section import Draft, Section, Variables, names, places_of, texts
-from engine.ecosystems.session import Session
-from engine.ecosystems.tool import Order, Placed, Release, Tool, title
+from engine.core.derivation import Derivation, Input
+from engine.ecosystems.tools.builder import Layout, Unpack
 from engine.errors import ResolveError
-from engine.lock import Lock
-from engine.lock_packages import LockedFile, LockedPackage, ToolArchive, needed
-from engine.lock_rows import Rule
-from engine.origins import Origins
-from grammar.api import vocabulary
-from grammar.api.signature import Api, Given, Parameter, each
-from grammar.api.state import State
-from grammar.api.toolchains import toolchain
+from engine.lock.model import Lock
+from engine.lock.packages import LockedFile, LockedPackage, ToolArchive, needed
+from engine.lock.rows import Rule
+from engine.net.origins import Origins
+from engine.realise.context import BuildContext
+from engine.sections import registry, tools
+from engine.sections.section import Draft, Section, Variables, names, places_of, texts
+from engine.sections.session import Session
+from engine.sections.tool import Order, Placed, Release, Tool, title
 from grammar.environment import Environment, Request
+from grammar.vocabulary import registry as vocabulary
+from grammar.vocabulary.signature import Api, Given, Parameter, each
+from grammar.vocabulary.state import State
+from grammar.vocabulary.tools import toolchain
 from tests.integration.envd import Envd, Outcome
 from tests.integration.scratch import push_scratch
 

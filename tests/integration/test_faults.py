@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import fetch
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
+from engine.core.events import Event
+from engine.ecosystems.debian import apt
 from engine.errors import FetchError, ResolveError
-from engine.events import Event
-from engine.resolve import apt
+from engine.net import fetch
 from store import Store
 from tests.faults.server import Bad, Fault, running
 from tests.integration import archive, servers

@@ -24,8 +24,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from engine.ecosystems.includes import git
 from engine.errors import ResolveError
-from engine.resolve import git
 from grammar.environment import Include, Position
 from tests.integration import servers
 
@@ -321,7 +321,7 @@ def test_repositories_of_this_machine(kind: str, library: Path, tmp_path: Path) 
 _INCLUDE = """
 import sys
 from pathlib import Path
-from engine.resolve import git
+from engine.ecosystems.includes import git
 from grammar.environment import Include, Position
 found = git.checkout(Include(sys.argv[1], "", Position("build.envd", 1, 1)), "", Path(sys.argv[2]))
 print([name for name, _ in found.files])

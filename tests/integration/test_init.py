@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import templates
-from grammar.loader import evaluate
+from grammar.evaluate import evaluate
 from tests.integration import servers
 from tests.integration.envd import ENVD, Envd
 

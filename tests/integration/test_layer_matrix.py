@@ -16,28 +16,22 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import (
-    files,
-    group,
-    http,
-    image_files,
-    julia,
-    placed,
-    services,
-    shell,
-    tool,
-    wheel,
-)
-from engine.build.context import BuildContext
-from engine.build.interpreter import Interpreter
-from engine.derivation import Derivation, Fetch, Input
+from engine.core.derivation import Derivation, Fetch, Input
+from engine.core.oci_model import ImageConfig
+from engine.ecosystems.images import files, http, image_files
+from engine.ecosystems.julia import builder as julia
+from engine.ecosystems.python import wheel
+from engine.ecosystems.python.interpreter import Interpreter
+from engine.ecosystems.steps import services, shell
+from engine.ecosystems.tools import builder as tool
 from engine.errors import BuildError
-from engine.image.assemble import assemble
-from engine.image.model import ImageConfig
-from engine.lock_packages import Layer, LockedFile, WebFile, Wheel
-from engine.planning import Plan
-from engine.scheduler import realise
-from engine.selection import Selection
+from engine.lock.packages import Layer, LockedFile, WebFile, Wheel
+from engine.oci.assemble import assemble
+from engine.plan.plan import Plan
+from engine.realise import group, placed
+from engine.realise.context import BuildContext
+from engine.realise.scheduler import realise
+from engine.realise.selection import Selection
 from grammar.environment import Copy, Environment, GitConfig, Jupyter
 from store import Store
 from tests.integration import buildkit, tiny

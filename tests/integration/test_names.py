@@ -9,7 +9,7 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from engine.selection import Selection
+from engine.realise.selection import Selection
 from store import Store
 from tests.integration import buildkit
 from tests.integration.envd import Envd

@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from engine import fetch
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
 from engine.errors import EnvdError, FetchError, ResolveError, UsageError
+from engine.net import fetch
 from engine.net.answers import get
-from engine.resolve.pin import pin
+from engine.net.pin import pin
 from grammar.environment import Position
 from store import Store, notices, retry
 from store.errors import RegistryError

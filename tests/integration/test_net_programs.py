@@ -14,12 +14,16 @@ from threading import Thread
 
 import pytest
 
+from engine.ecosystems.conda import resolver as conda
+from engine.ecosystems.cuda import resolver as cuda
+from engine.ecosystems.debian import apt
+from engine.ecosystems.includes import git
+from engine.ecosystems.python import pypi
+from engine.ecosystems.python.requests import Wanted
+from engine.ecosystems.python.target import Target
 from engine.errors import ResolveError
 from engine.net import machine, pip_settings
 from engine.net.answers import get
-from engine.resolve import apt, conda, cuda, git, pypi
-from engine.resolve.target import Target
-from engine.resolve.wanted import Wanted
 from grammar.environment import Cuda, Include, PipIndex, Position, Request
 from store import notices
 from tests.faults.server import Bad, Fault

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from uv import find_uv_bin
 
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
+from engine.ecosystems.python import pypi
+from engine.ecosystems.python.requests import Wanted
+from engine.ecosystems.python.target import Target
 from engine.errors import ResolveError
-from engine.fetch import fetch
-from engine.resolve import pypi
-from engine.resolve.target import Target
-from engine.resolve.wanted import Wanted
-from grammar.api import requirements
+from engine.net.fetch import fetch
 from grammar.environment import PipIndex, Position, PythonInput, Request
+from grammar.vocabulary import requirements
 from store import Store
 from tests.integration import index
 from tests.integration.envd import Envd

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
 from engine.errors import FetchError
-from engine.fetch import fetch
+from engine.net.fetch import fetch
 from store import Store
 from tests.integration import cran, web
 from tests.integration.envd import Envd

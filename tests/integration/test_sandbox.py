@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import command, sandbox
+from engine.core import command
 from engine.errors import BuildError
+from engine.realise import sandbox
 from tests.integration import small_root
 
 
@@ -199,7 +200,7 @@ def test_failure_carries_the_end_of_the_log(base: Path, tmp_path: Path) -> None:
 def test_nothing_is_left_mounted_or_running_after_a_kill(base: Path, tmp_path: Path) -> None:
     marker = f"31{os.getpid()}"  # a duration that names our sleep
     program = (
-        "import sys; from pathlib import Path; from engine import sandbox\n"
+        "import sys; from pathlib import Path; from engine.realise import sandbox\n"
         "sandbox.run(['sh', '-c', 'echo up; sleep ' + sys.argv[3]], layers=[Path(sys.argv[1])],"
         " scratch=Path(sys.argv[2]), log=lambda line: print(line, flush=True), name='x')"
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.ecosystems.python import pythons
+from engine.ecosystems.python.target import Target
+from engine.ecosystems.tools import codex, golang, nodejs, npm, pixi, rust
+from engine.ecosystems.tools import uv as uv_release
 from engine.errors import ResolveError
-from engine.lock_packages import LockedPackage
-from engine.resolve import codex, golang, nodejs, npm, pixi, pythons, rust, uv_release
-from engine.resolve.target import Target
+from engine.lock.packages import LockedPackage
 from grammar.environment import Position, Toolchain
 from store import Store
 from tests.integration import toolsite

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from engine.build import tool
-from engine.ecosystems import tools
-from engine.fetch import fetch
-from engine.lock import Lock, LockedBase, loads
-from engine.resolve import pythons
-from engine.resolve.target import Target
-from engine.scheduler import realise
+from engine.ecosystems.python import pythons
+from engine.ecosystems.python.target import Target
+from engine.ecosystems.tools import builder as tool
+from engine.lock.model import Lock, LockedBase, loads
+from engine.net.fetch import fetch
+from engine.realise.scheduler import realise
+from engine.sections import tools
 from grammar.environment import Base, Environment, Toolchain
 from store import Store
 from tests.integration import channel, toolsite

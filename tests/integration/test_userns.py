@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import userns
+from engine.realise import userns
 
 PROJECT = Path(__file__).parents[2]
 PYTHON = Path(sys.executable).resolve()  # which every user may read, as the project's own may not be
@@ -21,7 +21,8 @@ PYTHON = Path(sys.executable).resolve()  # which every user may read, as the pro
 BUILD = """
 import sys
 from pathlib import Path
-from engine import sandbox, userns
+from engine.realise import sandbox
+from engine.realise import userns
 from store import Store
 from tests.integration import small_root
 
@@ -99,7 +100,7 @@ def test_a_user_without_subordinate_ids_is_told_what_to_do(
                 subprocess.run(["usermod", option, f"{first}-{last}", name], check=True)
     done = subprocess.run(
         ["runuser", "-u", name, "--", str(PYTHON), "-c",
-         "from engine import userns; print(userns.reason_unavailable())"],
+         "from engine.realise import userns; print(userns.reason_unavailable())"],
         capture_output=True, text=True, check=True, cwd=readable_copy,
         env={**os.environ, **paths(readable_copy)},
     )
@@ -112,7 +113,7 @@ def test_a_user_without_subordinate_ids_is_told_what_to_do(
 def test_a_namespace_of_one_uid_is_not_root_like() -> None:
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", sys.executable, "-c",
-         "from engine import userns; print(userns.is_root_like())"],
+         "from engine.realise import userns; print(userns.is_root_like())"],
         capture_output=True, text=True, check=True, cwd=PROJECT,
     )
     assert done.stdout == "False\n"
@@ -127,7 +128,7 @@ def test_entry_is_marked_and_keeps_the_outer_uid() -> None:
 def test_a_failed_entry_does_not_loop() -> None:
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", sys.executable, "-c",
-         "from engine import userns; userns.ensure()"],
+         "from engine.realise import userns; userns.ensure()"],
         capture_output=True, text=True, cwd=PROJECT, env={**os.environ, userns.MARK: "1"},
     )
     assert done.returncode == 1

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 
+from engine.core.events import silent
+from engine.core.oci_model import Image, ImageConfig
 from engine.docker.load import load as load_into_docker
-from engine.events import silent
-from engine.image import kept
-from engine.image.assemble import assemble
-from engine.image.model import Image, ImageConfig
+from engine.oci import kept
+from engine.oci.assemble import assemble
 from store import Store
 
 PACKAGES = ("numpy", "six>=1.16")

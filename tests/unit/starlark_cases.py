@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from grammar.builtins import UNIVERSE
 from grammar.errors import SpecError
-from grammar.interpreter import Interpreter
-from grammar.limits import MAX_STEPS
-from grammar.parser import parse
-from grammar.printing import represent
-from grammar.resolver import STANDARD, Dialect
+from grammar.starlark.builtins import UNIVERSE
+from grammar.starlark.interpreter import Interpreter
+from grammar.starlark.limits import MAX_STEPS
+from grammar.starlark.parser import parse
+from grammar.starlark.printing import represent
+from grammar.starlark.resolver import STANDARD, Dialect
 
 
 def run(text: str, dialect: Dialect = STANDARD, max_steps: int = MAX_STEPS) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Host code goes below a directory that foreign code wrote through `engine.confined` alone.
+"""Host code goes below a directory that foreign code wrote through `engine.realise.confined` alone.
 
 What builds, and what looks into layers, uses none of the names in CARELESS: each of them follows a
 symbolic link on its way, or at its end. A place that may has a line in ALLOWED, with the reason.
@@ -24,9 +24,21 @@ CARELESS = frozenset([
 # Words that are these functions only as a module's.
 WORDS = frozenset(["copy", "move", "remove", "link", "rename", "truncate"])
 WHERE = (
-    *sorted((ROOT / "engine/build").glob("*.py")),
-    *(ROOT / name for name in ("engine/sandbox.py", "engine/layers.py", "engine/jail.py",
-                               "store/trees.py", "store/layers.py", "store/stamps.py")),
+    # What builds, wherever it is: each takes a BuildContext.
+    *sorted(
+        path for room in ("ecosystems", "realise") for path in (ROOT / "engine" / room).rglob("*.py")
+        if "BuildContext" in path.read_text("utf-8")
+    ),
+    *(ROOT / f"engine/realise/{name}.py" for name in (
+        "handed", "hints", "leftovers", "placed", "places", "script", "snapshots", "tars", "traces", "zips",
+    )),
+    *(ROOT / f"engine/ecosystems/{name}.py" for name in (
+        "conda/link", "debian/debs", "debian/first_start", "python/interpreter",
+    )),
+    *(ROOT / name for name in (
+        "engine/realise/sandbox.py", "engine/oci/filesystem.py", "engine/realise/jail.py",
+        "store/trees.py", "store/layers.py", "store/stamps.py",
+    )),
 )
 
 NEW = "in a directory that it has just made, where nothing foreign has been"
@@ -38,67 +50,69 @@ PROJECT = "the user's own project, and a copy that nothing foreign has been in"
 
 # file:function -> (names, why)
 ALLOWED: dict[str, tuple[str, str]] = {
-    "engine/build/base.py:_skeleton": ("chmod mkdir symlink_to write_text", NEW),
-    "engine/build/bytecode.py:compile_again": ("mkdir write_bytes", OWN),
-    "engine/build/conda.py:_linked": ("mkdir", NEW),
-    "engine/build/conda_link.py:link": ("mkdir rmtree", INSIDE),
-    "engine/build/conda_link.py:_json": ("read_text", INSIDE),
-    "engine/build/conda_link.py:_check_paths": ("read_text", INSIDE),
-    "engine/build/cuda.py:build_links": ("symlink_to", NEW),
-    "engine/build/context.py:BuildContext.new_upper": ("chmod mkdir", NEW),
-    "engine/build/debs.py:bring": ("mkdir", NEW),
-    "engine/build/debs.py:_link": ("copyfile hardlink_to", OWN),
-    "engine/build/dev.py:build_services": ("mkdir", NEW),
-    "engine/build/group.py:_merge": ("copystat link mkdir scandir unlink", REAL),
-    "engine/build/handed.py:handed": ("chmod mkdir mkfifo unlink", OWN),
-    "engine/build/handed.py:_serve": ("open", OWN),
-    "engine/build/http.py:build": ("chmod copyfile", NEW),
-    "engine/build/image_files.py:_Copying.take": ("mkdir", ARCHIVE),
-    "engine/build/image_files.py:_Copying._take_file": ("mkfifo symlink_to", ARCHIVE),
-    "engine/build/image_files.py:build": ("chmod mkdir", NEW),
-    "engine/build/image_files.py:_fill": ("link open", ARCHIVE),
-    "engine/build/julia.py:build": ("symlink_to utime", REAL),
-    "engine/build/julia.py:build_environment": ("chmod write_text", NEW),
-    "engine/build/login.py:_activation": ("mkdir", NEW),
-    "engine/build/login.py:_append": ("chmod chown write_text", NEW),
-    "engine/build/login.py:_write": ("chmod write_text", NEW),
-    "engine/build/over.py:write": ("chmod write_text", NEW),
-    "engine/build/over.py:link": ("symlink_to unlink", NEW),
-    "engine/build/over.py:_place": ("chmod chown mkdir", NEW),
-    "engine/build/placed.py:_copy_attributes": ("setxattr", REAL),
-    "engine/build/placed.py:_Writer.run": ("chmod mkdir utime", NEW),
-    "engine/build/placed.py:_Writer._tree": ("scandir", REAL),
-    "engine/build/placed.py:_Writer._make": ("chmod chown mkdir", NEW),
-    "engine/build/placed.py:_Writer._copy":
+    "engine/ecosystems/debian/base.py:_skeleton": ("chmod mkdir symlink_to write_text", NEW),
+    "engine/ecosystems/debian/bytecode.py:compile_again": ("mkdir write_bytes", OWN),
+    "engine/ecosystems/conda/builder.py:_linked": ("mkdir", NEW),
+    "engine/ecosystems/conda/link.py:link": ("mkdir rmtree", INSIDE),
+    "engine/ecosystems/conda/link.py:_json": ("read_text", INSIDE),
+    "engine/ecosystems/conda/link.py:_check_paths": ("read_text", INSIDE),
+    "engine/ecosystems/cuda/builder.py:build_links": ("symlink_to", NEW),
+    "engine/realise/context.py:BuildContext.new_upper": ("chmod mkdir", NEW),
+    "engine/ecosystems/debian/debs.py:bring": ("mkdir", NEW),
+    "engine/ecosystems/debian/debs.py:_link": ("copyfile hardlink_to", OWN),
+    "engine/ecosystems/steps/dev.py:build_services": ("mkdir", NEW),
+    "engine/realise/group.py:_merge": ("copystat link mkdir scandir unlink", REAL),
+    "engine/realise/handed.py:handed": ("chmod mkdir mkfifo unlink", OWN),
+    "engine/realise/handed.py:_serve": ("open", OWN),
+    "engine/ecosystems/images/http.py:build": ("chmod copyfile", NEW),
+    "engine/ecosystems/images/image_files.py:_Copying.take": ("mkdir", ARCHIVE),
+    "engine/ecosystems/images/image_files.py:_Copying._take_file": ("mkfifo symlink_to", ARCHIVE),
+    "engine/ecosystems/images/image_files.py:build": ("chmod mkdir", NEW),
+    "engine/ecosystems/images/image_files.py:_fill": ("link open", ARCHIVE),
+    "engine/ecosystems/julia/builder.py:build": ("symlink_to utime", REAL),
+    "engine/ecosystems/julia/builder.py:build_environment": ("chmod write_text", NEW),
+    "engine/ecosystems/steps/login.py:_activation": ("mkdir", NEW),
+    "engine/ecosystems/steps/login.py:_append": ("chmod chown write_text", NEW),
+    "engine/ecosystems/steps/login.py:_write": ("chmod write_text", NEW),
+    "engine/realise/over.py:write": ("chmod write_text", NEW),
+    "engine/realise/over.py:link": ("symlink_to unlink", NEW),
+    "engine/realise/over.py:_place": ("chmod chown mkdir", NEW),
+    "engine/realise/placed.py:_copy_attributes": ("setxattr", REAL),
+    "engine/realise/placed.py:_Writer.run": ("chmod mkdir utime", NEW),
+    "engine/realise/placed.py:_Writer._tree": ("scandir", REAL),
+    "engine/realise/placed.py:_Writer._make": ("chmod chown mkdir", NEW),
+    "engine/realise/placed.py:_Writer._copy":
         ("chmod copyfile lchown link mknod symlink unlink utime", REAL),
-    "engine/build/places.py:make": ("chmod mkdir", NEW),
-    "engine/build/rpackage.py:build": ("mkdir", NEW),
-    "engine/build/script.py:write": ("chmod mkdir touch write_bytes", NEW),
-    "engine/build/script.py:failure": ("open", "a mount point of its own in the sandbox: stays a file"),
-    "engine/build/sdist.py:build": ("mkdir", NEW),
-    "engine/build/services.py:finish": ("chmod rglob", NEW),
-    "engine/build/services.py:write": ("chmod mkdir write_text", NEW),
-    "engine/build/snapshots.py:snapshot": ("copyfile copymode copytree", PROJECT),
-    "engine/build/snapshots.py:_normalise": ("chmod chown iterdir utime", PROJECT),
-    "engine/build/tars.py:_member": ("chmod hardlink_to open symlink_to unlink utime", ARCHIVE),
-    "engine/build/tool.py:build": ("chmod symlink_to write_text", NEW),
-    "engine/build/vscode.py:build_index": ("chmod symlink_to write_text", NEW),
-    "engine/build/wheel.py:unpack": ("open symlink_to unlink", OWN),
-    "engine/build/zips.py:extract": ("chmod open unlink", ARCHIVE),
-    "engine/sandbox.py:_far_owner": ("read_text", "/proc"),
-    "engine/sandbox.py:_filter_file": ("copyfile", OWN),
-    "engine/sandbox.py:run": ("mkdir", NEW),
-    "engine/sandbox.py:_overlay_options": ("mkdir symlink_to unlink", OWN),
-    "engine/sandbox.py:check": ("mkdir", NEW),
-    "engine/sandbox.py:_remove_trial": ("rmdir unlink", NEW),
-    "engine/sandbox.py:_file_system": ("read_text", "/proc"),
-    "engine/sandbox.py:_holds_something": ("iterdir", "a layer's own /tmp or /run, when it is no link"),
-    "engine/sandbox.py:_clean": ("glob rmtree unlink", OWN),
-    "engine/jail.py:run": ("mkdir rmtree", OWN),
-    "engine/jail.py:ask": ("mkdir", OWN),
-    "engine/jail.py:_asked": ("mkdir", NEW),
-    "engine/jail.py:_write_accounts": ("write_text", NEW),
-    "engine/jail.py:_programs": ("symlink_to", NEW),
+    "engine/realise/places.py:make": ("chmod mkdir", NEW),
+    "engine/ecosystems/r/builder.py:build": ("mkdir", NEW),
+    "engine/realise/script.py:write": ("chmod mkdir touch write_bytes", NEW),
+    "engine/realise/script.py:failure": ("open", "a mount point of its own in the sandbox: stays a file"),
+    "engine/ecosystems/python/sdist.py:build": ("mkdir", NEW),
+    "engine/ecosystems/steps/services.py:finish": ("chmod rglob", NEW),
+    "engine/ecosystems/steps/services.py:write": ("chmod mkdir write_text", NEW),
+    "engine/realise/snapshots.py:snapshot": ("copyfile copymode copytree", PROJECT),
+    "engine/realise/snapshots.py:_normalise": ("chmod chown iterdir utime", PROJECT),
+    "engine/realise/tars.py:_member": ("chmod hardlink_to open symlink_to unlink utime", ARCHIVE),
+    "engine/ecosystems/tools/builder.py:build": ("chmod symlink_to write_text", NEW),
+    "engine/ecosystems/vscode/builder.py:build_index": ("chmod symlink_to write_text", NEW),
+    "engine/ecosystems/python/wheel.py:unpack": ("open symlink_to unlink", OWN),
+    "engine/realise/zips.py:extract": ("chmod open unlink", ARCHIVE),
+    "engine/realise/sandbox.py:_far_owner": ("read_text", "/proc"),
+    "engine/realise/sandbox.py:_filter_file": ("copyfile", OWN),
+    "engine/realise/sandbox.py:run": ("mkdir", NEW),
+    "engine/realise/sandbox.py:_overlay_options": ("mkdir symlink_to unlink", OWN),
+    "engine/realise/sandbox.py:check": ("mkdir", NEW),
+    "engine/realise/sandbox.py:_remove_trial": ("rmdir unlink", NEW),
+    "engine/realise/sandbox.py:_file_system": ("read_text", "/proc"),
+    "engine/realise/sandbox.py:_holds_something": (
+        "iterdir", "a layer's own /tmp or /run, when it is no link"
+    ),
+    "engine/realise/sandbox.py:_clean": ("glob rmtree unlink", OWN),
+    "engine/realise/jail.py:run": ("mkdir rmtree", OWN),
+    "engine/realise/jail.py:ask": ("mkdir", OWN),
+    "engine/realise/jail.py:_asked": ("mkdir", NEW),
+    "engine/realise/jail.py:_write_accounts": ("write_text", NEW),
+    "engine/realise/jail.py:_programs": ("symlink_to", NEW),
     "store/trees.py:open_tar": ("open", "a stream"),
     "store/trees.py:_inside": ("mkdir", ARCHIVE),
     "store/trees.py:set_opaque": ("setxattr", ARCHIVE),
@@ -148,7 +162,7 @@ def test_trees_are_gone_into_with_care_alone() -> None:
                 needed.add((place, what))
             else:
                 new.append(f"{name}:{line}: {what} in {function or 'the module'}")
-    assert not new, "use engine.confined, or say in ALLOWED why not:\n" + "\n".join(new)
+    assert not new, "use engine.realise.confined, or say in ALLOWED why not:\n" + "\n".join(new)
     allowed = {(place, what) for place, (names, _) in ALLOWED.items() for what in names.split()}
     assert sorted(allowed - needed) == [], "no longer needed"
 

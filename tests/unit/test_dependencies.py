@@ -158,7 +158,7 @@ def test_private_attributes_are_there() -> None:
 
 def test_the_version_is_the_one_that_is_installed() -> None:
     """pyproject.toml takes it from the module that has it."""
-    from engine.version import VERSION
+    from engine.core.version import VERSION
 
     assert "version" in PROJECT["dynamic"]
     assert metadata.version("envd") == VERSION, "install it again: `.venv/bin/pip install -e .`"

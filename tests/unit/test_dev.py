@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from engine import locking, planning
-from engine.build import dev
-from engine.ecosystems import registry
-from engine.image.model import ImageConfig
+from engine.core.oci_model import ImageConfig
+from engine.ecosystems.steps import dev
+from engine.plan import plan as planning
+from engine.resolve import locking
+from engine.sections import registry
 from grammar.environment import Base, Copy, Environment, Jupyter, Owner, Run
 from tests.unit.test_plan import lock_of, package
 

@@ -10,7 +10,7 @@ import pytest
 
 from grammar.environment import Environment
 from grammar.errors import SpecError, SpecErrors
-from grammar.loader import evaluate, load
+from grammar.evaluate import evaluate, load
 from tests.unit.test_upstream import SHAPES
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from engine.docker import ports, ssh_config
-from engine.docker.keys import keys
-from engine.docker.wanted import (
+from engine.errors import DockerError, UsageError
+from engine.runtime import ports, ssh_config
+from engine.runtime.container import (
     Exposed,
     Mount,
     Options,
@@ -21,7 +21,7 @@ from engine.docker.wanted import (
     runtime_of,
     wanted,
 )
-from engine.errors import DockerError, UsageError
+from engine.runtime.keys import keys
 
 PROJECT = Path("/srv/work/my project")
 

@@ -12,7 +12,9 @@ import pytest
 
 import engine
 from engine.cli.main import _known_error
-from engine.command import LimitError
+from engine.core.command import LimitError
+from engine.core.events import failed
+from engine.ecosystems.python.uv import UvError
 from engine.errors import (
     BuildError,
     EnvdError,
@@ -22,9 +24,7 @@ from engine.errors import (
     exit_code,
     together,
 )
-from engine.events import failed
-from engine.resolve.uv import UvError
-from engine.secrets import Secrets
+from engine.realise.secrets import Secrets
 from grammar.environment import NOWHERE, Position
 from grammar.errors import SpecError
 from store.errors import RegistryError
@@ -132,7 +132,7 @@ def test_each_of_several_has_its_line_and_caret(tmp_path: Path) -> None:
 
 
 def test_secrets_leave_every_field_and_every_one_of_several() -> None:
-    from engine.redaction import Forms
+    from engine.core.redaction import Forms
 
     secrets = Secrets({"token": b"s3cr3t-token"}, Forms.of([b"s3cr3t-token"]))
     token = "s3cr3t-token"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import fetch
-from engine.derivation import Fetch
+from engine.core.derivation import Fetch
+from engine.core.events import Event
 from engine.errors import FetchError
-from engine.events import Event
+from engine.net import fetch
 from store import Store
 
 CONTENT = bytes(range(256)) * 1000

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grammar.builtins import UNIVERSE
 from grammar.environment import Environment
 from grammar.errors import SpecError
-from grammar.interpreter import Interpreter
-from grammar.loader import evaluate, load
-from grammar.parser import parse
-from grammar.printing import represent
+from grammar.evaluate import evaluate, load
+from grammar.starlark.builtins import UNIVERSE
+from grammar.starlark.interpreter import Interpreter
+from grammar.starlark.parser import parse
+from grammar.starlark.printing import represent
 
 
 def value(expression: str) -> Any:

@@ -1,8 +1,8 @@
 """Which programs run outside of the sandbox: those that read what the user or envd itself wrote.
 
-What others wrote is read by programs of the machine in `engine.jail` alone. A call that starts a
-program in another way has a line in HOST, with what it reads; `engine.command` starts them, and
-`engine.jail` and `engine.sandbox` are the sandbox itself.
+What others wrote is read by programs of the machine in `engine.realise.jail` alone. A call that starts a
+program in another way has a line in HOST, with what it reads; `engine.core.command` starts them, and
+`engine.realise.jail` and `engine.realise.sandbox` are the sandbox itself.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ NAMES = frozenset(["ask", "ask_text", "Popen"])  # imported by themselves
 
 # file:function -> what it reads
 HOST: dict[str, str] = {
-    "engine/jail.py:ask": "where no sandbox can be made; it is said",
-    "engine/sandbox.py:_start.start": "the sandbox itself",
-    "engine/sandbox.py:_knows_size": "bwrap's help",
-    "engine/sandbox.py:check": "nothing: mount tries an overlay of empty directories",
-    "engine/held.py:ask": "uv and rattler: indexes and metadata, in memory-safe code, with limits",
-    "engine/resolve/conda_solver.py:ask": "rattler, by engine.held",
-    "engine/resolve/uv.py:_run": "uv, by engine.held",
-    "engine/resolve/pythons.py:_builds": "uv's own list of Pythons",
-    "engine/resolve/npm.py:_configured": "the user's settings of npm",
-    "engine/resolve/git_reach.py:Reach._ask": "the user's credential helpers",
-    "engine/resolve/git_reach.py:_user_settings": "the user's settings of git",
-    "engine/resolve/git_reach.py:_ssh_settings": "the user's settings of ssh",
+    "engine/realise/jail.py:ask": "where no sandbox can be made; it is said",
+    "engine/realise/sandbox.py:_start.start": "the sandbox itself",
+    "engine/realise/sandbox.py:_knows_size": "bwrap's help",
+    "engine/realise/sandbox.py:check": "nothing: mount tries an overlay of empty directories",
+    "engine/net/held.py:ask": "uv and rattler: indexes and metadata, in memory-safe code, with limits",
+    "engine/ecosystems/conda/solver.py:ask": "rattler, by engine.net.held",
+    "engine/ecosystems/python/uv.py:_run": "uv, by engine.net.held",
+    "engine/ecosystems/python/pythons.py:_builds": "uv's own list of Pythons",
+    "engine/ecosystems/tools/npm.py:_configured": "the user's settings of npm",
+    "engine/ecosystems/includes/reach.py:Reach._ask": "the user's credential helpers",
+    "engine/ecosystems/includes/reach.py:_user_settings": "the user's settings of git",
+    "engine/ecosystems/includes/reach.py:_ssh_settings": "the user's settings of ssh",
     "engine/net/apt_settings.py:_own": "the machine's settings of apt",
-    "engine/userns.py:_kernel_refuses": "nothing",
-    "engine/userns.py:enter": "envd again",
+    "engine/realise/userns.py:_kernel_refuses": "nothing",
+    "engine/realise/userns.py:enter": "envd again",
     "engine/cli/entry.py:speak_utf8": "envd again",
     "envd/child.py:answer": "envd again",
-    "engine/idmapped.py:_see_proc": "nothing",
-    "engine/idmapped.py:_namespace": "nothing",
-    "engine/about.py:_bubblewrap": "bwrap's version",
-    "engine/logins.py:_call": "the user's credential helper of docker",
+    "engine/realise/idmapped.py:_see_proc": "nothing",
+    "engine/realise/idmapped.py:_namespace": "nothing",
+    "engine/app/doctor.py:_bubblewrap": "bwrap's version",
+    "engine/oci/logins.py:_call": "the user's credential helper of docker",
     "engine/docker/tunnel.py:socket_of.serve": "the user's ssh, to the user's engine",
     "engine/docker/probe.py:_over_ssh": "the user's ssh, to the user's engine",
     "engine/cli/environment.py:attach_to": "the user's ssh, to the user's container",
@@ -87,14 +87,14 @@ def test_no_other_program_runs_outside_of_the_sandbox() -> None:
     for room in ("engine", "store", "grammar", "envd"):
         for path in sorted((ROOT / room).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
-            if name == "engine/command.py":
+            if name == "engine/core/command.py":
                 continue
             for function, line in starts(path.read_text("utf-8")):
                 if f"{name}:{function}" in HOST:
                     needed.add(f"{name}:{function}")
                 else:
                     new.append(f"{name}:{line}: in {function or 'the module'}")
-    assert not new, "use engine.jail, or say in HOST what it reads:\n" + "\n".join(new)
+    assert not new, "use engine.realise.jail, or say in HOST what it reads:\n" + "\n".join(new)
     assert sorted(HOST.keys() - needed) == [], "no longer needed"
 
 

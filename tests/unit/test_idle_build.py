@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import locate
 from engine.cli.entry import _plain
+from engine.core import paths as locate
+from engine.core.fingerprint import fingerprint
+from engine.core.project import find
 from engine.errors import UsageError
-from engine.fingerprint import fingerprint
-from engine.project import find
 
 # Each of these takes longer to import than an idle build does all in all.
 HEAVY = {
@@ -29,10 +29,11 @@ def test_an_idle_build_imports_nothing_heavy(tmp_path: Path) -> None:
         import sys
         bare = set(sys.modules)  # what the interpreter's own start brought
         sys.argv = ["envd", "build", "-t", "a:b"]
-        from engine import fastpath, locate
+        from engine.app import fastpath
+        from engine.core import paths as locate
         from engine.cli import entry
         from engine.docker import probe
-        from engine.fingerprint import fingerprint
+        from engine.core.fingerprint import fingerprint
         from store.memos import read_memo
         assert probe.image_id("a:b") is None
         fingerprint("build.envd"), read_memo(locate.store(), "x")
@@ -46,7 +47,7 @@ def test_an_idle_build_imports_nothing_heavy(tmp_path: Path) -> None:
         env={**os.environ, "ENVD_STORE": str(tmp_path), "DOCKER_HOST": "unix:///nonexistent"},
     )
     imported = set(done.stdout.split())
-    assert "engine.fastpath" in imported
+    assert "engine.app.fastpath" in imported
     assert imported & HEAVY == set()
 
 

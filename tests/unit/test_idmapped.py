@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine import idmapped
+from engine.realise import idmapped
 
 FIRST, END = 0x70000000, 0x7FFE0000
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from engine.build import julia as builder
+from engine.ecosystems.julia import builder
+from engine.ecosystems.julia import resolver as julia
+from engine.ecosystems.julia import solver as juliapkg
+from engine.ecosystems.julia.registry import Package, Registries
+from engine.ecosystems.julia.versions import Ranges, Version
 from engine.errors import ResolveError
-from engine.lock_packages import LockedFile, LockedPackage
-from engine.resolve import julia, juliapkg
-from engine.resolve.juliaregistry import Package, Registries
-from engine.resolve.juliaversions import Ranges, Version
+from engine.lock.packages import LockedFile, LockedPackage
 from grammar.environment import Position, Request
 from tests.rows import package as package_row
 

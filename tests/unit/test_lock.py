@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import lock as locks
-from engine import lock_packages
 from engine.errors import UsageError
-from engine.lock import Lock, LockedBase, LockedStep, dumps, loads
-from engine.lock_packages import LockedFile, LockedPackage
+from engine.lock import model as locks
+from engine.lock import packages as lock_packages
+from engine.lock.model import Lock, LockedBase, LockedStep, dumps, loads
+from engine.lock.packages import LockedFile, LockedPackage
 from tests import rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from engine.build import hints
-from engine.ecosystems import debian, registry
-from engine.lock import Lock, LockedBase
-from engine.lock_packages import LockedFile, LockedPackage
+from engine.lock.model import Lock, LockedBase
+from engine.lock.packages import LockedFile, LockedPackage
+from engine.realise import hints
+from engine.sections import debian, registry
 from tests import rows
 
 

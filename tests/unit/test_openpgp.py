@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.resolve import archive_keys, openpgp
+from engine.ecosystems.debian import archive_keys, openpgp
 from grammar.environment import Position
 from tests.integration import web
 

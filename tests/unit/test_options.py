@@ -6,9 +6,9 @@ from dataclasses import fields
 
 import pytest
 
+from engine.app.options import BuildOptions
 from engine.cli.build import build
-from engine.options import BuildOptions
-from engine.secrets import Source
+from engine.realise.secrets import Source
 
 EVERYTHING = BuildOptions(
     tags=("a:1", "b:2"), outputs=("oci:x.tar",), load=False, locked=True, force=True, jobs=3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.output import LONGEST, Lines
+from engine.core.output import LONGEST, Lines
 
 
 def split(pieces: list[bytes]) -> list[str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.docker.reference import image_tag
 from engine.errors import UsageError
-from engine.image.outputs import Output, parse
+from engine.oci.outputs import Output, parse
+from engine.oci.reference import image_tag
 
 
 @pytest.mark.parametrize(

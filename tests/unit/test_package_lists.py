@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.resolve.package_lists import PackageLists
+from engine.ecosystems.debian.package_lists import PackageLists
 
 MAIN = """\
 Package: bash

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import own
+from engine.core import own
 from envd.paths import OWN, ROOT, searched
 
 LIBRARY, SITE = "/usr/lib/python3.11", "/venv/lib/python3.11/site-packages"

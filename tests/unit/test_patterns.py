@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.patterns import PatternError, Rules, parse
-from engine.selection import Selection, SelectionError, sentence
+from engine.core.patterns import PatternError, Rules, parse
+from engine.realise.selection import Selection, SelectionError, sentence
 
 # the lines of an ignore file, paths that they leave out, paths that they do not
 _CASES = (

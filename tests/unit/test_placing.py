@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import placed
-from engine.build.placed import Placement, Surroundings, fit, target
-from engine.derivation import Derivation
+from engine.core.derivation import Derivation
 from engine.errors import BuildError
+from engine.realise import placed
+from engine.realise.placed import Placement, Surroundings, fit, target
 from store import Store, skeleton
 from store.skeleton import LoopError, Node, NotADirectoryInPathError, View
 

@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from engine import locking, planning
-from engine.build import files, group, services, wheel
-from engine.build.interpreter import Interpreter
-from engine.derivation import Derivation, Fetch, Input
-from engine.ecosystems import pythons, registry
+from engine.core.derivation import Derivation, Fetch, Input
+from engine.core.oci_model import ImageConfig
+from engine.ecosystems.images import files
+from engine.ecosystems.python import pylock, wheel
+from engine.ecosystems.python.interpreter import Interpreter
+from engine.ecosystems.python.target import Target
+from engine.ecosystems.steps import services
 from engine.errors import BuildError, UsageError
-from engine.image.assemble import assemble
-from engine.image.model import ImageConfig
-from engine.lock import Lock, LockedBase
-from engine.lock_packages import LockedFile, LockedPackage
-from engine.resolve import pylock
-from engine.resolve.target import Target
+from engine.lock.model import Lock, LockedBase
+from engine.lock.packages import LockedFile, LockedPackage
+from engine.oci.assemble import assemble
+from engine.plan import plan as planning
+from engine.realise import group
+from engine.resolve import locking
+from engine.sections import pythons, registry
 from grammar.environment import (
     Base,
     Copy,

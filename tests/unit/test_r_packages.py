@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from engine.build import rpackage
-from engine.ecosystems import registry
-from engine.ecosystems.r import needed
+from engine.ecosystems.debian.apt import Apt
+from engine.ecosystems.debian.system import System
+from engine.ecosystems.r import builder as rpackage
+from engine.ecosystems.r import cran, cran_versions
+from engine.ecosystems.r import resolver as r
 from engine.errors import ResolveError, UsageError
-from engine.lock import Lock, LockedBase
-from engine.lock_packages import LockedFile, RSource
-from engine.resolve import cran, cran_versions, r
-from engine.resolve.apt import Apt
-from engine.resolve.system import System
+from engine.lock.model import Lock, LockedBase
+from engine.lock.packages import LockedFile, RSource
+from engine.sections import registry
+from engine.sections.r import needed
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from grammar.errors import SpecError
 

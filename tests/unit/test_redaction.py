@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from engine.redaction import MARK, Forms
+from engine.core.redaction import MARK, Forms
 
 SECRET = "hunter2 s3cret/+'\"x"
 SHOWN = {

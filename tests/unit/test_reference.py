@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from mypy import api as mypy
 
-from grammar.api import reference
-from grammar.api.reference import MODULES, TYPES, markdown, signature, stubs
-from grammar.api.signature import KINDS
-from grammar.api.vocabulary import APIS
+from grammar.vocabulary import reference
+from grammar.vocabulary.reference import MODULES, TYPES, markdown, signature, stubs
+from grammar.vocabulary.registry import APIS
+from grammar.vocabulary.signature import KINDS
 
 ROOT = Path(__file__).parents[2]
 

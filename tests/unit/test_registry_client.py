@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from engine import publish
+from engine.app import push as publish
 from store import references, registry
 from store.errors import RegistryError
 from store.references import Count, PushReport, Reference

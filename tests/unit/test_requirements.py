@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from engine.ecosystems.python import pypi, uv
+from engine.ecosystems.python.known import hint
+from engine.ecosystems.python.pypi import explained
+from engine.ecosystems.python.requests import Wanted, project_requests
+from engine.ecosystems.python.target import Target
+from engine.ecosystems.python.uv import UvError
 from engine.errors import UsageError
-from engine.origins import Origins
-from engine.resolve import pypi, uv
-from engine.resolve.known import hint
-from engine.resolve.pypi import explained
-from engine.resolve.target import Target
-from engine.resolve.uv import UvError
-from engine.resolve.wanted import Wanted, project_requests
-from grammar.api import requirements
+from engine.net.origins import Origins
 from grammar.environment import PipIndex, Position, PythonInput, PythonOption, Request
 from grammar.errors import SpecError
+from grammar.vocabulary import requirements
 
 AT = Position("build.envd", 3, 5)
 HASH = "ab" * 32

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from engine import command, sandbox
+from engine.core import command
 from engine.errors import BuildError
-from engine.sandbox import Bind
+from engine.realise import sandbox
+from engine.realise.sandbox import Bind
 
 
 class Started:

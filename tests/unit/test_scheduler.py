@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import scheduler
-from engine.build.context import BuildContext, Builder
-from engine.derivation import Derivation, Fetch, Input
+from engine.core.derivation import Derivation, Fetch, Input
+from engine.core.events import Event
 from engine.errors import BuildError, EnvdError
-from engine.events import Event
+from engine.realise import scheduler
+from engine.realise.context import BuildContext, Builder
 from store import Store
 
 

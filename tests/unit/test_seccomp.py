@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from engine import seccomp
+from engine.realise import seccomp
 
 # With rules of their own, or of kernels long gone: not there (ENOSYS).
 SPECIAL = {"clone", "clone3", "unshare", "personality", "socket", "socketpair"}

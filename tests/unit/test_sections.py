@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from engine.ecosystems import debian, registry, tools
-from engine.ecosystems.section import Section, SectionError, no_layers, no_variables
-from engine.ecosystems.tool import Release, Tool
-from engine.ecosystems.toolchains.golang import GO
 from engine.errors import UsageError
-from engine.lock import Lock, LockedBase
-from engine.lock_packages import Deb, LockedFile, LockedPackage, ToolArchive
-from grammar.api.toolchains import TOOLCHAINS
+from engine.lock.model import Lock, LockedBase
+from engine.lock.packages import Deb, LockedFile, LockedPackage, ToolArchive
+from engine.sections import debian, registry, tools
+from engine.sections.section import Section, SectionError, no_layers, no_variables
+from engine.sections.tool import Release, Tool
+from engine.sections.toolchains.golang import GO
 from grammar.environment import Environment, Position, Toolchain
 from grammar.errors import SpecError
+from grammar.vocabulary.tools import TOOLCHAINS
 
 
 class Unruled(LockedPackage):
@@ -130,7 +130,7 @@ def test_rows_where_they_do_not_belong_are_an_error(table: str, says: str) -> No
 
 def test_an_idle_build_knows_of_no_ecosystem(tmp_path: Path) -> None:
     text = (
-        "import sys\nfrom engine import fastpath\nfrom engine.cli import entry\n"
+        "import sys\nfrom engine.app import fastpath\nfrom engine.cli import entry\n"
         "assert not [m for m in sys.modules if m.startswith(('engine.ecosystems', 'engine.resolve'))]"
     )
     subprocess.run([sys.executable, "-c", text], check=True, cwd=tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from grammar.builtins import UNIVERSE
+from grammar.starlark.builtins import UNIVERSE
 from tests.unit.starlark_cases import check, lines, run
 
 FUNCTIONS = r"""

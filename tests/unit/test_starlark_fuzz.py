@@ -11,16 +11,26 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from grammar.builtins import UNIVERSE
 from grammar.errors import SpecError
-from grammar.interpreter import Interpreter
-from grammar.limits import Meter
-from grammar.methods import methods_of
-from grammar.parser import parse
-from grammar.printing import display, represent
-from grammar.resolver import Dialect
-from grammar.text import decoded, encoded, joined
-from grammar.values import Dict, Function, List, Set, ValueProblem, compare, equal, keyed, unkeyed
+from grammar.starlark.builtins import UNIVERSE
+from grammar.starlark.interpreter import Interpreter
+from grammar.starlark.limits import Meter
+from grammar.starlark.methods import methods_of
+from grammar.starlark.parser import parse
+from grammar.starlark.printing import display, represent
+from grammar.starlark.resolver import Dialect
+from grammar.starlark.text import decoded, encoded, joined
+from grammar.starlark.values import (
+    Dict,
+    Function,
+    List,
+    Set,
+    ValueProblem,
+    compare,
+    equal,
+    keyed,
+    unkeyed,
+)
 
 QUICK = settings(
     max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]

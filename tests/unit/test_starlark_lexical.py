@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grammar.errors import SpecError
-from grammar.keywords import KEYWORDS, RESERVED
+from grammar.starlark.keywords import KEYWORDS, RESERVED
 from tests.unit.starlark_cases import check, check_program, lines, programs, run, value
 
 INTEGERS = r"""

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from grammar.errors import SpecError
-from grammar.limits import MAX_MEMORY, MAX_STEPS
-from grammar.printing import represent
+from grammar.starlark.limits import MAX_MEMORY, MAX_STEPS
+from grammar.starlark.printing import represent
 from tests.unit.starlark_cases import check, lines, run
 
 DOUBLING = "def f():\n    x = {start}\n    for i in range(1000): x = {step}\n    return x\n{use}\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grammar import backwards
+from grammar.starlark import backwards
 from tests.unit.starlark_cases import check, lines, run
 
 LONG = r"""

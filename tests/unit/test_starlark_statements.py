@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from grammar.builtins import UNIVERSE
 from grammar.environment import Position
 from grammar.errors import SpecError
-from grammar.interpreter import Interpreter
-from grammar.parser import parse
-from grammar.resolver import Dialect
-from grammar.values import Function
+from grammar.starlark.builtins import UNIVERSE
+from grammar.starlark.interpreter import Interpreter
+from grammar.starlark.parser import parse
+from grammar.starlark.resolver import Dialect
+from grammar.starlark.values import Function
 from tests.unit.starlark_cases import check_program, programs, run
 
 ASSIGNMENTS = r"""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from grammar import tables
-from grammar.layout import Layout
+from grammar.starlark import tables
+from grammar.starlark.layout import Layout
 
 GRAMMAR = Path(tables.__file__).parent / "starlark.lark"
 SEEDS = sorted((Path(__file__).parents[1] / "fuzz" / "seeds").glob("*.*"))

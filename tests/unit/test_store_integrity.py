@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from engine import fastpath
+from engine.app import fastpath
 from engine.cli import listing
 from store import Store, database, gc, integrity, locking, notices, objects, stamps
 from store.blobs import CheckedFile, blob_path

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.resolve.imported import DISTRIBUTIONS
+from engine.ecosystems.python.imported import DISTRIBUTIONS
 from engine.survey.decide import decide
 from engine.survey.declared import _constraint, python_for
 from engine.survey.distributions import distribution
 from engine.survey.write import spec
 from grammar.environment import Environment
-from grammar.loader import evaluate
+from grammar.evaluate import evaluate
 
 
 def project(root: Path, files: Mapping[str, str]) -> Path:

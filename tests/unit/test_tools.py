@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
-from engine import locking
-from engine.build import tool
-from engine.build.context import BuildContext
-from engine.build.interpreter import Interpreter
-from engine.build.tool import Layout, Unpack
-from engine.ecosystems import pythons, registry, tools
+from engine.ecosystems.python import chosen as chosen_python
+from engine.ecosystems.python.interpreter import Interpreter
+from engine.ecosystems.python.target import Target
+from engine.ecosystems.tools import builder as tool
+from engine.ecosystems.tools import npm
+from engine.ecosystems.tools.builder import Layout, Unpack
 from engine.errors import BuildError, ResolveError, UsageError
-from engine.lock import Lock, LockedBase
-from engine.lock_packages import Deb, LockedFile, LockedPackage
-from engine.resolve import chosen_python, npm, upstream
-from engine.resolve.target import Target
+from engine.lock.model import Lock, LockedBase
+from engine.lock.packages import Deb, LockedFile, LockedPackage
+from engine.net import upstream
+from engine.realise.context import BuildContext
+from engine.resolve import locking
+from engine.sections import pythons, registry, tools
 from grammar.environment import Base, Environment, Position, Request, Toolchain
 from store.layers import write_tar
 from tests import rows

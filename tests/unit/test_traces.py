@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import confined
-from engine.build import debs, firststart, traces
+from engine.ecosystems.debian import debs
+from engine.ecosystems.debian import first_start as firststart
+from engine.realise import confined, traces
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXk=\n" * 8
 DAY = 19723  # 2024-01-01

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import layers
 from engine.errors import BuildError
+from engine.oci import filesystem as layers
 
 # name -> content, "-> target" for a symlink, "= target" for a hard link, None for a directory
 Files = dict[str, bytes | str | None]

@@ -1,0 +1,76 @@
+"""Pushing an image to a registry, and saying what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engine.core.events import Event, Sink
+from engine.core.oci_model import Image
+from engine.core.progress import human_bytes
+from engine.errors import UsageError
+from engine.oci import blob_memory, layout
+from store import Store
+
+if TYPE_CHECKING:
+    from store.references import Count, PushReport, Reference
+
+
+def reference(text: str) -> Reference:
+    """HOST/NAME[:TAG]. Raises UsageError."""
+    from store import references
+
+    try:
+        return references.parse_reference(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def tags(texts: Sequence[str]) -> list[str]:
+    """Bare tags, checked. Raises UsageError."""
+    import re
+
+    for text in texts:
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", text):
+            raise UsageError(
+                f"'{text}' is not a valid tag", advice="write the tag alone, such as v1.2 or latest"
+            )
+    return list(texts)
+
+
+def push(
+    image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()
+) -> PushReport:
+    """Push `image` to `target` and under the tags `also` of the same repository.
+
+    Blobs that were pushed to another repository of that registry before are mounted from there.
+    Raises RegistryError, BuildError, CorruptError.
+    """
+    from store import registry
+
+    blobs: list[tuple[str, int, Path | bytes]] = [
+        (image.config_digest, len(image.config), image.config)
+    ]
+    blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
+    report = registry.Registry(target).push_image(
+        blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
+        also, lambda digest: blob_memory.known(store, target.host, digest),
+    )
+    blob_memory.remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
+    for tag in dict.fromkeys((target.tag, *also)):
+        emit(Event("push", f"{target.host}/{target.name}:{tag}", text=said(report)))
+    return report
+
+
+def said(report: PushReport) -> str:
+    """A report in words: "3 blobs sent (12 MB), 2 there already (30 MB)"."""
+
+    def part(count: Count, what: str) -> str:
+        return f"{count.blobs} {what} ({human_bytes(count.bytes)})" if count.blobs else ""
+
+    parts = [
+        part(report.sent, f"blob{'s' * (report.sent.blobs != 1)} sent") or "nothing to send",
+        part(report.mounted, "mounted"), part(report.skipped, "there already"),
+    ]
+    return ", ".join(p for p in parts if p)

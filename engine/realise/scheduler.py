@@ -1,0 +1,434 @@
+"""The scheduler: brings derivations to their outputs, with as little work as possible.
+
+First everything that is known already is looked up, bottom up, in the store alone. What is
+left is built in threads; before each build its key is looked up again, now that its inputs
+are known, so a change that rebuilt to the same bytes stops there (early cutoff). The files of
+a derivation are fetched only when that derivation is really built.
+
+A placed layer (`engine.realise.placed`) needs no builder. What came of placing one layer upon certain
+others is remembered, so that doing it again is one look-up.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from engine.core import differing
+from engine.core.command import Group, cancellable, raise_if_cancelled
+from engine.core.derivation import Derivation, Fetch
+from engine.core.events import Event, Sink, silent
+from engine.errors import BuildError
+from engine.net import fetch
+from engine.realise import placed, sandbox, warnings_kept
+from engine.realise.context import BuildContext, Builder, Imported
+from engine.realise.failures import failure_events, without_scratch
+from engine.realise.placing import Placing
+from engine.realise.steps import Steps
+from store import Store, connections
+from store.model import Object
+
+_PATIENCE = 2.0  # seconds that stopped downloads may take to notice
+
+
+NO_STEPS = Steps()
+
+
+def realise(
+    targets: Sequence[Derivation],
+    store: Store,
+    builders: Mapping[str, Builder],
+    *,
+    jobs: int | None = None,
+    emit: Sink = silent,
+    force: bool = False,
+    steps: Steps = NO_STEPS,
+    before: Callable[[Sequence[Derivation]], None] = lambda _: None,
+) -> dict[str, str]:
+    """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
+
+    `jobs` is how many builders run at once (default: the number of cores); `force` builds
+    again what the store has; `steps` says what the lock pins of those that may reach the network;
+    `before` is told what is about to be built, and may raise. The first failure stops everything
+    else; it is raised as an EnvdError whose text names the derivation. Garbage collection is kept
+    away meanwhile; make a root for the outputs, under `store.in_use()`, to keep them.
+    """
+    plan = in_order(targets)
+    for derivation in plan:
+        if derivation.kind not in builders and derivation.kind != placed.KIND:
+            raise BuildError(f"nothing builds kind '{derivation.kind}'", subject=derivation.name)
+    with store.in_use():
+        store.sweep()  # what killed builds left
+        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, steps)
+        pending = run.look_up(plan)
+        try:
+            if pending:
+                before(pending)
+                run.build(pending)
+        finally:
+            run.placing.remember()
+    return run.outputs
+
+
+def in_order(targets: Iterable[Derivation]) -> list[Derivation]:
+    """Every derivation that `targets` need, inputs first; each once. The order is stable."""
+    ordered: dict[str, Derivation] = {}
+    seen: set[str] = set()
+    # No recursion: a chain may be deeper than Python's stack.
+    todo: list[tuple[Derivation, bool]] = [(t, False) for t in reversed(list(targets))]
+    while todo:
+        derivation, inputs_done = todo.pop()
+        if inputs_done:
+            ordered.setdefault(derivation.drv_id, derivation)
+        elif derivation.drv_id not in seen:
+            seen.add(derivation.drv_id)
+            todo.append((derivation, True))
+            todo += [
+                (i.derivation, False)
+                for i in reversed(derivation.inputs)
+                if isinstance(i.derivation, Derivation)
+            ]
+    return list(ordered.values())
+
+
+class _Run:
+    """One call of `realise`. Only the calling thread changes its state; workers return values."""
+
+    def __init__(
+        self,
+        store: Store,
+        builders: Mapping[str, Builder],
+        jobs: int,
+        emit: Sink,
+        force: bool,
+        steps: Steps,
+    ) -> None:
+        self.outputs: dict[str, str] = {}
+        self.placing = Placing(store)
+        self._store = store
+        self._builders = builders
+        self._jobs = jobs
+        self._emit = emit
+        self._force = force
+        self._steps = steps
+        self._group = Group()
+        self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
+        self._futures: dict[ThreadPoolExecutor, list[Future[Any]]] = {}
+        self._running = 0
+        self._ready: deque[Derivation] = deque()
+        self._lacking: dict[str, set[str]] = {}  # drv_id -> drv_ids of unrealised inputs
+        self._users: dict[str, list[Derivation]] = {}  # drv_id -> who waits for it
+        self._unfetched: dict[str, set[str]] = {}  # drv_id -> digests on their way
+        self._fetching: dict[str, list[Derivation]] = {}  # digest -> who waits for it
+
+    # What is known already
+
+    def look_up(self, plan: Sequence[Derivation]) -> list[Derivation]:
+        """Find what is in the store; return the others, inputs first."""
+        pending = []
+        for derivation in plan:
+            for item in derivation.inputs:
+                if isinstance(item.derivation, Fetch):
+                    self.outputs[item.derivation.drv_id] = item.derivation.output
+            known = all(i.derivation.drv_id in self.outputs for i in derivation.inputs)
+            found = self._found(derivation) if known else None
+            if found is None:
+                pending.append(derivation)
+            else:
+                self._cached(derivation, found)
+                self.outputs[derivation.drv_id] = found.id
+        return pending
+
+    def _found(self, derivation: Derivation) -> Object | None:
+        """What the store has of a derivation whose inputs are known."""
+        if derivation.kind == placed.KIND:
+            return None if self._force else self.placing.before(derivation, self.outputs)
+        return self._realised(derivation.build_key(self.outputs), derivation, self.outputs)
+
+    def _realised(
+        self, key: str, derivation: Derivation, outputs: Mapping[str, str]
+    ) -> Object | None:
+        """What the store has under a build key; of a step that the lock pins, what that says."""
+        pin = self._steps.pin(derivation, outputs)
+        if self._force or self._steps.is_anew(derivation):
+            return None
+        if pin is not None:
+            return self._store.whole(pin.object)
+        realisation = self._store.realisation(key)
+        # Without its bytes it is as good as not built.
+        return None if realisation is None else self._store.whole(realisation.output)
+
+    def _cached(self, derivation: Derivation, found: Object) -> None:
+        if derivation.kind == placed.KIND:
+            return  # its raw layer has been said
+        self._emit(
+            Event(
+                "cached", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=found.size,
+            )
+        )
+        for text in warnings_kept.known(self._store, found.id):
+            self._sayer(derivation)(f"warning: {text}")
+
+    # The loop
+
+    def build(self, pending: Sequence[Derivation]) -> None:
+        """Realise `pending`, whose other inputs are known."""
+        waiting = {d.drv_id for d in pending}
+        for derivation in pending:
+            lacking = {i.derivation.drv_id for i in derivation.inputs} & waiting
+            self._lacking[derivation.drv_id] = lacking
+            for drv_id in lacking:
+                self._users.setdefault(drv_id, []).append(derivation)
+            if not lacking:
+                self._ready.append(derivation)
+        sandbox.check(self._store.path)
+        self._fetchers = ThreadPoolExecutor(fetch.CONNECTIONS, "fetch")
+        self._workers = ThreadPoolExecutor(self._jobs, "build")
+        self._futures = {self._fetchers: [], self._workers: []}
+        try:
+            while self._ready or self._running:
+                while self._ready:
+                    self._begin(self._ready.popleft())
+                if self._running:
+                    then, future = self._finished.get()
+                    self._running -= 1
+                    then(future.result())
+        except BaseException as error:
+            # KeyboardInterrupt too: no command outlives this call, and no thread does that is
+            # not caught in a system call (a name that is being looked up, say).
+            self._group.cancel()
+            connections.stop()
+            self._shut_down(_PATIENCE if isinstance(error, Exception) else _PATIENCE / 4)
+            raise
+        self._fetchers.shutdown()
+        self._workers.shutdown()
+
+    def _shut_down(self, patience: float) -> None:
+        """Wait for what runs: what has a scratch removes it, within ten times `patience`."""
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        wait(self._futures[self._workers], 10 * patience)
+        wait(self._futures[self._fetchers], patience)
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, function: Callable[[], Any], then: Callable[[Any], None]
+    ) -> None:
+        """Run `function` in `pool`, then `then` with its result in the calling thread."""
+
+        def guarded() -> Any:
+            with cancellable(self._group):
+                return function()
+
+        self._running += 1
+        future = pool.submit(guarded)
+        self._futures[pool].append(future)
+        future.add_done_callback(lambda done: self._finished.put((then, done)))
+
+    def _begin(self, derivation: Derivation) -> None:
+        """All inputs are realised."""
+        if (found := self._found(derivation)) is not None:
+            self._cached(derivation, found)
+            self._settle(derivation, found)
+            return
+        key = derivation.build_key(self.outputs)
+        if derivation.kind == placed.KIND:
+            self._start(derivation, key)
+        else:
+            self._need_files(derivation, key)
+
+    def _settle(self, derivation: Derivation, made: Object) -> None:
+        self.outputs[derivation.drv_id] = made.id
+        for user in self._users.pop(derivation.drv_id, ()):
+            lacking = self._lacking[user.drv_id]
+            lacking.discard(derivation.drv_id)
+            if not lacking:
+                self._ready.append(user)
+
+    # Files
+
+    def _need_files(self, derivation: Derivation, key: str) -> None:
+        missing = {
+            i.derivation.output: i.derivation
+            for i in derivation.inputs
+            if isinstance(i.derivation, Fetch) and self._store.blob(i.derivation.output) is None
+        }
+        if not missing:
+            self._start(derivation, key)
+            return
+        self._unfetched[derivation.drv_id] = set(missing)
+        for digest, wanted in missing.items():
+            if digest in self._fetching:
+                self._fetching[digest].append(derivation)
+                continue
+            self._fetching[digest] = [derivation]
+            self._submit(self._fetchers, self._fetcher(wanted), self._fetched(digest))
+
+    def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
+        def run() -> Path:
+            with failure_events(
+                self._emit, wanted.name, wanted.drv_id, self._group, self._store
+            ):
+                return fetch.fetch(wanted, self._store, self._emit)
+
+        return run
+
+    def _fetched(self, digest: str) -> Callable[[Path], None]:
+        def then(_: Path) -> None:
+            for derivation in self._fetching.pop(digest):
+                unfetched = self._unfetched[derivation.drv_id]
+                unfetched.discard(digest)
+                if not unfetched:
+                    self._start(derivation, derivation.build_key(self.outputs))
+
+        return then
+
+    # Work, in threads
+
+    def _start(self, derivation: Derivation, key: str) -> None:
+        outputs = dict(self.outputs)
+
+        def work() -> Object:
+            with failure_events(
+                self._emit, derivation.name, derivation.drv_id, self._group, self._store
+            ):
+                if derivation.kind == placed.KIND:
+                    return self._place(derivation, outputs)
+                return self._build(derivation, key, outputs)
+
+        self._submit(self._workers, work, lambda made: self._settle(derivation, made))
+
+    def _place(self, derivation: Derivation, outputs: Mapping[str, str]) -> Object:
+        raw = outputs[derivation.inputs[0].derivation.drv_id]
+        placement = self.placing.fit(derivation, outputs)
+        if placement.unchanged:
+            made = self._store.get(raw)
+            if made is None:
+                raise BuildError(f"object {raw[:16]} is not in the store", subject=derivation.name)
+        else:
+            made = self._placed(derivation, raw, placement, outputs)
+        self.placing.done(derivation, outputs, made)
+        return made
+
+    def _placed(
+        self, derivation: Derivation, raw: str, placement: placed.Placement,
+        outputs: Mapping[str, str],
+    ) -> Object:
+        store, key = self._store, placement.key(raw)
+        with store.lock(
+            f"build-{key}", f"builds {derivation.name}",
+            lambda: raise_if_cancelled(derivation.name),
+        ):
+            found = self._realised(key, derivation, outputs)
+            if found is not None:
+                return found
+            begin = time.monotonic()
+            self._emit(
+                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
+            )
+            with store.scratch("placed") as scratch:
+                upper = scratch / "upper"
+                placed.rewrite(store.tree(raw), placement, upper, derivation.name)
+                made = store.capture(upper, derivation.name, (raw,))
+            self._compare(derivation, key, made)
+            store.realise(key, made.id, placed.raw_of(derivation).kind)
+        self._emit(
+            Event(
+                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=made.size, seconds=time.monotonic() - begin,
+            )
+        )
+        return made
+
+    def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
+        store = self._store
+        with store.lock(
+            f"build-{key}", f"builds {derivation.name}",
+            lambda: raise_if_cancelled(derivation.name),
+        ):
+            # another process was quicker
+            if (found := self._realised(key, derivation, outputs)) is not None:
+                self._cached(derivation, found)
+                return found
+            begin = time.monotonic()
+            self._emit(
+                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
+            )
+            below = [i.derivation for i in derivation.inputs if i.role == "layer"]
+            references = tuple(outputs[d.drv_id] for d in below)
+            warnings: list[str] = []
+            with store.scratch(re.sub(r"[^A-Za-z0-9._-]+", "-", derivation.name)) as scratch:
+                context = BuildContext(
+                    name=derivation.name,
+                    parameters=derivation.parameters,
+                    layers=tuple(store.tree(r) for r in references),
+                    files=self._files(derivation),
+                    scratch=scratch,
+                    log=self._logger(derivation),
+                    layer_names=tuple(d.name for d in below),
+                    origin=derivation.where,
+                    say=self._sayer(derivation),
+                    warn=warnings.append,
+                )
+                with without_scratch(scratch):
+                    result = self._builders[derivation.kind](context)
+                if isinstance(result, Imported):
+                    made = self._import(derivation, result)
+                else:
+                    made = store.capture(result, derivation.name, references)
+            self._steps.check(derivation, outputs, made.id, store)
+            self._compare(derivation, key, made)
+            warnings_kept.keep(store, made.id, warnings)
+            store.realise(key, made.id, derivation.kind)
+        for text in warnings:
+            self._sayer(derivation)(f"warning: {text}")
+        self._emit(
+            Event(
+                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
+                bytes=made.size, seconds=time.monotonic() - begin,
+            )
+        )
+        return made
+
+    def _import(self, derivation: Derivation, layer: Imported) -> Object:
+        made = self._store.import_layer(layer.digest, layer.media_type, derivation.name)
+        if made.diff_id != layer.diff_id:
+            raise BuildError(
+                f"its uncompressed content is {made.diff_id}, but its image says {layer.diff_id}: "
+                "the image is damaged", subject=derivation.name,
+            )
+        return made
+
+    def _files(self, derivation: Derivation) -> tuple[tuple[str, Path], ...]:
+        files = []
+        for item in derivation.inputs:
+            if isinstance(item.derivation, Fetch) and item.role == "file":
+                # Here already; asked for again in case that it was taken away meanwhile.
+                path = fetch.fetch(item.derivation, self._store, self._emit)
+                files.append((item.derivation.name, path))
+        return tuple(files)
+
+    def _logger(self, derivation: Derivation) -> Callable[[str], None]:
+        return lambda line: self._emit(
+            Event("log", derivation.name, id=derivation.drv_id, text=line)
+        )
+
+    def _sayer(self, derivation: Derivation) -> Callable[[str], None]:
+        return lambda text: self._emit(
+            Event("message", derivation.name, id=derivation.drv_id, text=text)
+        )
+
+    def _compare(self, derivation: Derivation, key: str, made: Object) -> None:
+        """After a forced build: say when the same inputs gave other bytes, and in which files."""
+        before = self._store.realisation(key) if self._force else None
+        if before is not None and before.output != made.id:
+            text = f"built again, it differs: was {before.output[:16]}, is {made.id[:16]}"
+            for line in (text, *differing.lines(self._store, before.output, made.id)):
+                self._emit(Event("message", derivation.name, id=derivation.drv_id, text=line))
