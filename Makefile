@@ -23,6 +23,7 @@ setup:
 
 lint:
 	.venv/bin/ruff check
+	.venv/bin/ruff format --check -q
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
 

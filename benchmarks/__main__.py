@@ -7,7 +7,10 @@ import sys
 from benchmarks import change, cold, noop, overhead, sandbox
 
 ALL = {
-    "noop": noop.main, "change": change.main, "overhead": overhead.main, "sandbox": sandbox.main,
+    "noop": noop.main,
+    "change": change.main,
+    "overhead": overhead.main,
+    "sandbox": sandbox.main,
     "cold": cold.main,
 }
 

@@ -15,10 +15,36 @@ from benchmarks.timing import in_turn, seconds, show
 from tests.integration import index
 
 PACKAGES = (
-    "attrs", "certifi", "chardet", "click", "colorama", "decorator", "docutils", "filelock", "idna",
-    "iniconfig", "itsdangerous", "jmespath", "markdown", "markupsafe", "more-itertools", "mpmath",
-    "networkx", "packaging", "pathspec", "pip", "platformdirs", "ply", "pluggy", "pyasn1",
-    "pycparser", "pygments", "pyparsing", "pytz", "toolz", "wheel",
+    "attrs",
+    "certifi",
+    "chardet",
+    "click",
+    "colorama",
+    "decorator",
+    "docutils",
+    "filelock",
+    "idna",
+    "iniconfig",
+    "itsdangerous",
+    "jmespath",
+    "markdown",
+    "markupsafe",
+    "more-itertools",
+    "mpmath",
+    "networkx",
+    "packaging",
+    "pathspec",
+    "pip",
+    "platformdirs",
+    "ply",
+    "pluggy",
+    "pyasn1",
+    "pycparser",
+    "pygments",
+    "pyparsing",
+    "pytz",
+    "toolz",
+    "wheel",
 )
 VERSIONS = ("1.10.0", "1.11.0", "1.12.0", "1.13.0", "1.14.0", "1.15.0", "1.16.0", "1.17.0")
 
@@ -38,9 +64,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \\
 
 def main(rounds: int = len(VERSIONS) - 2) -> None:
     """Print the comparison."""
-    variables = environment(
-        PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="", UV_FIND_LINKS="", UV_NO_CONFIG="1"
-    )
+    variables = environment(PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="", UV_FIND_LINKS="", UV_NO_CONFIG="1")
     with tempfile.TemporaryDirectory(prefix="envd-bench-") as name:
         directory = Path(name)
         packages = directory / "index"
@@ -54,9 +78,7 @@ def main(rounds: int = len(VERSIONS) - 2) -> None:
 
             def change(number: int) -> None:
                 wanted = [*PACKAGES, f"six=={VERSIONS[number]}"]
-                (directory / "build.envd").write_text(
-                    SPEC.format(url=url, packages=json.dumps(wanted))
-                )
+                (directory / "build.envd").write_text(SPEC.format(url=url, packages=json.dumps(wanted)))
                 (directory / "requirements.txt").write_text("\n".join(wanted))
 
             context = directory / "context"  # without the index
@@ -66,8 +88,7 @@ def main(rounds: int = len(VERSIONS) - 2) -> None:
                 'def build():\n    base(os="debian12", language="python3")\n'
                 f'    config.pip_index(url="{url}")\n    install.python_packages(["pip"])\n'
             )
-            seconds([ENVD, "build", "-f", "base.envd", "-t", "envd-bench:change-base"], variables,
-                    directory)
+            seconds([ENVD, "build", "-f", "base.envd", "-t", "envd-bench:change-base"], variables, directory)
             a = [ENVD, "build", "-t", "envd-bench:change"]
             b = buildkit("envd-bench:change-buildkit")
 
@@ -77,18 +98,14 @@ def main(rounds: int = len(VERSIONS) - 2) -> None:
 
             def theirs(number: int) -> float:
                 change(number + 2)
-                (context / "requirements.txt").write_bytes(
-                    (directory / "requirements.txt").read_bytes()
-                )
+                (context / "requirements.txt").write_bytes((directory / "requirements.txt").read_bytes())
                 return seconds(b, variables, context)
 
             for number in (-2, -1):
                 ours(number)
                 theirs(number)
             pair = in_turn(ours, theirs, rounds)
-    show(
-        "one of thirty packages changed", "envd build (lock, build, load)", "BuildKit with pip", pair
-    )
+    show("one of thirty packages changed", "envd build (lock, build, load)", "BuildKit with pip", pair)
 
 
 if __name__ == "__main__":

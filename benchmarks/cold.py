@@ -64,16 +64,17 @@ def main(rounds: int = 3) -> None:
                 (store / place).mkdir()
             try:
                 return seconds(
-                    [ENVD, "build", "--no-load", "--locked"],
-                    environment(ENVD_STORE=str(store)), directory,
+                    [ENVD, "build", "--no-load", "--locked"], environment(ENVD_STORE=str(store)), directory
                 )
             finally:
                 shutil.rmtree(store)
 
         pair = in_turn(ours, lambda _: seconds(b, variables, context), rounds)
     show(
-        "cold build with warm files (base, apt, numpy, jupyterlab)", "envd build",
-        "BuildKit with apt and pip", pair,
+        "cold build with warm files (base, apt, numpy, jupyterlab)",
+        "envd build",
+        "BuildKit with apt and pip",
+        pair,
     )
 
 

@@ -38,8 +38,7 @@ def main(rounds: int = 15) -> None:
         for argv in (a, b, a, b):
             seconds(argv, variables, directory)
         pair = in_turn(
-            lambda _: seconds(a, variables, directory), lambda _: seconds(b, variables, directory),
-            rounds,
+            lambda _: seconds(a, variables, directory), lambda _: seconds(b, variables, directory), rounds
         )
     show("no-op build", "envd build", "BuildKit docker build", pair, "(below 0.50 is our promise)")
 

@@ -46,11 +46,9 @@ def engine(path: Path, salt: int) -> None:
     store = Store.open(path)
     try:
         realise(
-            [
-                Derivation("trivial", f"trivial-{i}", 1, (), {"text": f"{i} {salt}"})
-                for i in range(COUNT)
-            ],
-            store, {"trivial": _build},
+            [Derivation("trivial", f"trivial-{i}", 1, (), {"text": f"{i} {salt}"}) for i in range(COUNT)],
+            store,
+            {"trivial": _build},
         )
     finally:
         store.close()
@@ -64,9 +62,7 @@ def main(rounds: int = 5) -> None:
         directory = Path(name)
         (directory / "many.nix").write_text(_NIX)
         (directory / "conf").mkdir()
-        (directory / "conf/nix.conf").write_text(
-            "build-users-group =\nsandbox = false\nsubstitute = false\n"
-        )
+        (directory / "conf/nix.conf").write_text("build-users-group =\nsandbox = false\nsubstitute = false\n")
         places = {
             f"NIX_{kind}_DIR": str(directory / "nix" / kind.lower())
             for kind in ("STORE", "STATE", "LOG", "LOCALSTATE", "DATA")
@@ -76,15 +72,28 @@ def main(rounds: int = 5) -> None:
 
         def nix(salt: int) -> float:
             return seconds(
-                ["nix-build", "many.nix", "--arg", "n", str(COUNT), "--argstr", "salt", str(salt),
-                 "-j", jobs, "--no-out-link"],
-                variables, directory,
+                [
+                    "nix-build",
+                    "many.nix",
+                    "--arg",
+                    "n",
+                    str(COUNT),
+                    "--argstr",
+                    "salt",
+                    str(salt),
+                    "-j",
+                    jobs,
+                    "--no-out-link",
+                ],
+                variables,
+                directory,
             )
 
         def ours(salt: int) -> float:
             return seconds(
                 [sys.executable, "-m", "benchmarks.overhead", str(directory / "store"), str(salt)],
-                environment(), Path.cwd(),
+                environment(),
+                Path.cwd(),
             )
 
         ours(-1)
@@ -94,7 +103,10 @@ def main(rounds: int = 5) -> None:
         for top, _, _ in os.walk(directory):
             Path(top).chmod(0o700)
     show(
-        f"{COUNT} trivial derivations", "envd's engine", "nix-build", pair,
+        f"{COUNT} trivial derivations",
+        "envd's engine",
+        "nix-build",
+        pair,
         f"({pair.a / COUNT * 1000:.1f} ms and {pair.b / COUNT * 1000:.1f} ms each)",
     )
 

@@ -28,9 +28,7 @@ mount -t overlay overlay -o "$1" merged || exit
 shift
 exec "$@"
 """
-_OPTIONS = (
-    "lowerdir={},upperdir=upper,workdir=work,redirect_dir=nofollow,metacopy=off,index=off,xino=off"
-)
+_OPTIONS = "lowerdir={},upperdir=upper,workdir=work,redirect_dir=nofollow,metacopy=off,index=off,xino=off"
 
 
 def _root(directory: Path) -> Path:
@@ -54,17 +52,52 @@ def _plain(layer: Path, scratch: Path) -> float:
     for name in ("upper", "work", "merged"):
         (scratch / name).mkdir(parents=True, exist_ok=True)
     argv = [
-        "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child=KILL",
-        "sh", "-c", _PLAIN, "sh", _OPTIONS.format(layer), "bwrap",
-        "--bind", str(scratch / "merged"), "/",
-        "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--unshare-net",
-        "--hostname", "envd", "--die-with-parent", "--new-session", "--proc", "/proc", "--dev", "/dev",
-        "--perms", "1777", "--tmpfs", "/tmp", "--perms", "0755", "--tmpfs", "/run", "--cap-drop", "ALL",
+        "unshare",
+        "--mount",
+        "--propagation",
+        "private",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "sh",
+        "-c",
+        _PLAIN,
+        "sh",
+        _OPTIONS.format(layer),
+        "bwrap",
+        "--bind",
+        str(scratch / "merged"),
+        "/",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
+        "--unshare-net",
+        "--hostname",
+        "envd",
+        "--die-with-parent",
+        "--new-session",
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--perms",
+        "1777",
+        "--tmpfs",
+        "/tmp",
+        "--perms",
+        "0755",
+        "--tmpfs",
+        "/run",
+        "--cap-drop",
+        "ALL",
     ]
     for capability in sandbox.CAPABILITIES:
         argv += ["--cap-add", capability]
     run(
-        [*argv, "--clearenv", "--chdir", "/", "--", "true"], log=print, cwd=scratch,
+        [*argv, "--clearenv", "--chdir", "/", "--", "true"],
+        log=print,
+        cwd=scratch,
         environment={**HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
     )
     shutil.rmtree(scratch)
@@ -99,7 +132,10 @@ def main(rounds: int = 41) -> None:
     # The fastest of each: a busy machine stretches what takes longer by more.
     more = min(took["ours"]) - min(took["plain"])
     show(
-        "one sandboxed command", "envd's sandbox", "plain bubblewrap", pair,
+        "one sandboxed command",
+        "envd's sandbox",
+        "plain bubblewrap",
+        pair,
         f"(the fastest: {more * 1000:+.1f} ms, {'within' if more <= LIMIT else 'ABOVE'} the limit of "
         f"{LIMIT * 1000:.0f} ms; a process's first: {first * 1000:.0f} ms)",
     )

@@ -25,9 +25,7 @@ def seconds(
 ) -> float:
     """How long a process takes; raises RuntimeError with its output when it fails."""
     start = time.perf_counter()
-    done = subprocess.run(
-        argv, env=environment, cwd=directory, check=False, capture_output=True, text=True
-    )
+    done = subprocess.run(argv, env=environment, cwd=directory, check=False, capture_output=True, text=True)
     took = time.perf_counter() - start
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(argv)}: {(done.stdout + done.stderr)[-4000:]}")
@@ -38,8 +36,10 @@ def in_turn(a: Callable[[int], float], b: Callable[[int], float], rounds: int) -
     """Run A and B in turn; each is given the number of the round and says how long it took."""
     pairs = [(a(number), b(number)) for number in range(rounds)]
     return Pair(
-        statistics.median(x for x, _ in pairs), statistics.median(y for _, y in pairs),
-        statistics.median(x / y for x, y in pairs), rounds,
+        statistics.median(x for x, _ in pairs),
+        statistics.median(y for _, y in pairs),
+        statistics.median(x / y for x, y in pairs),
+        rounds,
     )
 
 

@@ -58,7 +58,7 @@ class EnvdError(Exception):
     exit_code = 1
 
     def __init__(
-        self, message: str, *, position: Position | None = None, subject: str = "", advice: str = "",
+        self, message: str, *, position: Position | None = None, subject: str = "", advice: str = ""
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -120,7 +120,12 @@ class BuildError(EnvdError):
     """A builder failed. `log` has the last lines of what it wrote."""
 
     def __init__(
-        self, message: str, log: str = "", *, position: Position | None = None, subject: str = "",
+        self,
+        message: str,
+        log: str = "",
+        *,
+        position: Position | None = None,
+        subject: str = "",
         advice: str = "",
     ) -> None:
         super().__init__(message, position=position, subject=subject, advice=advice)

@@ -38,9 +38,26 @@ _FUNCTIONS = ("build", "lock", "pull", "push")
 _RESULTS = ("Built", "Layer", "Locked", "Pulled", "Pushed")
 
 __all__ = [
-    "BuildError", "Built", "DockerError", "Error", "FetchError", "Layer", "LockMismatch", "Locked",
-    "Problem", "Pulled", "Pushed", "RegistryError", "ResolveError", "SpecError", "StoreError",
-    "UsageError", "build", "lock", "pull", "push",
+    "BuildError",
+    "Built",
+    "DockerError",
+    "Error",
+    "FetchError",
+    "Layer",
+    "LockMismatch",
+    "Locked",
+    "Problem",
+    "Pulled",
+    "Pushed",
+    "RegistryError",
+    "ResolveError",
+    "SpecError",
+    "StoreError",
+    "UsageError",
+    "build",
+    "lock",
+    "pull",
+    "push",
 ]
 
 

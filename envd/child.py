@@ -24,10 +24,18 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     reader, writer = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", str(Path(__file__).with_name("paths.py")), "envd.worker", str(writer),
-             json.dumps(question)],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=None if _is_our_own(sys.stderr) else subprocess.PIPE, pass_fds=[writer],
+            [
+                sys.executable,
+                "-P",
+                str(Path(__file__).with_name("paths.py")),
+                "envd.worker",
+                str(writer),
+                json.dumps(question),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=None if _is_our_own(sys.stderr) else subprocess.PIPE,
+            pass_fds=[writer],
             start_new_session=True,  # else it would get the terminal's Ctrl-C as well as ours
         )
     except BaseException:
@@ -51,7 +59,9 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(text)
     if (error := found.get("error")) is not None:
         raise KINDS[error["kind"]](
-            error["text"], exit_code=error["exit_code"], log=error["log"],
+            error["text"],
+            exit_code=error["exit_code"],
+            log=error["log"],
             problems=[Problem(*row) for row in error["problems"]],
         )
     return found

@@ -87,7 +87,15 @@ class RegistryError(StoreError):
 KINDS: dict[str, type[Error]] = {
     kind.__name__: kind
     for kind in (
-        BuildError, DockerError, Error, FetchError, LockMismatch, RegistryError, ResolveError, SpecError,
-        StoreError, UsageError,
+        BuildError,
+        DockerError,
+        Error,
+        FetchError,
+        LockMismatch,
+        RegistryError,
+        ResolveError,
+        SpecError,
+        StoreError,
+        UsageError,
     )
 }

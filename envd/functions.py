@@ -73,9 +73,21 @@ class PullOptions(_Common, total=False):
 
 # option -> the command's own; of a list, once for each
 _FLAGS = {
-    "path": "--path", "locked": "--locked", "force": "--force", "jobs": "--jobs", "secrets": "--secret",
-    "tags": "--tag", "outputs": "--output", "dev": "--dev", "update": "--update", "check": "--check",
-    "file": "--from", "built": "--tag", "also": "--also", "progress": "--progress", "limits": "--limit",
+    "path": "--path",
+    "locked": "--locked",
+    "force": "--force",
+    "jobs": "--jobs",
+    "secrets": "--secret",
+    "tags": "--tag",
+    "outputs": "--output",
+    "dev": "--dev",
+    "update": "--update",
+    "check": "--check",
+    "file": "--from",
+    "built": "--tag",
+    "also": "--also",
+    "progress": "--progress",
+    "limits": "--limit",
 }
 
 
@@ -125,10 +137,15 @@ def _ask(command: str, kind: Any, options: Mapping[str, Any], *references: str) 
         words.append("--no-load")
     elif given.get("load") and given.get("outputs"):
         words += ["--output", "type=docker"]
-    return answer({
-        "command": command, "words": [*words, "--", *references], "file": given.get("file"),
-        "path": given.get("path"), "tags": given.get("tags", []),
-    })
+    return answer(
+        {
+            "command": command,
+            "words": [*words, "--", *references],
+            "file": given.get("file"),
+            "path": given.get("path"),
+            "tags": given.get("tags", []),
+        }
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -60,7 +60,8 @@ class _Heard:
 
     def done(self) -> dict[str, list[str]]:
         return {
-            "built": self.names["finish"], "cached": self.names["cached"],
+            "built": self.names["finish"],
+            "cached": self.names["cached"],
             "fetched": self.names["fetch-finish"],
         }
 
@@ -98,8 +99,10 @@ def _lock(question: Mapping[str, Any], before: bytes) -> dict[str, Any]:
     path = find(question["file"], question["path"]).lock
     packages = [] if (found := lock.read(path)) is None else lock.all_packages(found)
     return {
-        "path": str(path.absolute()), "files": len(packages),
-        "size": sum(package.file.size for package in packages), "changed": path.read_bytes() != before,
+        "path": str(path.absolute()),
+        "files": len(packages),
+        "size": sum(package.file.size for package in packages),
+        "changed": path.read_bytes() != before,
     }
 
 
@@ -118,7 +121,8 @@ def _image(image_id: str, tags: Sequence[str]) -> dict[str, Any]:
     wanted = [image_tag(tag) for tag in tags]
     image = next((item.image for item in found if item.name in wanted), found[0].image)
     return {
-        "digest": image.manifest_digest, "tags": [item.name for item in found],
+        "digest": image.manifest_digest,
+        "tags": [item.name for item in found],
         "layers": [[layer.digest, layer.size, layer.diff_id] for layer in image.layers],
     }
 
@@ -131,14 +135,20 @@ def _failure(error: BaseException) -> dict[str, Any]:
     from engine.core import signals
 
     if isinstance(error, KeyboardInterrupt):
-        return {"kind": "Error", "text": "interrupted", "exit_code": signals.EXIT_STATUS, "log": "",
-                "problems": []}
+        return {
+            "kind": "Error",
+            "text": "interrupted",
+            "exit_code": signals.EXIT_STATUS,
+            "log": "",
+            "problems": [],
+        }
     text, exit_code = explain(error)
     kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__name__ in KINDS]
     usage = isinstance(error, click.ClickException)
     return {
         "kind": "UsageError" if usage else kinds[0] if kinds else "Error",
-        "text": text.removeprefix("error: "), "exit_code": exit_code,
+        "text": text.removeprefix("error: "),
+        "exit_code": exit_code,
         "log": str(getattr(error, "log", "")),
         "problems": [_problem(single) for single in getattr(error, "errors", ())],
     }

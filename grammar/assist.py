@@ -97,7 +97,8 @@ def diagnose(text: str, filename: str, directory: Path) -> list[Diagnosis]:
                 found.append(_diagnosis(one.position, lines, one.message, "error"))
     else:
         found += [
-            _diagnosis(n.position, lines, n.text, "warning") for n in made.notices
+            _diagnosis(n.position, lines, n.text, "warning")
+            for n in made.notices
             if n.position.file == filename
         ]
     return found
@@ -234,9 +235,7 @@ def complete(text: str, line: int, column: int) -> list[Proposal]:
 def _members(module: str) -> list[Proposal]:
     if module == "data.path":
         return [Proposal(name, "value", path) for name, path in data.PATHS.items()]
-    found = [
-        _function(api) for api in APIS if api.name.rpartition(".")[0] == module and not api.instead
-    ]
+    found = [_function(api) for api in APIS if api.name.rpartition(".")[0] == module and not api.instead]
     if module == "data":
         found.append(Proposal("path", "module", "where libraries keep what they download"))
     return found
@@ -259,7 +258,8 @@ def _arguments(cursor: _Cursor) -> list[Proposal]:
     given = {api.by_name[g].name for g in frame.given if g in api.by_name}
     return [
         Proposal(f"{p.name}=", "parameter", _typed(p), p.about)
-        for p in api.parameters[frame.argument - len(frame.given) :] if p.name not in given
+        for p in api.parameters[frame.argument - len(frame.given) :]
+        if p.name not in given
     ]
 
 
@@ -360,15 +360,20 @@ def definitions(text: str) -> list[Definition]:
         doc = re.match(r"\s*[r]?(\"\"\"|''')(.*?)\1", body[1], re.DOTALL) if len(body) > 1 else None
         documentation = re.sub(r"\n[ \t]+", "\n", doc[2]).strip() if doc else ""
         parameters = re.sub(r"\s+", " ", match[3].strip())
-        found.append(Definition(
-            match[2], "function", Position("", line, column),
-            f"{match[2]}({parameters})", documentation, last + 1,
-        ))
+        found.append(
+            Definition(
+                match[2],
+                "function",
+                Position("", line, column),
+                f"{match[2]}({parameters})",
+                documentation,
+                last + 1,
+            )
+        )
     for match in _VARIABLE.finditer(text):
         line, column = _place(text, match.start(1))
         if not any(d.name == match[1] for d in found):
-            found.append(Definition(match[1], "variable", Position("", line, column),
-                                    last_line=line))
+            found.append(Definition(match[1], "variable", Position("", line, column), last_line=line))
     return sorted(found, key=lambda d: d.position)
 
 

@@ -23,8 +23,7 @@ class SpecError(Exception):
     """
 
     def __init__(
-        self, message: str, position: Position, source: str = "", stack: Iterable[str] = (),
-        once: str = "",
+        self, message: str, position: Position, source: str = "", stack: Iterable[str] = (), once: str = ""
     ) -> None:
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST // 2]}[…]{message[-_LONGEST // 4 :]}"
@@ -73,8 +72,7 @@ def _columns(text: str) -> int:
     if text.isascii():
         return len(text)
     return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
     )
 
 
@@ -152,7 +150,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
         return _FOREIGN[name]
     # A short word is close to many: its first letter, or all its letters, must be there.
     close = [
-        c for c in get_close_matches(name, choices, n=3, cutoff=cutoff)
+        c
+        for c in get_close_matches(name, choices, n=3, cutoff=cutoff)
         if len(name) > 3 or c[0] == name[0] or sorted(c) == sorted(name)
     ]
     close = close or [folded[c] for c in get_close_matches(name.lower(), folded, 1, 0.8)]

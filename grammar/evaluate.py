@@ -33,8 +33,11 @@ Includer = Callable[[Include], Checkout]
 
 
 def load(
-    path: Path, function: str = "build", directory: Path | None = None,
-    include: Includer | None = None, allowed: tuple[Path, ...] = (),
+    path: Path,
+    function: str = "build",
+    directory: Path | None = None,
+    include: Includer | None = None,
+    allowed: tuple[Path, ...] = (),
 ) -> Environment:
     """The environment that `function` of the spec at `path` asks for; `directory` is what relative
     paths mean (the spec's own, unless another is given), `include` brings in other repositories, and
@@ -45,9 +48,7 @@ def load(
         text = decoded(path.read_bytes(), str(path))
     except OSError as error:
         raise SpecError(f"cannot read the file: {error.strerror}", start) from None
-    made = evaluate(
-        text, str(path), function, directory or path.parent, include=include, allowed=allowed
-    )
+    made = evaluate(text, str(path), function, directory or path.parent, include=include, allowed=allowed)
     return replace(made, read_files=(str(path.resolve()), *made.read_files))
 
 
@@ -61,8 +62,7 @@ def decoded(data: bytes, filename: str) -> str:
         column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
         what = "the file is UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "not UTF-8"
         raise SpecError(
-            f"{what}: save it as UTF-8", Position(filename, line, column),
-            data.decode("utf-8", "replace"),
+            f"{what}: save it as UTF-8", Position(filename, line, column), data.decode("utf-8", "replace")
         ) from None
 
 
@@ -74,8 +74,12 @@ OPAQUE = Opaque()
 
 
 def evaluate(
-    text: str, filename: str, function: str = "build", directory: Path | None = None,
-    max_steps: int = MAX_STEPS, include: Includer | Opaque | None = None,
+    text: str,
+    filename: str,
+    function: str = "build",
+    directory: Path | None = None,
+    max_steps: int = MAX_STEPS,
+    include: Includer | Opaque | None = None,
     allowed: tuple[Path, ...] = (),
 ) -> Environment:
     """The environment that `function` asks for; without `include`, include() is an error, with OPAQUE a
@@ -115,12 +119,17 @@ def _say_more(error: SpecError, lines: list[str], filename: str) -> None:
         if match and one.position.file == filename and one.position.line <= len(lines):
             rest = lines[one.position.line - 1][one.position.column - 1 + len(match[1]) :]
             if re.match(r"\s*([,)\]}]|$)", rest):
-                one.message += f"; a string is written \"{match[1]}\""
+                one.message += f'; a string is written "{match[1]}"'
 
 
 def _run(
-    filename: str, function: str, state: State, found: list[SpecError], max_steps: int,
-    include: Includer | None, texts: dict[str, str],
+    filename: str,
+    function: str,
+    state: State,
+    found: list[SpecError],
+    max_steps: int,
+    include: Includer | None,
+    texts: dict[str, str],
 ) -> None:
     """Evaluate `filename`, one of `texts`, and call `function`; what only one request of it got wrong
     goes into `found`, and the texts of what it includes into `texts`."""
@@ -131,9 +140,7 @@ def _run(
             raise found.pop()
 
     names = vocabulary(state)
-    interpreter = Interpreter(
-        {**UNIVERSE, **names}, max_steps, requests=names.keys(), report=report
-    )
+    interpreter = Interpreter({**UNIVERSE, **names}, max_steps, requests=names.keys(), report=report)
     if include is not None:
         state.include = _Modules(interpreter, state, include, texts).module
     defined = interpreter.run(parse_all(texts[filename], filename))
@@ -194,16 +201,15 @@ class _Modules:
         self._found[key] = None
         checkout = self._include(wanted)
         self._state.includes.append(replace(wanted, commit=checkout.commit))
-        made = Module(wanted.git.rstrip("/").rpartition("/")[2].removesuffix(".git"),
-                      self._members(wanted, checkout))
+        made = Module(
+            wanted.git.rstrip("/").rpartition("/")[2].removesuffix(".git"), self._members(wanted, checkout)
+        )
         self._found[key] = made
         return made
 
     def _members(self, wanted: Include, checkout: Checkout) -> dict[str, Value]:
         if not checkout.files:
-            raise SpecError(
-                f"include(): {checkout.place} has no *.envd files at its root", wanted.position
-            )
+            raise SpecError(f"include(): {checkout.place} has no *.envd files at its root", wanted.position)
         members: dict[str, Value] = {}
         homes: dict[str, str] = {}
         for name, data in checkout.files:
@@ -216,8 +222,8 @@ class _Modules:
                     continue
                 if member in members:
                     raise SpecError(
-                        f"include(): '{member}' is in both {homes[member]} and {name} of "
-                        f"{checkout.place}", wanted.position,
+                        f"include(): '{member}' is in both {homes[member]} and {name} of {checkout.place}",
+                        wanted.position,
                     )
                 members[member], homes[member] = value, name
         return members
@@ -231,6 +237,7 @@ def syntax_of(text: str, filename: str) -> str:
     version = match[1] if match else "v1"
     if version not in ("v0", "v1"):
         line = text[: text.index(first)].count("\n") + 1
-        raise SpecError(f"no syntax '{version}'; known: v0, v1", Position(
-            filename, line, first.index("=") + 2))
+        raise SpecError(
+            f"no syntax '{version}'; known: v0, v1", Position(filename, line, first.index("=") + 2)
+        )
     return version

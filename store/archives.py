@@ -34,19 +34,38 @@ LARGEST_HOLES = 1 << 32  # bytes of one file that the archive does not hold
 _LATEST = 1 << 40  # seconds before or after 1970; what file systems hold is less
 _NOBODY = (1 << 32) - 1  # chown(2) takes it for "as it is"
 _HEADERS = (
-    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
 # What the machine does to any entry; every other error is the entry's own.
-_MACHINE = frozenset({
-    errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EACCES, errno.EMFILE, errno.ENFILE,
-    errno.ENOMEM, errno.EINTR,
-})
+_MACHINE = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOMEM,
+        errno.EINTR,
+    }
+)
 _DAMAGED = (tarfile.TruncatedHeaderError, tarfile.InvalidHeaderError)  # type: ignore[attr-defined]
 # What tarfile and the decompressors raise for bytes that make no sense.
 FAULTS = (
-    zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError, ArithmeticError, LookupError,
-    TypeError, RecursionError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    RecursionError,
 )
 
 
@@ -207,9 +226,7 @@ def naming(member: tarfile.TarInfo, refused: Callable[[str], Exception]) -> Iter
         raise refused(f"'{shown(member.name)}': {error.strerror or error}") from error
 
 
-def copy(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, write: Callable[[bytes], object]
-) -> None:
+def copy(archive: tarfile.TarFile, member: tarfile.TarInfo, write: Callable[[bytes], object]) -> None:
     """Give a regular member's content to `write`, in pieces. Raises tarfile.TarError, OSError."""
     for data in content(archive, member):
         write(data)

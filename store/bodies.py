@@ -83,7 +83,5 @@ def whole(chunks: Iterable[bytes], name: str, limit: float) -> bytes:
     for chunk in chunks:
         found += chunk
         if len(found) > limit:
-            raise TooLargeError(
-                f"the answer is larger than {shown_size(limit)}; {advice(name, limit)}"
-            )
+            raise TooLargeError(f"the answer is larger than {shown_size(limit)}; {advice(name, limit)}")
     return bytes(found)

@@ -69,8 +69,12 @@ def _own() -> str:
 
     paths = ssl.get_default_verify_paths()
     candidates = (
-        paths.openssl_cafile, paths.openssl_capath, "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem",
+        paths.openssl_cafile,
+        paths.openssl_capath,
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
     )
     for candidate in candidates:
         path = Path(candidate)

@@ -70,8 +70,7 @@ def seal(root: str, targets: Sequence[tuple[str, str]]) -> str:
     """A hash over a root and all its (kind, target): sqlite has no checksums, and a root that lost
     a line would let `gc` remove what it kept."""
     lines = [root, *(f"{kind} {target}" for kind, target in sorted(targets))]
-    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=16) \
-        .hexdigest()
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 class Database:
@@ -84,8 +83,7 @@ class Database:
     """
 
     def __init__(
-        self, path: Path, *, reading: bool = False,
-        made: Callable[[], Sequence[Statement]] = lambda: (),
+        self, path: Path, *, reading: bool = False, made: Callable[[], Sequence[Statement]] = lambda: ()
     ) -> None:
         self.path = path
         self.reading = reading
@@ -117,8 +115,11 @@ class Database:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = sqlite3.connect(
-                f"{self._file.absolute().as_uri()}{self._options}", uri=True, timeout=_BUSY_AFTER,
-                isolation_level=None, check_same_thread=False,
+                f"{self._file.absolute().as_uri()}{self._options}",
+                uri=True,
+                timeout=_BUSY_AFTER,
+                isolation_level=None,
+                check_same_thread=False,
             )
             with self._guard:
                 self._all.append(found)
@@ -256,7 +257,10 @@ class Database:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError as error:
             if _code(error) not in (
-                sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR
+                sqlite3.SQLITE_BUSY,
+                sqlite3.SQLITE_LOCKED,
+                sqlite3.SQLITE_FULL,
+                sqlite3.SQLITE_IOERR,
             ):
                 raise self.told(error) from error
 

@@ -15,9 +15,14 @@ ADDED = "added"
 REMOVED = "removed"
 
 _TYPES = {
-    tarfile.REGTYPE: "file", tarfile.AREGTYPE: "file", tarfile.DIRTYPE: "directory",
-    tarfile.SYMTYPE: "link", tarfile.LNKTYPE: "hard link", tarfile.CHRTYPE: "character device",
-    tarfile.BLKTYPE: "block device", tarfile.FIFOTYPE: "fifo",
+    tarfile.REGTYPE: "file",
+    tarfile.AREGTYPE: "file",
+    tarfile.DIRTYPE: "directory",
+    tarfile.SYMTYPE: "link",
+    tarfile.LNKTYPE: "hard link",
+    tarfile.CHRTYPE: "character device",
+    tarfile.BLKTYPE: "block device",
+    tarfile.FIFOTYPE: "fifo",
 }
 
 
@@ -96,8 +101,13 @@ def _file(archive: tarfile.TarFile, member: tarfile.TarInfo) -> _File:
         link = f"{member.devmajor}:{member.devminor}"
     attributes = {k: v for k, v in member.pax_headers.items() if k.startswith("SCHILY.xattr.")}
     return _File(
-        _TYPES.get(member.type, "file"), (size, digest.digest()), member.mode,
-        (member.uid, member.gid), link, tuple(sorted(attributes.items())), int(member.mtime),
+        _TYPES.get(member.type, "file"),
+        (size, digest.digest()),
+        member.mode,
+        (member.uid, member.gid),
+        link,
+        tuple(sorted(attributes.items())),
+        int(member.mtime),
     )
 
 

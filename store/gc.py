@@ -49,9 +49,7 @@ def collect(store: Store, *, dry_run: bool = False, without: Collection[str] = (
 
 def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report:
     if problems := integrity.problems(store.db):
-        raise DamagedError(
-            f"nothing was removed: {problems[0]}; run `envd store verify --repair`"
-        )
+        raise DamagedError(f"nothing was removed: {problems[0]}; run `envd store verify --repair`")
     roots = [root for root in store.roots() if root.name not in without]
     objects = {item.id: item for item in store.objects()}
     keep = _reached(roots, objects, store)
@@ -60,7 +58,8 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
     dead = [identity for identity in objects if identity not in keep]
     directory = store.path / "blobs" / "sha256"
     dead_blobs = [
-        (entry.path, entry.stat().st_size) for entry in os.scandir(directory)
+        (entry.path, entry.stat().st_size)
+        for entry in os.scandir(directory)
         if f"sha256:{entry.name}" not in kept_blobs
     ]
     report = Report(len(dead), len(dead_blobs), sum(size for _, size in dead_blobs))
@@ -70,7 +69,7 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
                 "store",
                 f"{len(root.objects)} layers and {len(root.blobs)} files are kept because the "
                 "store's database was lost once; when what you need is built again, "
-                f"`envd store roots --remove {root.name}` gives them up"
+                f"`envd store roots --remove {root.name}` gives them up",
             )
     if dry_run:
         return report
@@ -92,9 +91,7 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
     return report
 
 
-def _reached(
-    roots: Collection[Root], objects: dict[str, Object], store: Store
-) -> Collection[str]:
+def _reached(roots: Collection[Root], objects: dict[str, Object], store: Store) -> Collection[str]:
     """Ids of the objects that roots reach. Raises DamagedError when one of those is not there:
     then it is not known what it would have kept."""
     keep: dict[str, Object] = {}

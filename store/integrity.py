@@ -34,7 +34,10 @@ _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SHOWN = 3  # of what sqlite finds
 _USTAR = 257  # where a tar's header says that it is one
 _TABLES = {
-    "object": "id", "reference": "object, position", "realisation": "key", "root": "name",
+    "object": "id",
+    "reference": "object, position",
+    "realisation": "key",
+    "root": "name",
     "root_target": "root, kind, target",
 }
 
@@ -43,8 +46,10 @@ def problems(db: Database) -> list[str]:
     """One line for each thing that is wrong with the database itself; none when it can be trusted."""
     try:
         found = [
-            line for (text,) in db.connection.execute(f"PRAGMA integrity_check({_SHOWN})")
-            for line in str(text).splitlines() if not line.startswith("***")
+            line
+            for (text,) in db.connection.execute(f"PRAGMA integrity_check({_SHOWN})")
+            for line in str(text).splitlines()
+            if not line.startswith("***")
         ]
         if found != ["ok"]:
             return [f"{db.path}: the database is damaged: {line}" for line in found[:_SHOWN]]
@@ -69,7 +74,8 @@ def _unsealed(db: Database) -> list[str]:
     for root, kind, target in db.connection.execute("SELECT root, kind, target FROM root_target"):
         targets.setdefault(root, []).append((kind, target))
     return [
-        name for name, seal in db.connection.execute("SELECT name, seal FROM root ORDER BY name")
+        name
+        for name, seal in db.connection.execute("SELECT name, seal FROM root ORDER BY name")
         if seal != database.seal(name, targets.get(name, ()))
     ]
 
@@ -115,8 +121,10 @@ def rebuild(path: Path) -> list[str]:
     names = _names(path, salvage)
     statements = _statements(path, salvage, layers, names)
     Database(old, made=lambda: statements).close()
-    kept = {table: sum(f"INTO {table} " in sql for sql, _ in statements)
-            for table in ("object", "realisation", "root")}
+    kept = {
+        table: sum(f"INTO {table} " in sql for sql, _ in statements)
+        for table in ("object", "realisation", "root")
+    }
     lines = [
         f"the database was recreated, with {_count(kept['object'], 'layer')}, "
         f"{_count(kept['realisation'], 'realisation')} and {_count(kept['root'], 'root')}, of which "
@@ -155,8 +163,15 @@ def find_layers(store: Store) -> list[str]:
 def _row(layer: _Layer, names: Mapping[str, str]) -> Statement:
     return (
         "INSERT OR IGNORE INTO object VALUES (?,?,?,?,?,?,?)",
-        (layer.id, names.get(layer.diff_id) or f"layer-{layer.id[:12]}", layer.diff_id,
-         layer.digest, layer.size, layer.tar_size, layer.media_type),
+        (
+            layer.id,
+            names.get(layer.diff_id) or f"layer-{layer.id[:12]}",
+            layer.diff_id,
+            layer.digest,
+            layer.size,
+            layer.tar_size,
+            layer.media_type,
+        ),
     )
 
 
@@ -225,8 +240,7 @@ def _layer(file: Path, digest: str, media_type: str) -> _Layer | None:
     if size == 0 or f"sha256:{whole.hexdigest()}" != digest:
         return None
     return _Layer(
-        str(identity.hexdigest()), f"sha256:{diff.hexdigest()}", digest, file.stat().st_size, size,
-        media_type,
+        str(identity.hexdigest()), f"sha256:{diff.hexdigest()}", digest, file.stat().st_size, size, media_type
     )
 
 
@@ -260,7 +274,8 @@ def _names(path: Path, salvage: _Salvage) -> dict[str, str]:
     for _, document in _documents(path):
         diff_ids = (document.get("rootfs") or {}).get("diff_ids")
         history = [
-            row for row in document.get("history") or ()
+            row
+            for row in document.get("history") or ()
             if isinstance(row, dict) and not row.get("empty_layer")
         ]
         if isinstance(diff_ids, list) and len(diff_ids) == len(history):
@@ -303,5 +318,3 @@ def _is_id(value: object) -> bool:
 
 def _is_digest(value: object) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
-
-

@@ -107,8 +107,9 @@ def _attributes(entry: _Entry) -> dict[str, str]:
         return {}
     found = {}
     for name in names:
-        if name != b"security.capability" and \
-                (not name.startswith(b"user.") or name.startswith(b"user.overlay.")):
+        if name != b"security.capability" and (
+            not name.startswith(b"user.") or name.startswith(b"user.overlay.")
+        ):
             continue
         key = as_text(name)
         if "=" in key or not key.isprintable():  # surrogates are not printable
@@ -230,7 +231,9 @@ def _set_special(member: tarfile.TarInfo, entry: _Entry) -> None:
         member.linkname = as_text(os.readlink(entry.path))
         return
     member.type = {
-        stat.S_IFCHR: tarfile.CHRTYPE, stat.S_IFBLK: tarfile.BLKTYPE, stat.S_IFIFO: tarfile.FIFOTYPE,
+        stat.S_IFCHR: tarfile.CHRTYPE,
+        stat.S_IFBLK: tarfile.BLKTYPE,
+        stat.S_IFIFO: tarfile.FIFOTYPE,
     }[kind]
     device = entry.info.st_rdev
     member.devmajor, member.devminor = os.major(device), os.minor(device)

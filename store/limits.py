@@ -97,9 +97,18 @@ def _count(text: str) -> float:
 
 
 _READERS: Mapping[str, Callable[[str], float | Share]] = {
-    "memory": _size_or_share, "processes": _count, "disk": _size_or_share, "time": _span,
-    "silence": _span, "log": _size, "manifest": _size, "answer": _size, "download": _size,
-    "unpacked": _size, "entries": _count, "ratio": _count,
+    "memory": _size_or_share,
+    "processes": _count,
+    "disk": _size_or_share,
+    "time": _span,
+    "silence": _span,
+    "log": _size,
+    "manifest": _size,
+    "answer": _size,
+    "download": _size,
+    "unpacked": _size,
+    "entries": _count,
+    "ratio": _count,
 }
 NAMES = tuple(field.name for field in fields(Limits))
 

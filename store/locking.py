@@ -24,7 +24,11 @@ _POLL = (0.005, 0.1)  # seconds between two tries: the first, the longest
 
 @contextmanager
 def locked(
-    path: Path, *, shared: bool = False, lasting: bool = False, doing: str = "",
+    path: Path,
+    *,
+    shared: bool = False,
+    lasting: bool = False,
+    doing: str = "",
     check: Callable[[], None] | None = None,
 ) -> Iterator[None]:
     """Hold the lock at `path`; waits for it, which is said after a second.
@@ -43,9 +47,7 @@ def locked(
         os.close(descriptor)
 
 
-def _acquired(
-    path: Path, shared: bool, doing: str, check: Callable[[], None] | None
-) -> int:
+def _acquired(path: Path, shared: bool, doing: str, check: Callable[[], None] | None) -> int:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB
     begin, pause, told = time.monotonic(), _POLL[0], False
@@ -138,7 +140,8 @@ def _holders(descriptor: int) -> list[int]:
     except OSError:
         return []
     found = {
-        int(row[4]) for row in rows
+        int(row[4])
+        for row in rows
         if len(row) >= 8 and row[1] == "FLOCK" and row[5].rpartition(":")[2] == str(mine)
     }
     # 0 or less: a process that this one cannot see, in another container.

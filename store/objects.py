@@ -38,8 +38,7 @@ def statements(made: Object) -> list[Statement]:
             "UPDATE SET name=excluded.name, digest=excluded.digest, size=excluded.size, "
             "diff_id=excluded.diff_id, tar_size=excluded.tar_size, "
             "media_type=excluded.media_type",
-            (made.id, made.name, made.diff_id, made.digest, made.size, made.tar_size,
-             made.media_type),
+            (made.id, made.name, made.diff_id, made.digest, made.size, made.tar_size, made.media_type),
         ),
         ("DELETE FROM reference WHERE object=?", (made.id,)),
         *(

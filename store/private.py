@@ -80,8 +80,10 @@ def _why(uid: int) -> str:
     user = user_name(uid)
     if os.geteuid() != 0:
         return f": it belongs to another user ({user})"
-    return f": it belongs to another user ({user}), to whom what root puts there is of no use; run " \
+    return (
+        f": it belongs to another user ({user}), to whom what root puts there is of no use; run "
         f"envd as {user}"
+    )
 
 
 def _overflow() -> int:
@@ -96,7 +98,8 @@ def _is_all_ours(path: Path) -> bool:
     """Whether the directory is there for the store alone, and is ours: then its mode is, too."""
     names = {name.partition("/")[0] for name in (*DIRECTORIES, *_LATER)} | {"lost+found"}
     return path.stat().st_uid == os.geteuid() and all(
-        name in names or name.startswith(_DATABASE) for name in os.listdir(path)  # noqa: PTH208
+        name in names or name.startswith(_DATABASE)
+        for name in os.listdir(path)  # noqa: PTH208
     )
 
 

@@ -65,7 +65,8 @@ def parse_image(text: str) -> ImageName:
     if host == DEFAULT_HOST and "/" not in name:
         name = f"library/{name}"
     fits = (
-        _HOST.fullmatch(host) and _NAME.fullmatch(name)
+        _HOST.fullmatch(host)
+        and _NAME.fullmatch(name)
         and (_TAG.fullmatch(tag) if ":" in rest else True)
         and (_DIGEST.fullmatch(digest) if "@" in text else True)
     )

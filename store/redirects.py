@@ -78,8 +78,7 @@ def check_realm(endpoint: str, realm: str) -> None:
     if wanted.scheme == "https":
         return
     here = asked.scheme == "http" and (
-        wanted.hostname == asked.hostname
-        or (is_loopback(asked.netloc) and is_loopback(wanted.netloc))
+        wanted.hostname == asked.hostname or (is_loopback(asked.netloc) and is_loopback(wanted.netloc))
     )
     if not here:
         raise RedirectError(

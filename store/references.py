@@ -10,7 +10,8 @@ from store import redirects
 
 _REFERENCE = re.compile(
     r"(?P<host>[\w.-]+(:\d+)?|\[[0-9a-f:]+\](:\d+)?)/(?P<name>[a-z0-9]+([._/-]+[a-z0-9]+)*)"
-    r"(:(?P<tag>[\w][\w.-]{0,127}))?", re.ASCII
+    r"(:(?P<tag>[\w][\w.-]{0,127}))?",
+    re.ASCII,
 )
 
 

@@ -68,15 +68,11 @@ class Registry:
             from oras.container import Container
             from oras.provider import Registry as Provider
 
-            client = Provider(
-                hostname=self._host, insecure=self._insecure, auth_backend=self._scheme()
-            )
+            client = Provider(hostname=self._host, insecure=self._insecure, auth_backend=self._scheme())
             sessions.prepare(client.session)
             sessions.prepare(client.auth.session)
             self._guard(client.auth)
-            client.auth.load_configs(
-                Container(f"{self._host}/{self.reference.name}"), _docker_config()
-            )
+            client.auth.load_configs(Container(f"{self._host}/{self.reference.name}"), _docker_config())
             if self._login and not hasattr(client.auth, "_basic_auth"):
                 client.auth._load_auth(self._login)
             if self._backend == "basic" and not hasattr(client.auth, "_basic_auth"):
@@ -159,8 +155,10 @@ class Registry:
             except requests.RequestException as error:
                 stumble, cause = retry.TransientError(retry.reason(error)), error
                 if isinstance(
-                    error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema
-                    | requests.exceptions.TooManyRedirects
+                    error,
+                    requests.exceptions.InvalidURL
+                    | requests.exceptions.InvalidSchema
+                    | requests.exceptions.TooManyRedirects,
                 ):
                     raise self._unreachable(error) from error
             seconds = retry.wait(attempt, stumble)
@@ -179,19 +177,28 @@ class Registry:
             raise RegistryError(f"{self._host}: stopped while waiting for it")
 
     def _request(
-        self, method: str, url: str, *, data: Callable[[], Any] | None = None,
-        headers: Mapping[str, str] | None = None, stream: bool = False, source: str = "",
+        self,
+        method: str,
+        url: str,
+        *,
+        data: Callable[[], Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+        source: str = "",
     ) -> Any:
         """One request, tried again when the registry or the network stumbles. `source` is another
         repository that it reads."""
         what = f"{method} {urlsplit(url).path.rpartition(self.reference.name)[2]}"
-        return self._tried(
-            what, lambda: self._once(method, url, data, headers or {}, stream, source)
-        )
+        return self._tried(what, lambda: self._once(method, url, data, headers or {}, stream, source))
 
     def _once(
-        self, method: str, url: str, data: Callable[[], Any] | None = None,
-        headers: Mapping[str, str] = MappingProxyType({}), stream: bool = False, source: str = "",
+        self,
+        method: str,
+        url: str,
+        data: Callable[[], Any] | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        stream: bool = False,
+        source: str = "",
     ) -> Any:
         """One request, not tried again."""
         body = data() if data is not None else None
@@ -247,9 +254,7 @@ class Registry:
 
     def _blob_url(self, digest: str) -> str:
         if not _DIGEST.fullmatch(digest):  # it may be an answer's
-            raise RegistryError(
-                f"{self._host}: '{printable(digest.encode())}' is not a valid sha256 digest"
-            )
+            raise RegistryError(f"{self._host}: '{printable(digest.encode())}' is not a valid sha256 digest")
         return f"{self._base}/blobs/{digest}"
 
     def has_blob(self, digest: str) -> bool:
@@ -275,9 +280,7 @@ class Registry:
             def body() -> Any:
                 return content if isinstance(content, bytes) else content.open("rb")
 
-            answer = self._once(
-                "PUT", url, body, {"Content-Type": "application/octet-stream"}
-            )
+            answer = self._once("PUT", url, body, {"Content-Type": "application/octet-stream"})
             self._expect(answer, f"uploading {digest[:19]}", 201)
             return False
 
@@ -290,9 +293,7 @@ class Registry:
         start = f"{self._base}/blobs/uploads/"
         if mount:
             try:
-                answer = self._once(
-                    "POST", f"{start}?mount={digest}&from={quote(mount)}", source=mount
-                )
+                answer = self._once("POST", f"{start}?mount={digest}&from={quote(mount)}", source=mount)
             except DeniedError:  # whom it belongs to may not be who pushes
                 answer = self._once("POST", start)
         else:
@@ -311,7 +312,9 @@ class Registry:
         """Upload a manifest under a tag [the reference's]. Raises RegistryError."""
         media_type = json.loads(manifest).get("mediaType", MANIFEST_TYPE)
         answer = self._request(
-            "PUT", f"{self._base}/manifests/{tag or self.reference.tag}", data=lambda: manifest,
+            "PUT",
+            f"{self._base}/manifests/{tag or self.reference.tag}",
+            data=lambda: manifest,
             headers={"Content-Type": media_type},
         )
         self._expect(answer, "uploading the manifest", 201)
@@ -320,9 +323,7 @@ class Registry:
         """Ask for a manifest that was just uploaded: some answer 201 and keep nothing (a full disk,
         a proxy in the registry's place). Raises RegistryError."""
         for attempt in range(1, retry.ATTEMPTS + 1):
-            answer = self._request(
-                "HEAD", f"{self._base}/manifests/{tag}", headers={"Accept": MANIFEST_TYPE}
-            )
+            answer = self._request("HEAD", f"{self._base}/manifests/{tag}", headers={"Accept": MANIFEST_TYPE})
             if self._expect(answer, f"manifest {tag}", 200, 404).status_code == 200:
                 return
             reason = retry.TransientError(f"it has taken {self.reference.name}:{tag}, and has it not")
@@ -370,8 +371,7 @@ class Registry:
         for tag in dict.fromkeys((self.reference.tag, *also)):
             self._check_kept(tag)
         return PushReport(
-            *(count([size for what, size in done if what == kind])
-              for kind in ("sent", "skipped", "mounted"))
+            *(count([size for what, size in done if what == kind]) for kind in ("sent", "skipped", "mounted"))
         )
 
     # Reading

@@ -58,9 +58,7 @@ def make_room(path: Path) -> bool:
 def _abandoned(directory: Path) -> Iterator[Path]:
     with suppress(FileNotFoundError):
         for entry in list(directory.iterdir()):
-            if entry.suffix != ".lock" and not locking.is_held(
-                entry.with_name(f"{entry.name}.lock")
-            ):
+            if entry.suffix != ".lock" and not locking.is_held(entry.with_name(f"{entry.name}.lock")):
                 yield entry
 
 

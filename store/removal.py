@@ -67,9 +67,7 @@ def _remove_flat(name: str, parent: int | None) -> None:
                     os.unlink(entry.name, dir_fd=directory)
                     continue
                 moved += 1
-                os.rename(
-                    entry.name, f".{token}-{moved}", src_dir_fd=directory, dst_dir_fd=top
-                )
+                os.rename(entry.name, f".{token}-{moved}", src_dir_fd=directory, dst_dir_fd=top)
                 todo.append(f".{token}-{moved}")
 
         empty(top)

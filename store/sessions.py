@@ -46,7 +46,11 @@ def prepare(session: Any) -> None:
             proxy = proxies.proxy_of(request.url)
             # requests would read all that comes, and of a redirection too.
             answer = super().send(
-                request, True, timeout, certificates.authorities(), None,
+                request,
+                True,
+                timeout,
+                certificates.authorities(),
+                None,
                 {scheme: proxy for scheme in proxies.SCHEMES if proxy},
             )
             if not stream or answer.status_code not in (200, 206):

@@ -241,8 +241,7 @@ class View:
                 there = into.children.get(name)
                 if child.kind == GONE:
                     into.children.pop(name, None)
-                elif child.is_directory and there is not None and there.is_directory \
-                        and not child.opaque:
+                elif child.is_directory and there is not None and there.is_directory and not child.opaque:
                     there = self._changeable(into, name, there)
                     there.status = child.status
                     todo.append((there, child))

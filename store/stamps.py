@@ -30,9 +30,16 @@ def stamp(tree: Path) -> str:
     hasher.update(repr((top.st_mode, top.st_uid, top.st_gid, is_opaque(str(tree)))).encode())
     for name, info in _files(os.fsencode(tree)):
         state = (
-            name, info.st_mode, info.st_uid, info.st_gid, info.st_rdev, info.st_ino,
+            name,
+            info.st_mode,
+            info.st_uid,
+            info.st_gid,
+            info.st_rdev,
+            info.st_ino,
             # A directory's size depends on the file system's mood.
-            0 if stat.S_ISDIR(info.st_mode) else info.st_size, info.st_mtime_ns, info.st_ctime_ns,
+            0 if stat.S_ISDIR(info.st_mode) else info.st_size,
+            info.st_mtime_ns,
+            info.st_ctime_ns,
         )
         hasher.update(repr(state).encode("ascii"))
     return str(hasher.hexdigest())

@@ -72,8 +72,8 @@ class Store:
             if isinstance(error, PermissionError) or error.errno == errno.EROFS:
                 raise ReadOnlyError(not_writable(path)) from error
             raise StoreError(
-                explained(error, path) or f"{error.filename or path}: {error.strerror}; choose "
-                "another store with ENVD_STORE"
+                explained(error, path)
+                or f"{error.filename or path}: {error.strerror}; choose another store with ENVD_STORE"
             ) from error
         if not all(os.access(p, os.W_OK) for p in (path, path / "tmp", file) if p.exists()):
             raise ReadOnlyError(not_writable(path))
@@ -186,8 +186,13 @@ class Store:
                 self._keep_tree(tree, object_id, epoch)
                 return existing
             made = Object(
-                id=object_id, name=name, diff_id=f"sha256:{diff.hexdigest()}", digest=blob.digest,
-                size=blob.size, tar_size=tar_size, media_type=media_type,
+                id=object_id,
+                name=name,
+                diff_id=f"sha256:{diff.hexdigest()}",
+                digest=blob.digest,
+                size=blob.size,
+                tar_size=tar_size,
+                media_type=media_type,
                 references=tuple(references),
             )
         self.db.write(objects.statements(made))
@@ -215,9 +220,7 @@ class Store:
         self._sound.add(object_id)
 
     def _stamped(self, object_id: str, stamp: str, content: str = "") -> None:
-        self.db.write(
-            [("INSERT OR REPLACE INTO tree VALUES (?,?,?)", (object_id, stamp, content))]
-        )
+        self.db.write([("INSERT OR REPLACE INTO tree VALUES (?,?,?)", (object_id, stamp, content))])
 
     def import_layer(self, digest: str, media_type: str, name: str) -> Object:
         """Make an object of a compressed layer blob that is in the store already.
@@ -233,8 +236,13 @@ class Store:
             diff.update(chunk)
             tar_size += len(chunk)
         made = Object(
-            id=identity.hexdigest(), name=name, diff_id=f"sha256:{diff.hexdigest()}",
-            digest=digest, size=path.stat().st_size, tar_size=tar_size, media_type=media_type,
+            id=identity.hexdigest(),
+            name=name,
+            diff_id=f"sha256:{diff.hexdigest()}",
+            digest=digest,
+            size=path.stat().st_size,
+            tar_size=tar_size,
+            media_type=media_type,
         )
         if (existing := self.whole(made.id)) is not None:
             return existing
@@ -285,8 +293,7 @@ class Store:
             pass  # such a name was in no layer
         if rows:
             notices.say(
-                "store",
-                f"{item.name}: somebody has changed its files in {target}; they are unpacked again"
+                "store", f"{item.name}: somebody has changed its files in {target}; they are unpacked again"
             )
         return False
 
@@ -318,9 +325,7 @@ class Store:
 
     def realise(self, key: str, object_id: str, name: str = "") -> None:
         """Record that a build key gave an object."""
-        self.db.write(
-            [("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name))]
-        )
+        self.db.write([("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name))])
 
     def realisations(self) -> list[Realisation]:
         """Every realisation."""
@@ -340,12 +345,9 @@ class Store:
     def roots(self) -> list[Root]:
         """Every root, by name."""
         found: dict[str, tuple[list[str], list[str]]] = {
-            name: ([], [])
-            for (name,) in self.db.read("SELECT name FROM root ORDER BY name")
+            name: ([], []) for (name,) in self.db.read("SELECT name FROM root ORDER BY name")
         }
-        for root, kind, target in self.db.read(
-            "SELECT root, kind, target FROM root_target ORDER BY target"
-        ):
+        for root, kind, target in self.db.read("SELECT root, kind, target FROM root_target ORDER BY target"):
             if root in found:
                 found[root][kind == "blob"].append(target)
         return [Root(name, tuple(o), tuple(b)) for name, (o, b) in found.items()]
@@ -400,9 +402,7 @@ class Store:
 
     def set_memos(self, memos: Mapping[str, str]) -> None:
         """Remember texts by their keys, in one transaction."""
-        self.db.write(
-            [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
-        )
+        self.db.write([("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()])
 
 
 @contextmanager

@@ -53,7 +53,11 @@ def open_tar(chunks: Iterable[bytes]) -> tarfile.TarFile:
     `layers.as_text` says. Raises tarfile.TarError."""
     with archives.faults_as_read_errors():  # it reads the first header at once
         return tarfile.open(
-            fileobj=_Chunks(chunks), mode="r|", bufsize=1 << 20, encoding=ENCODING, errors=ERRORS,
+            fileobj=_Chunks(chunks),
+            mode="r|",
+            bufsize=1 << 20,
+            encoding=ENCODING,
+            errors=ERRORS,
             tarinfo=archives.Member,
         )
 
@@ -77,9 +81,7 @@ def hidden_by(path: bytes) -> bytes | None:
 
 def is_bookkeeping(name: bytes) -> bool:
     """Whether an entry is aufs's own, which old engines left in layers: it says nothing."""
-    return _AUFS in name and any(
-        part.startswith(_AUFS) and part != _OPAQUE for part in name.split(b"/")
-    )
+    return _AUFS in name and any(part.startswith(_AUFS) and part != _OPAQUE for part in name.split(b"/"))
 
 
 def member_name(member: tarfile.TarInfo) -> str:
@@ -227,7 +229,10 @@ def dress(path: Path | bytes, member: tarfile.TarInfo) -> None:
         name = key.removeprefix("SCHILY.xattr.")
         # As `layers.write_tar` keeps them: others belong to the machine (security.selinux, …), and
         # overlayfs's are its own marks, which only some machines would obey.
-        if name != key and (name == "security.capability" or name.startswith("user.")) and \
-                not name.startswith("user.overlay."):
+        if (
+            name != key
+            and (name == "security.capability" or name.startswith("user."))
+            and not name.startswith("user.overlay.")
+        ):
             os.setxattr(path, as_bytes(name), as_bytes(value), follow_symlinks=False)
     os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)

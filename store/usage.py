@@ -17,10 +17,7 @@ def in_use(path: Path) -> Iterator[None]:
     Raises StoreError when it cannot be written.
     """
     with _held(
-        path,
-        locking.locked(
-            path / "locks" / "gc", shared=True, doing="removes what nothing needs any more"
-        ),
+        path, locking.locked(path / "locks" / "gc", shared=True, doing="removes what nothing needs any more")
     ):
         yield
 
@@ -31,9 +28,7 @@ def alone(path: Path) -> Iterator[None]:
 
     Raises StoreError when it cannot be written.
     """
-    with _held(
-        path, locking.locked(path / "locks" / "gc", lasting=True, doing="uses the store")
-    ):
+    with _held(path, locking.locked(path / "locks" / "gc", lasting=True, doing="uses the store")):
         yield
 
 
@@ -52,12 +47,10 @@ def _held(path: Path, lock: AbstractContextManager[None]) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise StoreError(
-            explained(error, path) or f"{error.filename or path}: {error.strerror}; choose another "
-            "store with ENVD_STORE"
+            explained(error, path)
+            or f"{error.filename or path}: {error.strerror}; choose another store with ENVD_STORE"
         ) from error
     try:
         yield
     finally:
         lock.__exit__(None, None, None)
-
-

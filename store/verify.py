@@ -109,9 +109,7 @@ def _is_lost(store: Store) -> bool:
 
 def _bad_objects(store: Store) -> dict[str, str]:
     """Object id -> what is wrong with it."""
-    return {
-        item.id: problem for item in store.objects() if (problem := _object_problem(store, item))
-    }
+    return {item.id: problem for item in store.objects() if (problem := _object_problem(store, item))}
 
 
 def _object_problem(store: Store, item: Object) -> str | None:
@@ -140,23 +138,19 @@ def _loose_ends(store: Store, gone: Mapping[str, str], *, repair: bool) -> list[
         lost = [i for i in root.objects if i not in known]
         problems += [
             f"root {root.name}: layer {i[:16]} is not in the store; build again"
-            for i in lost if i not in gone
+            for i in lost
+            if i not in gone
         ]
         if lost:
-            statements += root_statements(
-                root.name, [i for i in root.objects if i in known], root.blobs
-            )
+            statements += root_statements(root.name, [i for i in root.objects if i in known], root.blobs)
     for item in store.objects():
         for target in item.references:
             if target not in known:
                 if target not in gone:
                     problems.append(
-                        f"{item.name} ({item.id[:16]}): layer {target[:16]} below it is not in the "
-                        "store"
+                        f"{item.name} ({item.id[:16]}): layer {target[:16]} below it is not in the store"
                     )
-                statements.append(
-                    ("DELETE FROM reference WHERE object=? AND target=?", (item.id, target))
-                )
+                statements.append(("DELETE FROM reference WHERE object=? AND target=?", (item.id, target)))
     if repair and statements:
         store.db.write(statements)
     return problems

@@ -14,9 +14,19 @@ settings.load_profile("envd")
 
 # Files that take longest come first, so that no worker is left with one at the end.
 FIRST = (
-    "test_as_user.py", "test_packages_twice.py", "test_upstream_specs.py", "test_up.py", "test_tools.py",
-    "test_seed.py", "test_build.py", "test_conda.py", "test_builders.py", "test_store_faults.py",
-    "test_limits.py", "test_urls.py", "test_sizes.py",
+    "test_as_user.py",
+    "test_packages_twice.py",
+    "test_upstream_specs.py",
+    "test_up.py",
+    "test_tools.py",
+    "test_seed.py",
+    "test_build.py",
+    "test_conda.py",
+    "test_builders.py",
+    "test_store_faults.py",
+    "test_limits.py",
+    "test_urls.py",
+    "test_sizes.py",
 )
 
 # A run in the background of a script, or below nohup, ignores these, and so would every `envd` that a
@@ -24,9 +34,7 @@ FIRST = (
 if threading.current_thread() is threading.main_thread():
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(
-                number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-            )
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

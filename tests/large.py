@@ -32,9 +32,7 @@ def example(name: str, store: Path, place: Path, environment: dict[str, str]) ->
     return envd
 
 
-def test_tensorflow_on_an_old_debian(
-    shared_store: Path, tmp_path: Path, docker_engine: str  # noqa: F811
-) -> None:
+def test_tensorflow_on_an_old_debian(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
     envd = example("tensorflow", shared_store, tmp_path, {"DOCKER_HOST": docker_engine})
     image = envd.run("build", "-t", "envd-test-large:tensorflow").stdout
     code = "import tensorflow as tf; print(tf.__version__, int(tf.reduce_sum(tf.range(4))))"
@@ -44,7 +42,7 @@ def test_tensorflow_on_an_old_debian(
 
 
 def test_the_seeds_example_with_the_real_tensorflow(
-    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str  # noqa: F811
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str
 ) -> None:
     """Ubuntu 20.04 has Python 3.8 and so numpy 1.24; this one has Debian 11's 3.9, and gets that."""
     numpy = tmp_path / "numpy"
@@ -59,14 +57,15 @@ def test_the_seeds_example_with_the_real_tensorflow(
         "print(tf.__version__, int(tf.reduce_sum(tf.range(4))), b.build_info['cuda_version'])\n"
         f"import ctypes\nfor name in {nvidia.LOADED_BY_TENSORFLOW!r}: ctypes.CDLL(name)"
     )
-    said = docker("run", "--rm", "--network=none", "--entrypoint=python", image, "-c", code,
-                  host=docker_engine)
+    said = docker(
+        "run", "--rm", "--network=none", "--entrypoint=python", image, "-c", code, host=docker_engine
+    )
     docker("rmi", "-f", "envd-test-large:seed", host=docker_engine)
     assert said == "2.9.1 6 11.2"
 
 
 def test_the_main_job_with_cudnn(
-    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str  # noqa: F811
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str
 ) -> None:
     settings = {"DOCKER_HOST": docker_engine, "ENVD_VSCODE_GALLERY": extensions}
     envd = example("full", shared_store, tmp_path, settings)
@@ -98,7 +97,7 @@ int main() { int v = 0; cudaRuntimeGetVersion(&v); set<<<1, 1>>>(nullptr); std::
 """
 
 
-def test_the_compiler_of_cuda_13(shared_store: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_the_compiler_of_cuda_13(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "nvcc")
     envd.spec(NVCC)
     (envd.project / "a.cu").write_text(PROGRAM)
@@ -106,7 +105,7 @@ def test_the_compiler_of_cuda_13(shared_store: Path, tmp_path: Path) -> None:  #
 
 
 @pytest.mark.parametrize("group", sorted(LARGE))
-def test_large_packages_twice(shared_store: Path, tmp_path: Path, group: str) -> None:  # noqa: F811
+def test_large_packages_twice(shared_store: Path, tmp_path: Path, group: str) -> None:
     envd = Envd(shared_store, tmp_path / group)
     envd.spec(twice.spec(LARGE[group]))
     twice.build_twice(envd)

@@ -44,9 +44,14 @@ def listed() -> list[Listed]:
         for item in kept.listed(store) if store is not None else ():
             image = item.image
             found[item.name, image.config_digest] = Listed(
-                item.name, image.config_digest, sum(x.tar_size for x in image.layers),
-                sum(x.size for x in image.layers), len(image.layers),
-                str(_labels(image).get(PYTHON_LABEL, "")), store=True, docker=False,
+                item.name,
+                image.config_digest,
+                sum(x.tar_size for x in image.layers),
+                sum(x.size for x in image.layers),
+                len(image.layers),
+                str(_labels(image).get(PYTHON_LABEL, "")),
+                store=True,
+                docker=False,
             )
     for row in in_docker():
         python = str((row.get("Labels") or {}).get(PYTHON_LABEL, ""))
@@ -55,7 +60,8 @@ def listed() -> list[Listed]:
             key = (name, str(row["Id"]))
             here = found.get(key)
             found[key] = (
-                replace(here, docker=True) if here is not None
+                replace(here, docker=True)
+                if here is not None
                 else Listed(name, key[1], int(row["Size"]), None, None, python, False, True)
             )
     return [found[key] for key in sorted(found, key=lambda key: (key[0] == "", key))]
@@ -141,9 +147,7 @@ def describe(name: str) -> Description:
         if image is not None:
             document = json.loads(image.config)
             layers = tuple(Layer(x.name, x.tar_size, x.diff_id) for x in image.layers)
-            return _described(
-                row, names, image.manifest_digest, document.get("config") or {}, layers
-            )
+            return _described(row, names, image.manifest_digest, document.get("config") or {}, layers)
     document = probe.inspect(row.id)
     history = probe.get(f"/images/{row.id}/history")
     if document is None or not isinstance(history, list):
@@ -159,7 +163,10 @@ def describe(name: str) -> Description:
 
 
 def _described(
-    row: Listed, names: tuple[str, ...], manifest: str | None, config: Mapping[str, Any],
+    row: Listed,
+    names: tuple[str, ...],
+    manifest: str | None,
+    config: Mapping[str, Any],
     layers: tuple[Layer, ...],
 ) -> Description:
     def words(key: str) -> tuple[str, ...]:
@@ -171,12 +178,22 @@ def _described(
     except (ValueError, TypeError, RecursionError):
         packages = ()
     return Description(
-        names=names, id=row.id, manifest=manifest, size=row.size, python=row.python,
-        packages=packages, entrypoint=words("Entrypoint"), command=words("Cmd"),
-        workdir=str(config.get("WorkingDir") or ""), user=str(config.get("User") or ""),
+        names=names,
+        id=row.id,
+        manifest=manifest,
+        size=row.size,
+        python=row.python,
+        packages=packages,
+        entrypoint=words("Entrypoint"),
+        command=words("Cmd"),
+        workdir=str(config.get("WorkingDir") or ""),
+        user=str(config.get("User") or ""),
         ports=tuple(sorted(words("ExposedPorts"))),
-        env=dict(word.partition("=")[::2] for word in words("Env")), labels=labels, layers=layers,
-        store=row.store, docker=row.docker,
+        env=dict(word.partition("=")[::2] for word in words("Env")),
+        labels=labels,
+        layers=layers,
+        store=row.store,
+        docker=row.docker,
     )
 
 
@@ -216,13 +233,14 @@ def _remove_from_docker(name: str, *, force: bool) -> list[Removed]:
     except APIError as error:
         if error.status_code == 409:
             raise DockerError(
-                str(error.explanation), subject=name,
-                advice="remove the containers first, or give --force",
+                str(error.explanation), subject=name, advice="remove the containers first, or give --force"
             ) from error
         raise DockerError(f"Docker does not remove it: {error.explanation}", subject=name) from error
     return [
         Removed(kind.lower(), str(row[kind]))
-        for row in rows for kind in ("Untagged", "Deleted") if kind in row
+        for row in rows
+        for kind in ("Untagged", "Deleted")
+        if kind in row
     ]
 
 
@@ -255,6 +273,14 @@ def prune(*, everything: bool, dry_run: bool) -> list[Removed]:
 
 
 __all__ = [
-    "Description", "Layer", "Listed", "Removed", "describe", "in_docker", "listed", "opened_store",
-    "prune", "remove",
+    "Description",
+    "Layer",
+    "Listed",
+    "Removed",
+    "describe",
+    "in_docker",
+    "listed",
+    "opened_store",
+    "prune",
+    "remove",
 ]

@@ -14,8 +14,7 @@ from store import Store
 
 
 def deliver(
-    image: Image, store: Store, outputs: Sequence[Output], tags: Sequence[str], load: bool,
-    emit: Sink,
+    image: Image, store: Store, outputs: Sequence[Output], tags: Sequence[str], load: bool, emit: Sink
 ) -> None:
     """Bring `image` to each of `outputs`, and with `load` into Docker under `tags`.
 
@@ -23,7 +22,8 @@ def deliver(
     DockerError, RegistryError, UsageError, OSError.
     """
     writers = {
-        "oci": layout.write_archive, "oci-dir": layout.write_directory,
+        "oci": layout.write_archive,
+        "oci-dir": layout.write_directory,
         "docker": layout.write_docker_file,
     }
     wanted = list(tags) if load else []
@@ -41,8 +41,11 @@ def deliver(
         return
     if not probe.engine_available():
         emit(
-            Event("message", f"no Docker engine answers at {probe.host()}: the image is built "
-                  "but not loaded; start one, or write a file with -o oci:FILE")
+            Event(
+                "message",
+                f"no Docker engine answers at {probe.host()}: the image is built "
+                "but not loaded; start one, or write a file with -o oci:FILE",
+            )
         )
         return
     from engine.docker.load import load as load_into_docker

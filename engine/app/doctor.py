@@ -63,7 +63,6 @@ def _bubblewrap() -> str | None:
     if program is None:
         return None
     done = subprocess.run(
-        [program, "--version"], capture_output=True,
-        encoding="utf-8", errors="replace", check=False,
+        [program, "--version"], capture_output=True, encoding="utf-8", errors="replace", check=False
     )
     return done.stdout.split()[-1] if done.returncode == 0 and done.stdout.split() else None

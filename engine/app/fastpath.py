@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
 # Settings that change what a spec resolves or builds to.
 _SETTINGS_PREFIX = "ENVD_"
-_IRRELEVANT = frozenset(
-    {"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS", "ENVD_CONTEXT"}
-)
+_IRRELEVANT = frozenset({"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS", "ENVD_CONTEXT"})
 
 
 class Request:
@@ -40,8 +38,14 @@ class Request:
     __slots__ = ("dev", "directory", "function", "load", "secrets", "spec", "tags")
 
     def __init__(
-        self, spec: str, function: str, directory: str, tags: Sequence[str], load: bool,
-        dev: bool = False, secrets: Sequence[str] = (),
+        self,
+        spec: str,
+        function: str,
+        directory: str,
+        tags: Sequence[str],
+        load: bool,
+        dev: bool = False,
+        secrets: Sequence[str] = (),
     ) -> None:
         self.spec, self.function, self.directory = locate.absolute(spec), function, directory
         self.tags, self.load = tuple(tags), load
@@ -52,9 +56,7 @@ class Request:
     def key(self) -> str:
         """The memo's key: everything but the contents of files."""
         settings = {
-            k: v
-            for k, v in os.environ.items()
-            if k.startswith(_SETTINGS_PREFIX) and k not in _IRRELEVANT
+            k: v for k, v in os.environ.items() if k.startswith(_SETTINGS_PREFIX) and k not in _IRRELEVANT
         }
         return "build:" + hash_value(
             "envd build request v3",
@@ -74,8 +76,13 @@ class Request:
 def request_of(project: Project, options: BuildOptions) -> Request:
     """The request that a command's options mean."""
     return Request(
-        str(project.spec), project.function, str(project.directory), options.names(project),
-        options.load, options.dev, [source.name for source in options.secrets],
+        str(project.spec),
+        project.function,
+        str(project.directory),
+        options.names(project),
+        options.load,
+        options.dev,
+        [source.name for source in options.secrets],
     )
 
 
@@ -117,8 +124,7 @@ def _there(store: str, layers: Sequence[tuple[str, int]] | None) -> bool:
     """Whether the store still has the image's layers; a memo that names none is an old one."""
     try:
         return layers is not None and all(
-            os.stat(f"{store}/blobs/{digest.replace(':', '/')}").st_size == size
-            for digest, size in layers
+            os.stat(f"{store}/blobs/{digest.replace(':', '/')}").st_size == size for digest, size in layers
         )
     except OSError:
         return False
@@ -143,8 +149,10 @@ def _take(path: str, source: str, exclude: Sequence[str]) -> str:
 
 
 def remember(
-    inputs: Sequence[os.PathLike[str] | Selection], image_id: str,
-    layers: Sequence[tuple[str, int]] = (), warnings: Sequence[str] = (),
+    inputs: Sequence[os.PathLike[str] | Selection],
+    image_id: str,
+    layers: Sequence[tuple[str, int]] = (),
+    warnings: Sequence[str] = (),
 ) -> str:
     """The memo text for a finished build. `inputs` are the files and parts of projects that it
     read, `layers` the digests and sizes in bytes of the image's blobs, `warnings` what is to be said of
@@ -159,6 +167,4 @@ def remember(
             path, source, exclude = os.fspath(item), "", []
         path = locate.absolute(path)
         rows.append([path, _take(path, source, exclude), source, exclude])
-    return json.dumps(
-        {"inputs": rows, "image": image_id, "layers": list(layers), "warnings": list(warnings)}
-    )
+    return json.dumps({"inputs": rows, "image": image_id, "layers": list(layers), "warnings": list(warnings)})

@@ -30,7 +30,8 @@ def inventory(store: Store) -> list[Entry]:
     return [
         # The first stores kept the object's own name there.
         Entry(
-            item, kind if (kind := kinds.get(item.id, "")) != item.name else "",
+            item,
+            kind if (kind := kinds.get(item.id, "")) != item.name else "",
             tuple(sorted(reached.get(item.id, ()))),
         )
         for item in sorted(objects.values(), key=lambda o: (o.name, o.id))

@@ -38,7 +38,9 @@ class BuildOptions:
         for option, values in (("--tag", self.tags), ("--output", self.outputs)):
             found += [word for value in values for word in (option, value)]
         for option, on in (
-            ("--no-load", not self.load), ("--locked", self.locked), ("--force", self.force),
+            ("--no-load", not self.load),
+            ("--locked", self.locked),
+            ("--force", self.force),
             ("--dev", self.dev),
         ):
             found += [option] if on else []

@@ -56,8 +56,7 @@ class Result:
 
 
 def evaluate(
-    project: Project, *, dev: bool = False, build: bool = True, update: bool = False,
-    progress: str = "plain",
+    project: Project, *, dev: bool = False, build: bool = True, update: bool = False, progress: str = "plain"
 ) -> Environment:
     """What the project's spec asks for; with `dev` in the variant that `envd up` runs.
 
@@ -70,7 +69,10 @@ def evaluate(
     from grammar import evaluate as loader
 
     environment = loader.load(
-        project.spec, project.function, project.directory, _includer(project, update),
+        project.spec,
+        project.function,
+        project.directory,
+        _includer(project, update),
         tuple(Path(p) for p in os.environ.get("ENVD_ALLOW_PATHS", "").split(os.pathsep) if p),
     )
     redaction.know(redaction.strings_in(environment))
@@ -115,8 +117,7 @@ def _owner(text: str) -> Owner:
 
 
 def ensure_lock(
-    project: Project, environment: Environment, emit: Sink, *, locked: bool = False,
-    update: bool = False,
+    project: Project, environment: Environment, emit: Sink, *, locked: bool = False, update: bool = False
 ) -> Lock:
     """The project's lock, made or renewed when it does not fit.
 
@@ -137,28 +138,28 @@ def ensure_lock(
             return old
         if locked and misfits.keys() == (lacks := locking.older(old, requests)).keys():
             text = "; ".join(f"{section}: {names}" for section, names in lacks.items())
-            emit(Event("message", "lock", text=f"warning: made by an older envd, it lacks {text}; "
-                       "`envd lock` adds it"))
+            emit(
+                Event(
+                    "message",
+                    "lock",
+                    text=f"warning: made by an older envd, it lacks {text}; `envd lock` adds it",
+                )
+            )
             return old
         detail = "; ".join(f"{section}: {text}" for section, text in misfits.items())
         if locked:
             command = "envd lock --dev" if "dev" in misfits else "envd lock"
             raise LockMismatch(
-                f"does not fit {project.spec}: {detail}", subject=str(project.lock),
-                advice=f"run `{command}`",
+                f"does not fit {project.spec}: {detail}", subject=str(project.lock), advice=f"run `{command}`"
             )
         emit(Event("message", "lock", text=f"renewing {detail}"))
     elif locked:
-        raise LockMismatch(
-            "no such file", subject=str(project.lock), advice="run `envd lock` and commit it"
-        )
+        raise LockMismatch("no such file", subject=str(project.lock), advice="run `envd lock` and commit it")
     _check_writable(project.lock)
     cache = store_path() / "cache"
     with in_use(store_path()):
         cache.mkdir(mode=0o700, exist_ok=True)
-        new = replace(
-            locking.resolve(environment, old=old, cache=cache, emit=emit), steps=pinned
-        )
+        new = replace(locking.resolve(environment, old=old, cache=cache, emit=emit), steps=pinned)
     locks.write(new, project.lock)
     return new
 
@@ -170,7 +171,8 @@ def _check_writable(path: Path) -> None:
     read_only = os.statvfs(path.parent).f_flag & os.ST_RDONLY
     reason = "its file system is read-only" if read_only else "its permissions do not allow it"
     raise UsageError(
-        f"the lock cannot be written: {reason}", subject=str(path),
+        f"the lock cannot be written: {reason}",
+        subject=str(path),
         advice="run `envd lock` where it can, and bring the lock along",
     )
 
@@ -199,9 +201,7 @@ def build(project: Project, options: BuildOptions) -> Result:
             image, inputs, warnings = work.image(lock)
             tags = options.names(project)
             deliver(image, store, targets, tags, options.load, emit)
-            loaded = not options.load or all(
-                probe.image_id(t) == image.config_digest for t in tags
-            )
+            loaded = not options.load or all(probe.image_id(t) == image.config_digest for t in tags)
             # What is odd about secrets is to be said each time.
             told = values.values.keys() <= step_secrets.wanted_by(environment)
             if options.tags and not options.outputs and loaded and told:
@@ -232,9 +232,7 @@ class _Work:
     def plan(self, lock: Lock) -> planning.Plan:
         """The plan; says what is odd about the secrets that its steps want."""
         self.secrets.say_what_is_odd(self.environment, self.emit)
-        return replace(
-            plan_of(self.project, self.environment, lock), secrets=self.secrets.values
-        )
+        return replace(plan_of(self.project, self.environment, lock), secrets=self.secrets.values)
 
     def image(self, lock: Lock) -> tuple[Image, list[Path | Selection], list[str]]:
         """The built image, kept in the store under its names, what its spec was read from, and what
@@ -268,8 +266,13 @@ class _Work:
         """Realise `targets` of a plan; nothing that is shown meanwhile holds a secret."""
         with self.secrets.out_of_errors():
             return realise(
-                targets, self.store, plan.builders, jobs=self.options.jobs,
-                emit=self.secrets.sink(self.emit), force=self.options.force, steps=steps,
+                targets,
+                self.store,
+                plan.builders,
+                jobs=self.options.jobs,
+                emit=self.secrets.sink(self.emit),
+                force=self.options.force,
+                steps=steps,
                 before=self.secrets.check,
             )
 
@@ -278,9 +281,7 @@ class _Work:
     ) -> None:
         """Write what the steps gave into the lock, and keep what the lock names from `gc`."""
         store, place = self.store, self.project.lock
-        new = network_steps.renewed(
-            plan.layers, outputs, steps, lock, self.variant, store, self.emit
-        )
+        new = network_steps.renewed(plan.layers, outputs, steps, lock, self.variant, store, self.emit)
         if new != lock and not steps.locked:
             locks.write(new, place)
         files = [f"sha256:{p.file.sha256}" for p in locks.all_packages(new)]
@@ -309,9 +310,7 @@ def update_steps(project: Project, names: Sequence[str], options: BuildOptions) 
             userns.ensure()
             os.umask(0o022)
             with Store.open(store_path()) as store:
-                count += _updated(
-                    _Work(project, environment, options, values, store, emit), lock, names
-                )
+                count += _updated(_Work(project, environment, options, values, store, emit), lock, names)
     return count
 
 
@@ -337,9 +336,7 @@ def _activated(plan: planning.Plan, ids: Mapping[Derivation, str], store: Store)
     return plan.config
 
 
-def push(
-    project: Project, reference: str, options: BuildOptions, *, also: Sequence[str] = ()
-) -> str:
+def push(project: Project, reference: str, options: BuildOptions, *, also: Sequence[str] = ()) -> str:
     """Build, then push to `reference` and under the tags `also`; returns the manifest's digest.
 
     Raises RegistryError, and what `build` raises.
@@ -382,10 +379,7 @@ def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") ->
     from engine.docker.load import load
 
     named = [tag for tag in tags if tag != name]
-    with (
-        Store.open(store_path(), reading=not named) as store, open_sink(progress) as emit,
-        store.in_use(),
-    ):
+    with Store.open(store_path(), reading=not named) as store, open_sink(progress) as emit, store.in_use():
         image = _kept(store, name)
         for tag in named:
             kept.keep(store, tag, image)
@@ -400,7 +394,5 @@ def _kept(store: Store, name: str) -> Image:
         from grammar.errors import suggest
 
         hint = suggest(name, [item.name for item in kept.listed(store)])
-        raise UsageError(
-            f"the store has no image '{name}'{hint or '; `envd images` lists them'}"
-        )
+        raise UsageError(f"the store has no image '{name}'{hint or '; `envd images` lists them'}")
     return image

@@ -35,18 +35,13 @@ def prune(*, everything: bool, dry_run: bool) -> list[Pruned]:
     With `everything` also images that Docker has not (from the store's roots) or that no container
     uses (from Docker), and caches. Raises StoreError, DockerError.
     """
-    gone = [
-        Pruned(item.kind, item.name)
-        for item in images.prune(everything=everything, dry_run=dry_run)
-    ]
+    gone = [Pruned(item.kind, item.name) for item in images.prune(everything=everything, dry_run=dry_run)]
     # As they will be: a dry run must not forget what it asks about.
     removed = {row.name for row in gone if row.kind == "untagged"}
     if dry_run:
         gone += _of_store(everything, removed, dry_run=True)
     else:
-        gone += with_room(
-            store_path(), lambda: _of_store(everything, removed, dry_run=False)
-        )
+        gone += with_room(store_path(), lambda: _of_store(everything, removed, dry_run=False))
     cache = store_path() / "cache"
     if everything and cache.is_dir():
         with alone(store_path()) if not dry_run else nullcontext():
@@ -99,6 +94,4 @@ def _caches(directory: Path, dry_run: bool) -> Iterator[Pruned]:
 def _size(path: Path) -> int:
     if not path.is_dir() or path.is_symlink():
         return path.lstat().st_size
-    return sum(
-        os.lstat(Path(top) / name).st_size for top, _, names in os.walk(path) for name in names
-    )
+    return sum(os.lstat(Path(top) / name).st_size for top, _, names in os.walk(path) for name in names)

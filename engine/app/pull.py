@@ -31,7 +31,11 @@ _PARALLEL = 6
 
 
 def pull(
-    text: str, *, tags: Sequence[str] = (), targets: Sequence[str] = (), load: bool = True,
+    text: str,
+    *,
+    tags: Sequence[str] = (),
+    targets: Sequence[str] = (),
+    load: bool = True,
     progress: str = "auto",
 ) -> Image:
     """Fetch the image that `text` names, keep it under `tags` [its own name] and deliver it.
@@ -80,18 +84,19 @@ def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
         names = _names(config, len(layers))
         objects = list(pool.map(lambda pair: _layer(store, *pair), zip(layers, names, strict=True)))
     return Image(
-        config, pinned.manifest, f"sha256:{hashlib.sha256(config).hexdigest()}", pinned.digest,
+        config,
+        pinned.manifest,
+        f"sha256:{hashlib.sha256(config).hexdigest()}",
+        pinned.digest,
         tuple(kept.as_it_lies(o, entry) for o, entry in zip(objects, entries, strict=True)),
     )
 
 
 def _layer(store: Store, package: Layer, name: str) -> Object:
     try:
-        made = store.import_layer(
-            f"sha256:{package.file.sha256}", package.media_type, name
-        )
+        made = store.import_layer(f"sha256:{package.file.sha256}", package.media_type, name)
     except TooLargeError as error:
-        raise BuildError(str(error), subject=package.file.url.removeprefix('oci://')) from error
+        raise BuildError(str(error), subject=package.file.url.removeprefix("oci://")) from error
     if made.diff_id != package.diff_id:
         raise BuildError(
             f"the layer is {made.diff_id}, but the image's configuration names "
@@ -106,7 +111,8 @@ def _names(config: bytes, count: int) -> list[str]:
     history = json.loads(config).get("history") or []
     said = [
         " ".join(str(row.get("created_by", "")).split())[:60].removeprefix("envd: ")
-        for row in history if not row.get("empty_layer")
+        for row in history
+        if not row.get("empty_layer")
     ]
     if len(said) != count:
         said = [""] * count

@@ -39,9 +39,7 @@ def tags(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def push(
-    image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()
-) -> PushReport:
+def push(image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()) -> PushReport:
     """Push `image` to `target` and under the tags `also` of the same repository.
 
     Blobs that were pushed to another repository of that registry before are mounted from there.
@@ -49,13 +47,14 @@ def push(
     """
     from store import registry
 
-    blobs: list[tuple[str, int, Path | bytes]] = [
-        (image.config_digest, len(image.config), image.config)
-    ]
+    blobs: list[tuple[str, int, Path | bytes]] = [(image.config_digest, len(image.config), image.config)]
     blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
     report = registry.Registry(target).push_image(
-        blobs, image.manifest, lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
-        also, lambda digest: blob_memory.known(store, target.host, digest),
+        blobs,
+        image.manifest,
+        lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
+        also,
+        lambda digest: blob_memory.known(store, target.host, digest),
     )
     blob_memory.remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
     for tag in dict.fromkeys((target.tag, *also)):
@@ -71,6 +70,7 @@ def said(report: PushReport) -> str:
 
     parts = [
         part(report.sent, f"blob{'s' * (report.sent.blobs != 1)} sent") or "nothing to send",
-        part(report.mounted, "mounted"), part(report.skipped, "there already"),
+        part(report.mounted, "mounted"),
+        part(report.skipped, "there already"),
     ]
     return ", ".join(p for p in parts if p)

@@ -16,11 +16,20 @@ if TYPE_CHECKING:
 @click.command()
 @project_options
 @click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]", shell_complete=complete.image_name,
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME[:TAG]",
+    shell_complete=complete.image_name,
     help="Name of the image (repeatable) [default: PROJECT:dev].",
 )
 @click.option(
-    "-o", "--output", "outputs", multiple=True, metavar="OUTPUT",
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="OUTPUT",
     help="Write the image to OUTPUT instead of loading it into Docker (repeatable).",
 )
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
@@ -57,8 +66,11 @@ def build(
     project = find(file, path)
     names = tuple(dict.fromkeys(image_tag(t) for t in tags or options.names(project)))
     options = replace(options, tags=names, load=not no_load and not options.outputs)
-    if not options.force and not options.outputs \
-            and (done := fastpath.nothing_to_do(fastpath.request_of(project, options))):
+    if (
+        not options.force
+        and not options.outputs
+        and (done := fastpath.nothing_to_do(fastpath.request_of(project, options)))
+    ):
         click.echo(done.message, err=True)
         click.echo(done.image_id)
         return

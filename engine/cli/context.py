@@ -34,8 +34,7 @@ def _name(function: Callable[..., None]) -> Callable[..., None]:
         function(name=_one(name, option), **others)
 
     named = click.option(
-        "--name", "option", metavar="NAME", shell_complete=complete.context_name,
-        help="The same as NAME.",
+        "--name", "option", metavar="NAME", shell_complete=complete.context_name, help="The same as NAME."
     )(named)
     return click.argument("name", required=False, shell_complete=complete.context_name)(named)
 
@@ -51,7 +50,10 @@ def _one(name: str | None, option: str | None) -> str:
 @context.command()
 @_name
 @click.option(
-    "--host", "--runner-address", metavar="URL", required=True,
+    "--host",
+    "--runner-address",
+    metavar="URL",
+    required=True,
     help="unix:///PATH, tcp://HOST:PORT or ssh://[USER@]HOST[:PORT].",
 )
 @click.option("--ca", metavar="FILE", default="", help="The CA that signed the engine's certificate.")
@@ -59,9 +61,7 @@ def _one(name: str | None, option: str | None) -> str:
 @click.option("--key", metavar="FILE", default="", help="Our certificate's key.")
 @click.option("--insecure", is_flag=True, help="Do not verify the engine's certificate.")
 @click.option("--use", is_flag=True, help="Make it the current context.")
-def create(
-    name: str, host: str, ca: str, cert: str, key: str, insecure: bool, use: bool
-) -> None:
+def create(name: str, host: str, ca: str, cert: str, key: str, insecure: bool, use: bool) -> None:
     """Add a Docker endpoint under a name."""
     from engine.docker import contexts
 
@@ -126,8 +126,12 @@ def inspect(name: str | None, form: str) -> None:
     of = endpoint.current()
     found = probe.get("/version")
     row = {
-        "name": of.context or endpoint.DEFAULT, "host": of.host, "ca": of.ca or None,
-        "cert": of.cert or None, "key": of.key or None, "verify": of.verify,
+        "name": of.context or endpoint.DEFAULT,
+        "host": of.host,
+        "ca": of.ca or None,
+        "cert": of.cert or None,
+        "key": of.key or None,
+        "verify": of.verify,
         "engine": found.get("Version") if isinstance(found, dict) else None,
     }
     titles = {"name": "name", "host": "host", "engine": "engine"}

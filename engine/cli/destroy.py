@@ -10,11 +10,17 @@ from engine.cli.environment import default_name, which, which_or_none
 
 @click.command()
 @click.option(
-    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    "-p",
+    "--path",
+    metavar="DIR",
+    shell_complete=complete.directory,
     help="The project's directory [default: this one].",
 )
 @click.option(
-    "-n", "--name", metavar="NAME", shell_complete=complete.environment_name,
+    "-n",
+    "--name",
+    metavar="NAME",
+    shell_complete=complete.environment_name,
     help="The environment, instead of a project's.",
 )
 @click.option("--image", is_flag=True, help="Remove its image from Docker, too.")

@@ -11,8 +11,15 @@ import signal
 import sys
 
 _VALUES = {
-    "-t": "tag", "--tag": "tag", "-f": "file", "--from": "file", "-p": "path", "--path": "path",
-    "--progress": "progress", "-j": "jobs", "--jobs": "jobs",
+    "-t": "tag",
+    "--tag": "tag",
+    "-f": "file",
+    "--from": "file",
+    "-p": "path",
+    "--path": "path",
+    "--progress": "progress",
+    "-j": "jobs",
+    "--jobs": "jobs",
 }
 _FLAGS = frozenset({"--no-load", "--locked", "--dev"})
 
@@ -116,7 +123,10 @@ def _idle(words: list[str]) -> bool:
         tags = options.get("tag") or [f"{locate.image_name(directory)}:dev"]
         done = fastpath.nothing_to_do(
             fastpath.Request(
-                spec, function, directory, [locate.full_tag(t) for t in tags],
+                spec,
+                function,
+                directory,
+                [locate.full_tag(t) for t in tags],
                 "--no-load" not in options,
                 "--dev" in options,
             )

@@ -32,9 +32,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
     name = "duration"
     _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}  # noqa: RUF012
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
         text = f"{value}s" if re.fullmatch(r"[\d.]+", value) else value
@@ -52,51 +50,78 @@ def environment_options(function: F) -> F:
     options = (
         click.option("--name", "-n", metavar="NAME", help="The environment's name [default: PROJECT]."),
         click.option(
-            "-v", "--volume", "volumes", multiple=True, metavar="SOURCE:TARGET[:ro]",
+            "-v",
+            "--volume",
+            "volumes",
+            multiple=True,
+            metavar="SOURCE:TARGET[:ro]",
             help="Mount a directory of the host (repeatable).",
         ),
         click.option(
-            "-e", "--env", "environ", multiple=True, metavar="NAME[=VALUE]",
+            "-e",
+            "--env",
+            "environ",
+            multiple=True,
+            metavar="NAME[=VALUE]",
             help="Set an environment variable (repeatable).",
         ),
         click.option(
-            "--allow-mount", "allow_mounts", multiple=True, metavar="DIR",
+            "--allow-mount",
+            "allow_mounts",
+            multiple=True,
+            metavar="DIR",
             help="Let the spec mount this directory, outside of the project and your home.",
         ),
         click.option(
-            "--forward-agent", is_flag=True,
+            "--forward-agent",
+            is_flag=True,
             help="Let the environment use your ssh agent while you are attached.",
         ),
         click.option("--detach", is_flag=True, help="Do not attach to it."),
         click.option(
-            "--gpus", "--gpu", "--gpu-set", "gpus", metavar="COUNT|all|device=0,1", default="",
+            "--gpus",
+            "--gpu",
+            "--gpu-set",
+            "gpus",
+            metavar="COUNT|all|device=0,1",
+            default="",
             help="GPUs [default: what the spec asks for].",
         ),
         click.option("--no-gpu", is_flag=True, help="Start without GPUs, whatever the spec says."),
         click.option(
-            "--shm-size", type=click.IntRange(1, 1 << 24), metavar="MB",
+            "--shm-size",
+            type=click.IntRange(1, 1 << 24),
+            metavar="MB",
             help="Shared memory in megabytes [default: config.shm_size, else 2048].",
         ),
         click.option(
-            "--cpus", "--cpu", "cpus", type=click.FloatRange(0.01, 4096), metavar="COUNT",
+            "--cpus",
+            "--cpu",
+            "cpus",
+            type=click.FloatRange(0.01, 4096),
+            metavar="COUNT",
             help="Number of cores it may use, such as 0.5.",
         ),
         click.option("--cpu-set", default="", metavar="LIST", help="The cores it may use: 0-3 or 1,3."),
         click.option("--memory", default="", metavar="SIZE", help="Memory, such as 512m or 2g."),
         click.option(
-            "--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+            "--host",
+            default="127.0.0.1",
+            show_default=True,
+            metavar="ADDRESS",
             help="The address its ssh server listens on.",
         ),
         click.option(
-            "--timeout", type=Duration(), default="30s", show_default=True,
+            "--timeout",
+            type=Duration(),
+            default="30s",
+            show_default=True,
             help="How long to wait for the ssh server.",
         ),
         click.option(
             "-k", "--private-key", metavar="FILE", help="Log in with this key [default: envd's own]."
         ),
-        click.option(
-            "--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."
-        ),
+        click.option("--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."),
     )
     for option in reversed(options):
         function = option(function)
@@ -131,19 +156,25 @@ def attaching(function: F) -> F:
 def which_options(function: F) -> F:
     """-e NAME or -p DIR: which environment."""
     function = click.option(
-        "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+        "-p",
+        "--path",
+        metavar="DIR",
+        shell_complete=complete.directory,
         help="The project's directory [default: this one].",
     )(function)
     return click.option(
-        "-e", "--env", "--name", "-n", "name", metavar="NAME",
+        "-e",
+        "--env",
+        "--name",
+        "-n",
+        "name",
+        metavar="NAME",
         shell_complete=complete.environment_name,
         help="The environment [default: PROJECT].",
     )(function)
 
 
-def start(
-    image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str
-) -> None:
+def start(image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str) -> None:
     """Start an environment, say where it is, and attach to it unless it is to be left alone."""
     from engine.core.progress import open_sink
     from engine.runtime import start as starting
@@ -164,12 +195,11 @@ def _tell(client: docker.APIClient, started: Started) -> None:
     found = started.found
     how = "is up already" if started.reused else "is up"
     rows = [("ssh", f"ssh {ssh_config.host(found.name)}")]
-    servers = {
-        "jupyter": environments.jupyter(client, found), "rstudio": environments.rstudio(client, found)
-    }
+    servers = {"jupyter": environments.jupyter(client, found), "rstudio": environments.rstudio(client, found)}
     rows += [(name, text) for name, text in servers.items() if text]
     rows += [
-        (p.service, f"{p.address}:{p.host}") for p in found.ports
+        (p.service, f"{p.address}:{p.host}")
+        for p in found.ports
         if p.service != "ssh" and not servers.get(p.service)
     ]
     rows.append(("project", found.labels[environments.WORKDIR]))
@@ -214,8 +244,7 @@ def which(client: docker.APIClient, path: str | None, name: str | None) -> Found
     if name:
         return environments.get(client, name)
     raise DockerError(
-        f"no environment of {_directory(path)}",
-        advice="make one with `envd up`, or name one with --name",
+        f"no environment of {_directory(path)}", advice="make one with `envd up`, or name one with --name"
     )
 
 

@@ -82,15 +82,24 @@ def _row(client: docker.APIClient, found: Found) -> dict[str, Any]:
 
 def _ports(found: Found) -> list[dict[str, Any]]:
     return [
-        {"name": p.service, "container_port": p.container, "protocol": "tcp", "host_ip": p.listen,
-         "host_port": p.host}
+        {
+            "name": p.service,
+            "container_port": p.container,
+            "protocol": "tcp",
+            "host_ip": p.listen,
+            "host_port": p.host,
+        }
         for p in found.ports
     ]
 
 
 @envs.command()
 @click.option(
-    "-e", "--env", "name", metavar="NAME", shell_complete=complete.environment_name,
+    "-e",
+    "--env",
+    "name",
+    metavar="NAME",
+    shell_complete=complete.environment_name,
     help="The environment [default: PROJECT].",
 )
 @listing.format_option
@@ -113,8 +122,11 @@ def describe(name: str | None, form: str) -> None:
         for text in runtime.get(key, ())
     ]
     if form == "json":
-        document = {**_row(client, found), "dependencies": dependencies,
-                    "commands": runtime.get("commands", {})}
+        document = {
+            **_row(client, found),
+            "dependencies": dependencies,
+            "commands": runtime.get("commands", {}),
+        }
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
     port_columns = (

@@ -10,11 +10,17 @@ from engine.cli.environment import which
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option(
-    "-n", "--name", metavar="NAME", shell_complete=complete.environment_name,
+    "-n",
+    "--name",
+    metavar="NAME",
+    shell_complete=complete.environment_name,
     help="The environment [default: PROJECT].",
 )
 @click.option(
-    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    "-p",
+    "--path",
+    metavar="DIR",
+    shell_complete=complete.directory,
     help="The project's directory [default: this one].",
 )
 @click.option("-f", "--from", "file", metavar="FILE[:FUNC]", hidden=True)

@@ -10,7 +10,11 @@ from engine.cli.options import project_options
 @click.command()
 @project_options
 @click.option(
-    "--format", "-o", "form", type=click.Choice(["text", "json", "dot"]), default="text",
+    "--format",
+    "-o",
+    "form",
+    type=click.Choice(["text", "json", "dot"]),
+    default="text",
     help="text, json, or dot for Graphviz.",
 )
 @click.option("--files", is_flag=True, help="Show the fetched files too.")

@@ -29,9 +29,7 @@ class LazyGroup(Group):
     there, and its line in the help ("" hides it).
     """
 
-    def __init__(
-        self, *args: object, sections: dict[str, dict[str, tuple[str, str, str]]], **kwargs: object
-    ):
+    def __init__(self, *args: object, sections: dict[str, dict[str, tuple[str, str, str]]], **kwargs: object):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._sections = sections
         self._table = {name: row for rows in sections.values() for name, row in rows.items()}

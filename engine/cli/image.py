@@ -102,9 +102,19 @@ def describe(name: str, form: str) -> None:
         "where": _where(found.store, found.docker),
     }
     titles = {
-        "names": "names", "id": "image ID", "manifest": "manifest", "where": "in", "size": "size",
-        "python": "Python", "packages": "packages", "start": "starts", "workdir": "directory",
-        "user": "user", "ports": "ports", "env": "environment", "layers": "layers",
+        "names": "names",
+        "id": "image ID",
+        "manifest": "manifest",
+        "where": "in",
+        "size": "size",
+        "python": "Python",
+        "packages": "packages",
+        "start": "starts",
+        "workdir": "directory",
+        "user": "user",
+        "ports": "ports",
+        "env": "environment",
+        "layers": "layers",
     }
     listing.show_one(row, titles, form)
 
@@ -150,7 +160,11 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
 @images.command()
 @click.argument("name", shell_complete=complete.image_name)
 @click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME[:TAG]",
     help="Name for the image (repeatable) [default: its own name].",
 )
 @progress_option
@@ -173,12 +187,7 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
 @click.option("--config", "what", flag_value="config", help="Print the OCI config.")
 @click.option("--manifest", "what", flag_value="manifest", help="Print the OCI manifest.")
 @gathered("progress", "locked", "jobs", "force")
-def inspect(
-    file: str | None,
-    path: str | None,
-    what: str | None,
-    options: BuildOptions,
-) -> None:
+def inspect(file: str | None, path: str | None, what: str | None, options: BuildOptions) -> None:
     """Build the project's image if need be, then print its layers (or its config or manifest)."""
     from dataclasses import replace
 

@@ -20,7 +20,11 @@ LANGUAGES = ("python", "r", "julia")
 @click.option("-l", "--lang", type=click.Choice(LANGUAGES), help="The language [default: detected].")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing build.envd.")
 @click.option(
-    "-p", "--path", metavar="DIR", default=".", shell_complete=complete.directory,
+    "-p",
+    "--path",
+    metavar="DIR",
+    default=".",
+    shell_complete=complete.directory,
     help="The project's directory [default: this one].",
 )
 @click.option("-y", "--yes", is_flag=True, help="Ask no questions, even on a terminal.")
@@ -77,9 +81,7 @@ def _tell(choice: Choice) -> None:
 def _ask(choice: Choice) -> Choice:
     from dataclasses import replace
 
-    shell = click.prompt(
-        "shell", type=click.Choice(["bash", "zsh", "fish"]), default=choice.shell, err=True
-    )
+    shell = click.prompt("shell", type=click.Choice(["bash", "zsh", "fish"]), default=choice.shell, err=True)
     choice = replace(choice, shell=shell)
     if choice.notebooks and not click.confirm("start Jupyter with it?", default=True, err=True):
         choice = replace(choice, notebooks="")
@@ -88,7 +90,8 @@ def _ask(choice: Choice) -> Choice:
         choice = replace(choice, cuda="" if version == "none" else version)
     if choice.undeclared and click.confirm(
         f"install what is not declared ({', '.join(n for n, _ in choice.undeclared)})?",
-        default=False, err=True,
+        default=False,
+        err=True,
     ):
         names = tuple(name for name, _ in choice.undeclared)
         choice = replace(choice, undeclared=(), added=names)

@@ -37,13 +37,22 @@ class Column:
 def format_option(function: F) -> F:
     """-f table|json."""
     return click.option(
-        "-f", "--format", "form", type=click.Choice(["table", "json"]), default="table",
-        show_default=True, help="How the listing is shown.",
+        "-f",
+        "--format",
+        "form",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        show_default=True,
+        help="How the listing is shown.",
     )(function)
 
 
 def show(
-    rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], form: str, *, nothing: str = "",
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    form: str,
+    *,
+    nothing: str = "",
     footer: str = "",
 ) -> None:
     """Print `rows`. `nothing` is said (on standard error) instead of an empty table, `footer`
@@ -75,10 +84,7 @@ def show_one(row: Mapping[str, Any], titles: Mapping[str, str], form: str) -> No
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
-    cells = [
-        ["-" if row[c.key] is None else one_line(c.show(row[c.key])) for c in columns]
-        for row in rows
-    ]
+    cells = [["-" if row[c.key] is None else one_line(c.show(row[c.key])) for c in columns] for row in rows]
     return _plain(cells, columns) or _folded(cells, columns)
 
 
@@ -119,8 +125,7 @@ def _folded(cells: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[s
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=bold)
     for column in columns:
         table.add_column(
-            column.title, justify="right" if column.right else "left", overflow="fold",
-            no_wrap=False,
+            column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=False
         )
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 @project_options
 @click.option("--update", is_flag=True, help="Resolve everything again, not only what changed.")
 @click.option("--dev", is_flag=True, help="Also pin what `envd up` adds.")
-@click.option("--check", is_flag=True,
-              help="Only check whether the lock matches the spec; if not, exit 2.")
+@click.option("--check", is_flag=True, help="Only check whether the lock matches the spec; if not, exit 2.")
 @click.option(
-    "--update-step", "update_steps", multiple=True, metavar="NAME|all",
+    "--update-step",
+    "update_steps",
+    multiple=True,
+    metavar="NAME|all",
     help="Rebuild a run(..., network=True) step and pin its result (repeatable).",
 )
 @secret_option
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
 @limit_option
 @gathered("dev", "secrets", "progress")
 def lock(
-    file: str | None, path: str | None, update: bool, check: bool,
-    update_steps: tuple[str, ...], options: BuildOptions,
+    file: str | None,
+    path: str | None,
+    update: bool,
+    check: bool,
+    update_steps: tuple[str, ...],
+    options: BuildOptions,
 ) -> None:
     """Resolve a build.envd into envd.lock: exact URLs, sizes and hashes.
 
@@ -52,9 +58,7 @@ def lock(
         project, dev=options.dev, update=update and not check, progress=options.progress
     )
     with open_sink(options.progress) as emit:
-        result = pipeline.ensure_lock(
-            project, environment, emit, locked=check, update=update and not check
-        )
+        result = pipeline.ensure_lock(project, environment, emit, locked=check, update=update and not check)
     total = sum(p.file.size for p in locks.all_packages(result))
     count = len(locks.all_packages(result))
     click.echo(f"{project.lock}: {count} files pinned, {total / 1e6:.1f} MB")

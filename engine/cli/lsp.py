@@ -7,11 +7,11 @@ import click
 
 @click.command()
 @click.option(
-    "--stubs", is_flag=True,
+    "--stubs",
+    is_flag=True,
     help="Print Python stubs of the language instead (write them to __builtins__.pyi).",
 )
-@click.option("--stdio", is_flag=True,
-              help="Accepted for editors; it always uses standard input and output.")
+@click.option("--stdio", is_flag=True, help="Accepted for editors; it always uses standard input and output.")
 def lsp(stubs: bool, stdio: bool) -> None:
     """Run the language server for editors, over standard input and output.
 

@@ -71,24 +71,31 @@ SECTIONS = {
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 @click.option("--store", "store_path", metavar="DIR", help="The store (also ENVD_STORE).")
 @click.option(
-    "--context", metavar="NAME", shell_complete=complete.context_name,
+    "--context",
+    metavar="NAME",
+    shell_complete=complete.context_name,
     help="The Docker engine; overrides DOCKER_HOST.",
 )
 @click.option(
-    "--allow-path", "allowed", metavar="DIR", multiple=True,
+    "--allow-path",
+    "allowed",
+    metavar="DIR",
+    multiple=True,
     help="Let specs read files in DIR, outside the project.",
 )
 @click.option(
-    "--allow-unsigned-apt", "unsigned", is_flag=True,
-    help="Let config.apt_source use unsigned packages.",
+    "--allow-unsigned-apt", "unsigned", is_flag=True, help="Let config.apt_source use unsigned packages."
 )
 @click.option(
-    "--allow-expired-apt", "expired", is_flag=True,
-    help="Accept package lists whose signature has expired.",
+    "--allow-expired-apt", "expired", is_flag=True, help="Accept package lists whose signature has expired."
 )
 def cli(
-    debug: bool, store_path: str | None, context: str | None, allowed: tuple[str, ...],
-    unsigned: bool, expired: bool,
+    debug: bool,
+    store_path: str | None,
+    context: str | None,
+    allowed: tuple[str, ...],
+    unsigned: bool,
+    expired: bool,
 ) -> None:
     """Content-addressed build engine for machine-learning development environments."""
     if debug:

@@ -11,17 +11,26 @@ from engine.cli import complete, listing
 
 @click.command()
 @click.option(
-    "-t", "--template", "name", metavar="NAME", shell_complete=complete.template_name,
+    "-t",
+    "--template",
+    "name",
+    metavar="NAME",
+    shell_complete=complete.template_name,
     help="Which one; see --list.",
 )
 @click.option("--list", "show_list", is_flag=True, help="List the templates.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite an existing build.envd.")
 @click.option(
-    "-p", "--path", metavar="DIR", default=".", shell_complete=complete.directory,
+    "-p",
+    "--path",
+    metavar="DIR",
+    default=".",
+    shell_complete=complete.directory,
     help="Directory to write to [default: this one].",
 )
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table",
-              help="How --list shows them.")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", help="How --list shows them."
+)
 def new(name: str | None, show_list: bool, force: bool, path: str, form: str) -> None:
     """Write a build.envd from a template.
 
@@ -39,11 +48,10 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
     from engine.errors import UsageError
 
     if show_list:
-        rows = [
-            {"name": t.name, "about": t.about, "source": t.source} for t in templates.listed()
-        ]
+        rows = [{"name": t.name, "about": t.about, "source": t.source} for t in templates.listed()]
         columns = (
-            listing.Column("name", "NAME"), listing.Column("source", "FROM"),
+            listing.Column("name", "NAME"),
+            listing.Column("source", "FROM"),
             listing.Column("about", "ABOUT"),
         )
         listing.show(rows, columns, form)
@@ -60,4 +68,3 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
         raise UsageError("already exists; --force overwrites it", subject=str(target))
     write_text(target, template.path.read_text("utf-8"))
     click.echo(f"wrote {target}; next: envd build", err=True)
-

@@ -20,11 +20,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 def project_options(function: F) -> F:
     """-f FILE[:FUNC] and -p PATH: which project."""
     function = click.option(
-        "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+        "-p",
+        "--path",
+        metavar="DIR",
+        shell_complete=complete.directory,
         help="The project's directory [default: the spec's].",
     )(function)
     return click.option(
-        "-f", "--from", "file", metavar="FILE[:FUNC]", shell_complete=complete.file,
+        "-f",
+        "--from",
+        "file",
+        metavar="FILE[:FUNC]",
+        shell_complete=complete.file,
         help="The spec [default: build.envd:build].",
     )(function)
 
@@ -42,7 +49,11 @@ def progress_option(function: F) -> F:
 def limit_option(function: F) -> F:
     """--limit NAME=VALUE: how much of this machine foreign things may take."""
     return click.option(
-        "--limit", "limits", multiple=True, metavar="NAME=VALUE[,…]", expose_value=False,
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE[,…]",
+        expose_value=False,
         callback=_limits,
         help="What a step (memory=8G, processes=1000, disk=20G, time=2h, silence=30m, log=1G) or "
         "what is fetched (answer=1G, download=…, unpacked=…) may take; also ENVD_LIMITS.",
@@ -65,15 +76,13 @@ def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, .
 def build_options(function: F) -> F:
     """Options of everything that builds: progress, lock policy, parallelism, limits."""
     function = limit_option(progress_option(function))
-    function = click.option(
-        "--locked", is_flag=True, help="Fail if the lock is missing or out of date."
-    )(function)
+    function = click.option("--locked", is_flag=True, help="Fail if the lock is missing or out of date.")(
+        function
+    )
     function = click.option(
         "-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores]."
     )(function)
-    return click.option("--force", is_flag=True, help="Rebuild even what is in the store.")(
-        function
-    )
+    return click.option("--force", is_flag=True, help="Rebuild even what is in the store.")(function)
 
 
 def gathered(*names: str) -> Callable[[F], F]:
@@ -95,14 +104,16 @@ def gathered(*names: str) -> Callable[[F], F]:
 def secret_option(function: F) -> F:
     """--secret NAME[=env:VARIABLE|=file:PATH]: what steps are handed."""
     return click.option(
-        "--secret", "secrets", multiple=True, metavar="NAME=env:VAR|file:PATH", callback=_secrets,
+        "--secret",
+        "secrets",
+        multiple=True,
+        metavar="NAME=env:VAR|file:PATH",
+        callback=_secrets,
         help="A secret for run(..., secrets=[NAME]) (repeatable).",
     )(function)
 
 
-def _secrets(
-    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
-) -> tuple[Source, ...]:
+def _secrets(ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> tuple[Source, ...]:
     if not value:
         return ()
     from engine.realise.secrets import parse
@@ -113,15 +124,28 @@ def _secrets(
 def image_options(function: F) -> F:
     """Options that say what kind of image: its platform and who owns its home."""
     function = click.option(
-        "--platform", metavar="OS/ARCH", default="linux/amd64", expose_value=False,
-        callback=_platform, help="The image's platform; only linux/amd64 is supported.",
+        "--platform",
+        metavar="OS/ARCH",
+        default="linux/amd64",
+        expose_value=False,
+        callback=_platform,
+        help="The image's platform; only linux/amd64 is supported.",
     )(function)
     function = click.option(
-        "--owner", metavar="UID:GID", expose_value=False, callback=_owner, envvar="ENVD_BUILD_OWNER",
-        show_envvar=True, help="Owner of the environment's home; overrides config.owner().",
+        "--owner",
+        metavar="UID:GID",
+        expose_value=False,
+        callback=_owner,
+        envvar="ENVD_BUILD_OWNER",
+        show_envvar=True,
+        help="Owner of the environment's home; overrides config.owner().",
     )(function)
     return click.option(
-        "--use-proxy", "--proxy", is_flag=True, expose_value=False, hidden=True,
+        "--use-proxy",
+        "--proxy",
+        is_flag=True,
+        expose_value=False,
+        hidden=True,
         help="Accepted for compatibility: fetches always use the proxy variables.",
     )(function)
 
@@ -129,9 +153,7 @@ def image_options(function: F) -> F:
 def _platform(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
     for platform in value.split(","):
         if platform not in ("linux/amd64", "linux/x86_64"):
-            raise click.BadParameter(
-                f"'{platform}' is not supported; envd builds only for linux/amd64"
-            )
+            raise click.BadParameter(f"'{platform}' is not supported; envd builds only for linux/amd64")
     return value
 
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 @click.command()
 @project_options
 @click.option(
-    "-o", "--output", "form", type=click.Choice(["json", "text"]), default="json",
+    "-o",
+    "--output",
+    "form",
+    type=click.Choice(["json", "text"]),
+    default="json",
     help="Everything as JSON, or what differs from the defaults as text.",
 )
 def parse(file: str | None, path: str | None, form: str) -> None:

@@ -9,7 +9,9 @@ from engine.cli import listing
 
 @click.command()
 @click.option(
-    "--all", "everything", is_flag=True,
+    "--all",
+    "everything",
+    is_flag=True,
     help="Also delete caches, images that no container uses, and what only those kept.",
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be removed.")

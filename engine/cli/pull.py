@@ -10,11 +10,19 @@ from engine.cli.options import limit_option, progress_option
 @click.command()
 @click.argument("reference", metavar="REF")
 @click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="NAME[:TAG]",
+    "-t",
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="NAME[:TAG]",
     help="Name for the image (repeatable) [default: REF's own].",
 )
 @click.option(
-    "-o", "--output", "outputs", multiple=True, metavar="OUTPUT",
+    "-o",
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="OUTPUT",
     help="Write the image to OUTPUT instead of loading it into Docker; see `envd build --help`.",
 )
 @click.option("--no-load", is_flag=True, help="Only into the store.")
@@ -37,7 +45,10 @@ def pull(
     from engine.oci.reference import image_tag
 
     image = fetch(
-        reference, tags=[image_tag(t) for t in tags], targets=outputs,
-        load=not no_load and not outputs, progress=progress,
+        reference,
+        tags=[image_tag(t) for t in tags],
+        targets=outputs,
+        load=not no_load and not outputs,
+        progress=progress,
     )
     click.echo(image.config_digest)

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("reference", metavar="REF")
 @click.option(
-    "-t", "--tag", "name", metavar="NAME[:TAG]", shell_complete=complete.image_name,
+    "-t",
+    "--tag",
+    "name",
+    metavar="NAME[:TAG]",
+    shell_complete=complete.image_name,
     help="Push what was built under this name, without building.",
 )
 @click.option("--also", multiple=True, metavar="TAG", help="A further tag (repeatable).")
@@ -25,7 +29,11 @@ if TYPE_CHECKING:
 @build_options
 @gathered("secrets", "progress", "locked", "jobs", "force")
 def push(
-    reference: str, name: str | None, also: tuple[str, ...], file: str | None, path: str | None,
+    reference: str,
+    name: str | None,
+    also: tuple[str, ...],
+    file: str | None,
+    path: str | None,
     options: BuildOptions,
 ) -> None:
     """Build, then push the image to REF (HOST/NAME:TAG). Prints REF@DIGEST.
@@ -44,9 +52,7 @@ def push(
 
     if name is not None:
         if file or path or options.force or options.secrets:
-            raise click.UsageError(
-                "--tag pushes what was built: it takes no -f, -p, --force and --secret"
-            )
+            raise click.UsageError("--tag pushes what was built: it takes no -f, -p, --force and --secret")
         digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=options.progress)
     else:
         digest = pipeline.push(find(file, path), reference, options, also=also)

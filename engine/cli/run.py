@@ -13,11 +13,16 @@ from engine.cli.environment import start as start_environment
 
 @click.command()
 @click.option(
-    "--image", metavar="IMAGE", shell_complete=complete.image_name,
+    "--image",
+    metavar="IMAGE",
+    shell_complete=complete.image_name,
     help="A development image in Docker [default: PROJECT:dev].",
 )
 @click.option(
-    "-p", "--path", metavar="DIR", shell_complete=complete.directory,
+    "-p",
+    "--path",
+    metavar="DIR",
+    shell_complete=complete.directory,
     help="The directory to mount [default: this one].",
 )
 @environment_options
@@ -40,8 +45,9 @@ def run(image: str | None, path: str | None, attach: Attaching, **container: Any
     start_environment(
         image or f"{project}:dev",
         Options(
-            project=directory, name=attach.name or environment_name(project), from_spec=False,
-            **container,
+            project=directory, name=attach.name or environment_name(project), from_spec=False, **container
         ),
-        keys(attach.private_key, attach.public_key), attach, progress="auto",
+        keys(attach.private_key, attach.public_key),
+        attach,
+        progress="auto",
     )

@@ -52,9 +52,7 @@ def list_objects(garbage: bool, form: str) -> None:
         listing.Column("roots", "REACHED BY", _shown_roots),
     )
     total = listing.size(sum(row["size"] for row in rows))
-    listing.show(
-        rows, columns, form, nothing="no objects", footer=f"{len(rows)} objects, {total}"
-    )
+    listing.show(rows, columns, form, nothing="no objects", footer=f"{len(rows)} objects, {total}")
 
 
 def _shown_roots(roots: list[str]) -> str:
@@ -65,8 +63,7 @@ def _shown_roots(roots: list[str]) -> str:
 
 @store.command()
 @click.option(
-    "--repair", is_flag=True,
-    help="Drop what is damaged, so that it is rebuilt; recreate a damaged database.",
+    "--repair", is_flag=True, help="Drop what is damaged, so that it is rebuilt; recreate a damaged database."
 )
 @listing.format_option
 def verify(repair: bool, form: str) -> None:

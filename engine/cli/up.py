@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 @image_options
 @secret_option
 @click.option(
-    "--progress", type=click.Choice(["auto", "tree", "plain", "json"]), default="auto",
+    "--progress",
+    type=click.Choice(["auto", "tree", "plain", "json"]),
+    default="auto",
     help="How progress is shown.",
 )
 @click.option("--locked", is_flag=True, help="Fail if the lock is missing or out of date.")
@@ -35,7 +37,11 @@ if TYPE_CHECKING:
 @gathered("secrets", "progress", "locked", "jobs")
 @attaching
 def up(
-    file: str | None, path: str | None, tag: str | None, options: BuildOptions, attach: Attaching,
+    file: str | None,
+    path: str | None,
+    tag: str | None,
+    options: BuildOptions,
+    attach: Attaching,
     **container: Any,
 ) -> None:
     """Build the development image of a build.envd, run it, and attach to it.
@@ -75,9 +81,7 @@ def _build(command: Sequence[str]) -> int:
     from engine.core.command import tethered
 
     # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
-    with subprocess.Popen(
-        tethered(command), stdout=subprocess.DEVNULL, start_new_session=True
-    ) as process:
+    with subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             return process.wait()
         except KeyboardInterrupt as stop:

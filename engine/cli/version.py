@@ -32,8 +32,14 @@ def version(short: bool, form: str) -> None:
         "docker": f"{row['docker']} at {row['host']}" if row.get("docker") else None,
     }
     titles = {
-        "envd": "envd", "python": "Python", "platform": "platform", "kernel": "kernel",
-        "store": "store", "context": "context", "docker": "Docker", "uv": "uv",
+        "envd": "envd",
+        "python": "Python",
+        "platform": "platform",
+        "kernel": "kernel",
+        "store": "store",
+        "context": "context",
+        "docker": "Docker",
+        "uv": "uv",
         "bubblewrap": "bubblewrap",
     }
     listing.show_one(row if form == "json" else shown, titles, form)

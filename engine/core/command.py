@@ -41,12 +41,7 @@ _TICK = 100  # milliseconds between two looks at a command that says nothing
 # images that set no PATH.
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What commands outside the sandbox see: enough to find Debian's tools, nothing of the user's.
-HOST_ENVIRONMENT: Mapping[str, str] = {
-    "PATH": PATH,
-    "LANG": "C.UTF-8",
-    "TZ": "UTC",
-    "HOME": "/nonexistent",
-}
+HOST_ENVIRONMENT: Mapping[str, str] = {"PATH": PATH, "LANG": "C.UTF-8", "TZ": "UTC", "HOME": "/nonexistent"}
 
 # Who dies before the command has asked for its signal leaves it with another parent. What comes
 # before the empty argument are the control groups that the command is to be in.
@@ -89,7 +84,7 @@ class LimitError(BuildError):
     `ended` where in it that was ("ended at `make`")."""
 
     def __init__(
-        self, name: str, reason: str, log: str, *, ended: str = "", position: Position | None = None,
+        self, name: str, reason: str, log: str, *, ended: str = "", position: Position | None = None
     ) -> None:
         message = f"{ended}: {reason}" if ended else reason
         super().__init__(message, log, position=position, subject=name)
@@ -183,8 +178,13 @@ def tethered(argv: Sequence[str], joining: Sequence[str] = ()) -> list[str]:
 
 
 def _start(
-    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None, stderr: int, umask: int,
-    joining: Sequence[str] = (), stdin: int = subprocess.DEVNULL,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    cwd: Path | None,
+    stderr: int,
+    umask: int,
+    joining: Sequence[str] = (),
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Raises FileNotFoundError when there is no such command, OSError."""
     if shutil.which(argv[0], path=environment.get("PATH")) is None:
@@ -205,8 +205,11 @@ def _start(
 
 
 def ask(
-    argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT,
-    cwd: Path | None = None, given: bytes | None = None,
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str] = HOST_ENVIRONMENT,
+    cwd: Path | None = None,
+    given: bytes | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `argv` to its end and return what it said, whatever its exit status is. `given` is on its
     standard input.
@@ -234,13 +237,14 @@ def ask(
 
 
 def ask_text(
-    argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT,
-    cwd: Path | None = None,
+    argv: Sequence[str], *, environment: Mapping[str, str] = HOST_ENVIRONMENT, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """`ask`, for a command that writes text."""
     done = ask(argv, environment=environment, cwd=cwd)
     return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode("utf-8", "replace"),
+        done.args,
+        done.returncode,
+        done.stdout.decode("utf-8", "replace"),
         done.stderr.decode("utf-8", "replace"),
     )
 
@@ -307,8 +311,7 @@ def run(
 
 
 def _follow(
-    process: subprocess.Popen[bytes], watch: Watch | None, tail: deque[str],
-    log: Callable[[str], None],
+    process: subprocess.Popen[bytes], watch: Watch | None, tail: deque[str], log: Callable[[str], None]
 ) -> str | None:
     """Give what a command writes to `log` until it ends; why it has to be ended before, if so."""
     assert process.stdout is not None

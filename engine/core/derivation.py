@@ -94,8 +94,7 @@ class Derivation:
     def build_key(self, outputs: Mapping[str, str]) -> str:
         """The resolved hash. `outputs` maps each input's drv_id to its output's address."""
         return hash_value(
-            "envd build key v1",
-            self._record([[i.role, outputs[i.derivation.drv_id]] for i in self.inputs]),
+            "envd build key v1", self._record([[i.role, outputs[i.derivation.drv_id]] for i in self.inputs])
         )
 
     def __hash__(self) -> int:

@@ -31,9 +31,7 @@ def project(file: str | None, path: str | None) -> tuple[str, str, str, str]:
     if path is None:
         directory = parent or "."
     stem = "envd" if base == SPEC_NAME else base.removesuffix(".envd") + ".envd"
-    return (
-        spec, function or "build", os.path.realpath(directory), os.path.join(parent, f"{stem}.lock")
-    )
+    return (spec, function or "build", os.path.realpath(directory), os.path.join(parent, f"{stem}.lock"))
 
 
 def absolute(path: str) -> str:

@@ -40,8 +40,7 @@ class Pattern:
 
     def matches(self, path: str) -> bool:
         """Whether it fits this very path, whatever its parents."""
-        return path.startswith(self._base) and \
-            self._regex.fullmatch(path, len(self._base)) is not None
+        return path.startswith(self._base) and self._regex.fullmatch(path, len(self._base)) is not None
 
     def may_match_below(self, directory: str) -> bool:
         """Whether it could fit something in a directory."""

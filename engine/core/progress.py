@@ -193,8 +193,10 @@ class _Tree:
         tree = Tree(Text(counts, style="bold"), guide_style="dim")
         for start in running:
             label = Text.assemble(
-                (start.name, "cyan"), f"  {human_seconds(max(0.0, now - start.time))}",
-                no_wrap=True, overflow="ellipsis",
+                (start.name, "cyan"),
+                f"  {human_seconds(max(0.0, now - start.time))}",
+                no_wrap=True,
+                overflow="ellipsis",
             )
             node = tree.add(label)
             if last := lines.get(start.id):
@@ -209,7 +211,9 @@ class _Tree:
                 of = f" of {human_bytes(item.total)}" if item.total else ""
                 node.add(
                     Text(
-                        f"{item.name}  {human_bytes(item.bytes)}{of}", style="dim", no_wrap=True,
+                        f"{item.name}  {human_bytes(item.bytes)}{of}",
+                        style="dim",
+                        no_wrap=True,
                         overflow="ellipsis",
                     )
                 )
@@ -241,8 +245,12 @@ def _cleaned(show: Sink) -> Sink:
         name, text = terminal.one_line(event.name), terminal.clean(event.text)
         if (name, text) != (event.name, event.text) or event.kind == "failed":
             event = replace(
-                event, name=name, text=text, file=terminal.one_line(event.file),
-                subject=terminal.one_line(event.subject), advice=terminal.clean(event.advice),
+                event,
+                name=name,
+                text=text,
+                file=terminal.one_line(event.file),
+                subject=terminal.one_line(event.subject),
+                advice=terminal.clean(event.advice),
             )
         show(event)
 

@@ -50,10 +50,15 @@ class Forms:
             return emit
 
         def clean(event: Event) -> None:
-            emit(replace(
-                event, name=self.redact(event.name), text=self.redact(event.text),
-                subject=self.redact(event.subject), advice=self.redact(event.advice),
-            ))
+            emit(
+                replace(
+                    event,
+                    name=self.redact(event.name),
+                    text=self.redact(event.text),
+                    subject=self.redact(event.subject),
+                    advice=self.redact(event.advice),
+                )
+            )
 
         return clean
 
@@ -76,7 +81,8 @@ def know_settings() -> None:
     """Know the secrets in the URLs of this machine's indexes, mirrors and proxies, which environment
     variables name."""
     know(
-        value for name, value in os.environ.items()
+        value
+        for name, value in os.environ.items()
         if name.startswith(("ENVD_", "PIP_", "UV_", "CONDA_")) or name.lower().endswith("_proxy")
     )
 
@@ -118,9 +124,15 @@ def _forms(value: bytes) -> Iterable[str]:
 
 def _texts(one: str) -> Iterable[str]:
     return (
-        one, quote(one, safe=""), quote_plus(one), quote(one), json.dumps(one)[1:-1],
-        json.dumps(one, ensure_ascii=False)[1:-1], one.replace("'", "'\\''"),
-        one.replace("'", "'\"'\"'"), "".join(c if c.isalnum() else f"\\{c}" for c in one),
+        one,
+        quote(one, safe=""),
+        quote_plus(one),
+        quote(one),
+        json.dumps(one)[1:-1],
+        json.dumps(one, ensure_ascii=False)[1:-1],
+        one.replace("'", "'\\''"),
+        one.replace("'", "'\"'\"'"),
+        "".join(c if c.isalnum() else f"\\{c}" for c in one),
     )
 
 
@@ -143,6 +155,4 @@ def _encoded(value: bytes) -> Iterable[str]:
                 yield inner[start:end]
 
 
-__all__ = [
-    "MARK", "SHORTEST", "Forms", "know", "know_settings", "strings_in", "visible", "visible_event",
-]
+__all__ = ["MARK", "SHORTEST", "Forms", "know", "know_settings", "strings_in", "visible", "visible_event"]

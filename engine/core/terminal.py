@@ -22,9 +22,7 @@ _CONTROLS = (
 _RETURN = r"\r(?!\n)"  # what comes after it would replace what was printed
 _ESCAPED = re.compile(rf"[{_CONTROLS}\x1b]|{_RETURN}")
 # A name that is not UTF-8 goes out as its bytes, of which these are C1 to some terminals.
-_ESCAPED_ON_TERMINALS = re.compile(
-    rf"[{_CONTROLS}\udc80-\udc9f]|\x1b(?!\[[0-9;:]{{0,40}}m)|{_RETURN}"
-)
+_ESCAPED_ON_TERMINALS = re.compile(rf"[{_CONTROLS}\udc80-\udc9f]|\x1b(?!\[[0-9;:]{{0,40}}m)|{_RETURN}")
 _SEQUENCE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: cursor, colours, erasing
     # OSC, DCS, SOS, PM, APC: a string with an end

@@ -22,10 +22,26 @@ MARK = "***"
 UNCHECKED = "https+unchecked"
 
 # Names of parameters whose values are secret: a word of the name, or a part of it.
-_WORDS = frozenset((
-    "tok", "sig", "pass", "pwd", "pw", "key", "code", "jwt", "sas", "session", "hmac", "bearer",
-    "access", "private", "sid", "auth",
-))
+_WORDS = frozenset(
+    (
+        "tok",
+        "sig",
+        "pass",
+        "pwd",
+        "pw",
+        "key",
+        "code",
+        "jwt",
+        "sas",
+        "session",
+        "hmac",
+        "bearer",
+        "access",
+        "private",
+        "sid",
+        "auth",
+    )
+)
 _PARTS = re.compile(r"token|secret|passw|signature|credential|apikey|authoriz|authent|privatekey")
 # A path's part after which a token stands (packagecloud and others). conda's "t" is the first part:
 # further below, archives sort packages by their first letter (pool/main/t/tzdata).
@@ -59,7 +75,8 @@ def redacted(url: str) -> str:
         found = found._replace(netloc=parts.netloc.rpartition("@")[2])
     if scheme != "file":
         found = found._replace(
-            path="/".join(_segments(parts.path)), query=_query(parts.query),
+            path="/".join(_segments(parts.path)),
+            query=_query(parts.query),
             fragment=_query(parts.fragment) if "=" in parts.fragment else parts.fragment,
         )
     # urlunsplit drops what is empty: what holds no secret stays the same, byte for byte
@@ -84,9 +101,7 @@ def secrets_of(text: str) -> Iterator[str]:
         path = parts.path.split("/")
         found += [own for own, said in zip(path, _segments(parts.path), strict=True) if own != said]
         for query in (parts.query, parts.fragment):
-            found += [
-                word.partition("=")[2] for word in query.split("&") if _parameter(word) != word
-            ]
+            found += [word.partition("=")[2] for word in query.split("&") if _parameter(word) != word]
         for secret in found:
             yield from {secret, unquote(secret)} - {"", MARK}
 
@@ -120,10 +135,15 @@ def _segments(path: str) -> list[str]:
     """The parts of a path, redacted."""
     parts = path.split("/")
     return [
-        _obscure(part, known=number + 1 < len(parts) and len(part) > 3 and (
-            parts[:number] == ["", _FIRST_BEFORE_TOKENS]
-            or (number > 0 and parts[number - 1] in _BEFORE_TOKENS)
-        ))
+        _obscure(
+            part,
+            known=number + 1 < len(parts)
+            and len(part) > 3
+            and (
+                parts[:number] == ["", _FIRST_BEFORE_TOKENS]
+                or (number > 0 and parts[number - 1] in _BEFORE_TOKENS)
+            ),
+        )
         for number, part in enumerate(parts)
     ]
 
@@ -150,7 +170,7 @@ def _obscure(text: str, *, known: bool) -> str:
         return MARK
     plain = unquote(text)
     made = _PREFIXES.match(plain)  # a file's name may begin like that, but goes on with dots
-    known_form = made and re.fullmatch(r"(?=.*[0-9])[A-Za-z0-9_-]{15,}", plain[made.end():])
+    known_form = made and re.fullmatch(r"(?=.*[0-9])[A-Za-z0-9_-]{15,}", plain[made.end() :])
     if _is_random(plain) or known_form:
         return f"{MARK}{hash_value('envd secret in a URL v1', plain)[:8]}"
     return text
@@ -163,9 +183,7 @@ def _is_random(text: str) -> bool:
         re.search(kind, text) for kind in ("[a-z]", "[A-Z]", "[0-9]")
     ):
         return False
-    kinds = [
-        [c.isdigit() + 2 * c.isupper() for c in part] for part in re.findall("[A-Za-z0-9]+", text)
-    ]
+    kinds = [[c.isdigit() + 2 * c.isupper() for c in part] for part in re.findall("[A-Za-z0-9]+", text)]
     pairs = [pair for part in kinds for pair in pairwise(part)]
     changes = sum(1 for one, other in pairs if one != other)
     return changes >= 0.4 * len(pairs)

@@ -17,8 +17,16 @@ from store.errors import TooLargeError
 # What zipfile and the decompressors raise for bytes that make no sense, for what is encrypted, and
 # for a way of compression that is not known.
 FAULTS = (
-    zlib.error, lzma.LZMAError, EOFError, ValueError, OverflowError, LookupError, TypeError,
-    NotImplementedError, RuntimeError, struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    LookupError,
+    TypeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
 )
 
 

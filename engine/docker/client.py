@@ -28,17 +28,14 @@ def connect(timeout: int = 120) -> docker.APIClient:
     settings: dict[str, Any] = {}
     if to.tls:
         settings["tls"] = TLSConfig(
-            client_cert=(to.cert, to.key) if to.cert else None, ca_cert=to.ca or None,
-            verify=to.verify,
+            client_cert=(to.cert, to.key) if to.cert else None, ca_cert=to.ca or None, verify=to.verify
         )
     if url.startswith("ssh://"):
         from engine.docker.tunnel import socket_of
 
         url = socket_of(url)
     try:
-        client = docker.APIClient(
-            base_url=url, version=str(found["ApiVersion"]), timeout=timeout, **settings
-        )
+        client = docker.APIClient(base_url=url, version=str(found["ApiVersion"]), timeout=timeout, **settings)
     except DockerException as error:
         raise DockerError(unreachable(to, error)) from error
     if to.tls:

@@ -40,8 +40,9 @@ def listed() -> list[Context]:
     rows = document.get("context", {})
     chosen = endpoint.current()
     found = [
-        Context(name, str(rows[name]["host"]), "envd", chosen.context == name,
-                endpoint.named(name, document).tls)
+        Context(
+            name, str(rows[name]["host"]), "envd", chosen.context == name, endpoint.named(name, document).tls
+        )
         for name in sorted(rows)
     ]
     for name in _docker_contexts():
@@ -51,8 +52,11 @@ def listed() -> list[Context]:
     local = endpoint.docker_context(endpoint.DEFAULT)
     overridden = bool(os.environ.get("DOCKER_HOST"))
     default = Context(
-        endpoint.DEFAULT, chosen.host if overridden else local.host,
-        "DOCKER_HOST" if overridden else "docker", not chosen.context, chosen.tls and overridden,
+        endpoint.DEFAULT,
+        chosen.host if overridden else local.host,
+        "DOCKER_HOST" if overridden else "docker",
+        not chosen.context,
+        chosen.tls and overridden,
     )
     return [default, *found]
 
@@ -70,7 +74,13 @@ def _docker_contexts() -> list[str]:
 
 
 def create(
-    name: str, host: str, *, ca: str = "", cert: str = "", key: str = "", verify: bool = True,
+    name: str,
+    host: str,
+    *,
+    ca: str = "",
+    cert: str = "",
+    key: str = "",
+    verify: bool = True,
     use: bool = False,
 ) -> None:
     """Add a context. Raises UsageError for a bad name or host, or a name that is taken."""
@@ -91,13 +101,9 @@ def create(
     document = endpoint.read_contexts()
     rows = document.setdefault("context", {})
     if name in rows or name in _docker_contexts():
-        raise UsageError(
-            f"there is a context '{name}' already", advice="remove it or choose another name"
-        )
+        raise UsageError(f"there is a context '{name}' already", advice="remove it or choose another name")
     row: dict[str, Any] = {"host": host}
-    row.update(
-        {k: str(Path(v).absolute()) for k, v in (("ca", ca), ("cert", cert), ("key", key)) if v}
-    )
+    row.update({k: str(Path(v).absolute()) for k, v in (("ca", ca), ("cert", cert), ("key", key)) if v})
     if not verify:
         row["verify"] = False
     rows[name] = row

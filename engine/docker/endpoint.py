@@ -32,8 +32,7 @@ class Endpoint:
     __slots__ = ("ca", "cert", "context", "host", "key", "verify")
 
     def __init__(
-        self, host: str, context: str = "", files: tuple[str, str, str] = ("", "", ""),
-        verify: bool = True,
+        self, host: str, context: str = "", files: tuple[str, str, str] = ("", "", ""), verify: bool = True
     ) -> None:
         self.host, self.context, self.verify = host, context, verify
         self.ca, self.cert, self.key = files
@@ -135,8 +134,5 @@ def docker_context(name: str) -> Endpoint:
         host = str(settings.get("Host") or LOCAL)
         verify = not settings.get("SkipTLSVerify", False)
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        raise UsageError(
-            f"no context '{name}'; `envd context ls` lists them"
-        ) from None
+        raise UsageError(f"no context '{name}'; `envd context ls` lists them") from None
     return Endpoint(host, name, _files(os.path.join(folder, "tls", identity, "docker")), verify)
-

@@ -137,4 +137,3 @@ def image_id(tag: str, patience: float = 0.0) -> str | None:
     """The ID ("sha256:…") that the engine has under `tag`, or None. `patience` as for `get`."""
     found = inspect(tag, patience)
     return None if found is None else str(found["Id"])
-

@@ -31,7 +31,7 @@ def command(url: str) -> list[str]:
 
 @cache
 def socket_of(url: str) -> str:
-    """"unix://PATH" of a socket that leads to the engine, as long as this process lives."""
+    """ "unix://PATH" of a socket that leads to the engine, as long as this process lives."""
     directory = tempfile.mkdtemp(prefix="envd-ssh-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     path = os.path.join(directory, "docker.sock")

@@ -42,8 +42,9 @@ def _wanted(environment: Environment, name: str, function: str) -> Toolchain | N
         return named
     if named is not None and named.version and match[1] not in ("", named.version):
         raise SpecError(
-            f"{function}(version=\"{named.version}\") and base(language=\"{base.language}\") "
-            "differ; leave one out", named.position,
+            f'{function}(version="{named.version}") and base(language="{base.language}") '
+            "differ; leave one out",
+            named.position,
         )
     if named is not None and named.version:
         return named

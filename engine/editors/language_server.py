@@ -17,13 +17,14 @@ from engine.core.version import VERSION
 from grammar import assist
 
 _KINDS = {
-    "module": types.CompletionItemKind.Module, "function": types.CompletionItemKind.Function,
-    "parameter": types.CompletionItemKind.Field, "value": types.CompletionItemKind.EnumMember,
-    "keyword": types.CompletionItemKind.Keyword, "variable": types.CompletionItemKind.Variable,
+    "module": types.CompletionItemKind.Module,
+    "function": types.CompletionItemKind.Function,
+    "parameter": types.CompletionItemKind.Field,
+    "value": types.CompletionItemKind.EnumMember,
+    "keyword": types.CompletionItemKind.Keyword,
+    "variable": types.CompletionItemKind.Variable,
 }
-_SEVERITIES = {
-    "error": types.DiagnosticSeverity.Error, "warning": types.DiagnosticSeverity.Warning,
-}
+_SEVERITIES = {"error": types.DiagnosticSeverity.Error, "warning": types.DiagnosticSeverity.Warning}
 
 
 def _units(document: TextDocument, line: int, column: int) -> types.Position:
@@ -41,9 +42,7 @@ def _place(document: TextDocument, position: types.Position) -> tuple[int, int]:
     return found.line + 1, found.character + 1
 
 
-def _range(
-    document: TextDocument, first: tuple[int, int], last: tuple[int, int]
-) -> types.Range:
+def _range(document: TextDocument, first: tuple[int, int], last: tuple[int, int]) -> types.Range:
     return types.Range(_units(document, *first), _units(document, *last))
 
 
@@ -52,10 +51,10 @@ def diagnostics(document: TextDocument) -> list[types.Diagnostic]:
     path = Path(to_fs_path(document.uri) or document.uri)
     return [
         types.Diagnostic(
-            range=_range(
-                document, (d.position.line, d.position.column), (d.position.line, d.end)
-            ),
-            message=d.message, severity=_SEVERITIES[d.severity], source="envd",
+            range=_range(document, (d.position.line, d.position.column), (d.position.line, d.end)),
+            message=d.message,
+            severity=_SEVERITIES[d.severity],
+            source="envd",
         )
         for d in assist.diagnose(document.source, str(path), path.parent)
     ]
@@ -97,9 +96,7 @@ def _show_mistakes(made: LanguageServer) -> None:
 
     @made.feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def closed(params: types.DidCloseTextDocumentParams) -> None:
-        made.text_document_publish_diagnostics(
-            types.PublishDiagnosticsParams(params.text_document.uri, [])
-        )
+        made.text_document_publish_diagnostics(types.PublishDiagnosticsParams(params.text_document.uri, []))
 
 
 def _help_while_writing(made: LanguageServer) -> None:
@@ -112,16 +109,22 @@ def _help_while_writing(made: LanguageServer) -> None:
     def completion(params: types.CompletionParams) -> types.CompletionList:
         found = _document(made, params.text_document.uri)
         proposals = assist.complete(found.source, *_place(found, params.position))
-        return types.CompletionList(is_incomplete=False, items=[
-            types.CompletionItem(
-                label=p.label, kind=_KINDS[p.kind], detail=p.detail or None,
-                documentation=types.MarkupContent(types.MarkupKind.Markdown, p.documentation)
-                if p.documentation else None,
-                # Arguments and values before everything else that may stand there.
-                sort_text=f"{'0' if p.kind in ('parameter', 'value') else '1'}{p.label}",
-            )
-            for p in proposals
-        ])
+        return types.CompletionList(
+            is_incomplete=False,
+            items=[
+                types.CompletionItem(
+                    label=p.label,
+                    kind=_KINDS[p.kind],
+                    detail=p.detail or None,
+                    documentation=types.MarkupContent(types.MarkupKind.Markdown, p.documentation)
+                    if p.documentation
+                    else None,
+                    # Arguments and values before everything else that may stand there.
+                    sort_text=f"{'0' if p.kind in ('parameter', 'value') else '1'}{p.label}",
+                )
+                for p in proposals
+            ],
+        )
 
     @made.feature(types.TEXT_DOCUMENT_HOVER)
     def hover(params: types.HoverParams) -> types.Hover | None:
@@ -141,7 +144,8 @@ def _help_while_writing(made: LanguageServer) -> None:
         parameters = [types.ParameterInformation(label, about) for label, about in shown.parameters]
         return types.SignatureHelp(
             [types.SignatureInformation(shown.label, shown.documentation, parameters, shown.active)],
-            0, shown.active,
+            0,
+            shown.active,
         )
 
 
@@ -163,11 +167,11 @@ def _find_definitions(made: LanguageServer) -> None:
                 d.name,
                 types.SymbolKind.Function if d.kind == "function" else types.SymbolKind.Variable,
                 _range(found, (d.position.line, 1), (d.last_line + 1, 1)),
-                _name_range(found, d), d.signature or None,
+                _name_range(found, d),
+                d.signature or None,
             )
             for d in assist.definitions(found.source)
         ]
-
 
 
 def _name_range(document: TextDocument, defined: assist.Definition) -> types.Range:

@@ -112,20 +112,30 @@ def wrong_kind(table: str, package: LockedPackage) -> UsageError:
     """The error for a row in a section that does not hold its kind."""
     return UsageError(
         f"a {package.kind} does not belong there: the lock is damaged",
-        subject=f"envd.lock: [[{table}]] {package.name}", advice=_ANEW,
+        subject=f"envd.lock: [[{table}]] {package.name}",
+        advice=_ANEW,
     )
 
 
 # In which order the tables of sections stand in the file; others follow, by name. It was settled
 # with version 1, and new sections do not change it.
 _ORDER = (
-    "apt", "wheels", "conda", "conda_wheels", "cuda", "vscode", "dev", "tools", "r", "julia",
-    "rstudio", "files", "images",
+    "apt",
+    "wheels",
+    "conda",
+    "conda_wheels",
+    "cuda",
+    "vscode",
+    "dev",
+    "tools",
+    "r",
+    "julia",
+    "rstudio",
+    "files",
+    "images",
 )
 # What else stands at the top of the file.
-RESERVED = frozenset({
-    "version", "system", "python", "provided", "requests", "base", "includes", "steps",
-})
+RESERVED = frozenset({"version", "system", "python", "provided", "requests", "base", "includes", "steps"})
 
 
 def tables(lock: Lock) -> list[str]:
@@ -145,20 +155,20 @@ def _config_row(config: ImageConfig) -> dict[str, Any]:
     """Fields that are set; pairs as lists of two."""
     rows = {f.name: getattr(config, f.name) for f in fields(config)}
     return {
-        name: value if isinstance(value, str) else [
-            list(x) if isinstance(x, tuple) else x for x in value
-        ]
-        for name, value in rows.items() if value
+        name: value if isinstance(value, str) else [list(x) if isinstance(x, tuple) else x for x in value]
+        for name, value in rows.items()
+        if value
     }
 
 
 def _row_config(row: Mapping[str, Any]) -> ImageConfig:
     known = {f.name for f in fields(ImageConfig)}
     given: dict[str, Any] = {
-        name: value if isinstance(value, str) else tuple(
-            tuple(x) if isinstance(x, list) else x for x in value
-        )
-        for name, value in row.items() if name in known
+        name: value
+        if isinstance(value, str)
+        else tuple(tuple(x) if isinstance(x, list) else x for x in value)
+        for name, value in row.items()
+        if name in known
     }
     return ImageConfig(**given)
 
@@ -168,9 +178,7 @@ def dumps(lock: Lock) -> str:
     import tomli_w
 
     def rows(packages: tuple[LockedPackage, ...]) -> list[dict[str, Any]]:
-        return [
-            row_of(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))
-        ]
+        return [row_of(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))]
 
     base: dict[str, Any] = {"kind": lock.base.kind, "os": lock.base.os}
     for name in ("suite", "image", "digest"):
@@ -179,13 +187,10 @@ def dumps(lock: Lock) -> str:
     base["sources"] = list(lock.base.sources)
     # an image's layers are ordered from the bottom up: sorting would break them
     ordered = lock.base.kind == "image"
-    base["package"] = (
-        [row_of(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
-    )
+    base["package"] = [row_of(p) for p in lock.base.packages] if ordered else rows(lock.base.packages)
     if lock.base.keys:
         base["keys"] = {
-            name: base64.b64encode(content).decode()
-            for name, content in sorted(lock.base.keys.items())
+            name: base64.b64encode(content).decode() for name, content in sorted(lock.base.keys.items())
         }
     if lock.base.facts:
         base["facts"] = dict(sorted(lock.base.facts.items()))
@@ -235,7 +240,8 @@ def loads(text: str, name: str = "envd.lock") -> Lock:
     if reader is None:
         raise UsageError(
             f"lock version {version!r} is not one that this envd reads "
-            f"({' or '.join(map(str, _READERS))}): it may be of a newer envd", subject=name,
+            f"({' or '.join(map(str, _READERS))}): it may be of a newer envd",
+            subject=name,
             advice="update envd, or run `envd lock` to renew it",
         )
     try:
@@ -255,7 +261,8 @@ class _DamagedError(Exception):
 
 def _damaged(name: str, where: str, fault: str) -> UsageError:
     return UsageError(
-        f"{fault}: the lock is damaged, or was not made by envd", subject=f"{name}: {where}",
+        f"{fault}: the lock is damaged, or was not made by envd",
+        subject=f"{name}: {where}",
         advice=f"look at where it comes from, then {_ANEW}",
     )
 
@@ -297,8 +304,7 @@ def _version_1(document: Mapping[str, Any]) -> Lock:
             for row in document.get("includes", ())
         ),
         packages={
-            str(table): _packages(table, rows)
-            for table, rows in document.items() if table not in RESERVED
+            str(table): _packages(table, rows) for table, rows in document.items() if table not in RESERVED
         },
     )
 
@@ -313,8 +319,12 @@ def _version_2(document: Mapping[str, Any]) -> Lock:
     """Version 1, and what steps with the network gave."""
     steps = tuple(
         LockedStep(
-            str(row["name"]), str(row.get("variant", "")), str(row["key"]), str(row["object"]),
-            str(row["diff_id"]), _bytes(row["size"]),
+            str(row["name"]),
+            str(row.get("variant", "")),
+            str(row["key"]),
+            str(row["object"]),
+            str(row["diff_id"]),
+            _bytes(row["size"]),
         )
         for row in document.get("steps", ())
     )
@@ -322,7 +332,8 @@ def _version_2(document: Mapping[str, Any]) -> Lock:
 
 
 _READERS: Mapping[int, Callable[[Mapping[str, Any]], Lock]] = {
-    LOCK_VERSION: _first, _STEPS_VERSION: _version_2,
+    LOCK_VERSION: _first,
+    _STEPS_VERSION: _version_2,
 }
 
 
@@ -333,9 +344,7 @@ def read(path: Path) -> Lock | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:
-        raise UsageError(
-            f"not UTF-8 text: {error}", subject=str(path), advice=_ANEW
-        ) from error
+        raise UsageError(f"not UTF-8 text: {error}", subject=str(path), advice=_ANEW) from error
     return loads(text, str(path))
 
 
@@ -350,5 +359,12 @@ def all_packages(lock: Lock) -> tuple[LockedPackage, ...]:
 
 
 __all__ = [f.__name__ for f in (LockedFile, LockedPackage, LockedBase, Lock)] + [
-    "LOCK_VERSION", "RESERVED", "all_packages", "dumps", "loads", "read", "tables", "write",
+    "LOCK_VERSION",
+    "RESERVED",
+    "all_packages",
+    "dumps",
+    "loads",
+    "read",
+    "tables",
+    "write",
 ]

@@ -59,8 +59,7 @@ def flag() -> Any:
 def words() -> Any:
     """A field of words, separated by blanks in the row."""
     return _field(
-        None, lambda value: tuple(value.split()),
-        lambda value: None if value is None else " ".join(value),
+        None, lambda value: tuple(value.split()), lambda value: None if value is None else " ".join(value)
     )
 
 
@@ -210,9 +209,21 @@ class JuliaArtifact(LockedPackage):
 
 
 _KINDS: dict[str, type[LockedPackage]] = {
-    kind.kind: kind for kind in (
-        Deb, Wheel, BuildWheel, Sdist, Conda, Vsix, Layer, Config, WebFile, ToolArchive, RSource,
-        JuliaPackage, JuliaArtifact,
+    kind.kind: kind
+    for kind in (
+        Deb,
+        Wheel,
+        BuildWheel,
+        Sdist,
+        Conda,
+        Vsix,
+        Layer,
+        Config,
+        WebFile,
+        ToolArchive,
+        RSource,
+        JuliaPackage,
+        JuliaArtifact,
     )
 }
 OWN = frozenset(_KINDS)  # those of envd's own sections
@@ -253,9 +264,7 @@ def package_of(row: Mapping[str, Any]) -> LockedPackage:
         try:
             given[key] = known[key].metadata["read"](str(value))
         except (KeyError, ValueError):
-            raise RowError(
-                f"{key} {shown(str(value))} is not a valid {key} of a {kind.kind}"
-            ) from None
+            raise RowError(f"{key} {shown(str(value))} is not a valid {key} of a {kind.kind}") from None
     for key, each in known.items():
         if "needed" in each.metadata and key not in given:
             raise RowError(f"it has no {key}, which a {kind.kind} has")

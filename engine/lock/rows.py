@@ -51,36 +51,43 @@ _TOOL_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*(/[A-Za-z0-9_][A-Za-z0-9._
 
 RULES: dict[str, Rule] = {
     "deb": Rule(
-        re.compile(r"[a-z0-9][a-z0-9+.-]+"), _DEBIAN_VERSION, re.compile(r"[^-/].*\.deb"),
+        re.compile(r"[a-z0-9][a-z0-9+.-]+"),
+        _DEBIAN_VERSION,
+        re.compile(r"[^-/].*\.deb"),
         {"arch": re.compile(r"[a-z0-9-]+"), "essential": re.compile(r"yes")},
     ),
     "wheel": Rule(_PYPI, _VERSION, re.compile(r"[A-Za-z0-9][^/]*\.whl")),
     "sdist": _PYTHON_ROW,
     "build-wheel": Rule(_PYPI, _VERSION, re.compile(r"[A-Za-z0-9][^/]*\.whl")),
     "conda": Rule(
-        re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*"), _VERSION,
+        re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*"),
+        _VERSION,
         re.compile(r"[A-Za-z0-9_][^/]*\.(conda|tar\.bz2)"),
-        {"build": re.compile(r"[A-Za-z0-9_.+-]*"), "subdir": re.compile(r"[a-z0-9_-]+"),
-         "python": re.compile(r"yes|no|")},
+        {
+            "build": re.compile(r"[A-Za-z0-9_.+-]*"),
+            "subdir": re.compile(r"[a-z0-9_-]+"),
+            "python": re.compile(r"yes|no|"),
+        },
     ),
     "vsix": Rule(
         re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.[A-Za-z0-9][A-Za-z0-9_-]*"),
-        re.compile(r"[0-9][0-9A-Za-z.+-]*"), None, {"target": re.compile(r"[a-z0-9-]+")},
+        re.compile(r"[0-9][0-9A-Za-z.+-]*"),
+        None,
+        {"target": re.compile(r"[a-z0-9-]+")},
     ),
     # its version is its manifest's digest, where a lock tells of more than one image
     "layer": Rule(_WORD, re.compile(r"[0-9A-Za-z.]*|sha256:[0-9a-f]{64}"), None, _LAYER),
     "config": Rule(_WORD, re.compile(r"[0-9A-Za-z.]*")),
     "file": Rule(re.compile(r"[^/]+"), re.compile(r"")),
-    "tool": Rule(
-        _WORD, _VERSION, None, {"key": _WORD, "toolchain": _WORD, "program": _TOOL_PATH},
-    ),
+    "tool": Rule(_WORD, _VERSION, None, {"key": _WORD, "toolchain": _WORD, "program": _TOOL_PATH}),
     "r-source": Rule(
-        re.compile(r"[A-Za-z][A-Za-z0-9.]*"), re.compile(r"[0-9][0-9.-]*"), None,
+        re.compile(r"[A-Za-z][A-Za-z0-9.]*"),
+        re.compile(r"[0-9][0-9.-]*"),
+        None,
         {"md5": re.compile(r"[0-9a-f]{32}"), "compiled": re.compile(r"yes|no")},
     ),
     "julia-package": Rule(
-        re.compile(r"[^\W\d]\w*!?"), _VERSION, None,
-        {"uuid": _UUID, "tree": re.compile(r"[0-9a-f]{40}")},
+        re.compile(r"[^\W\d]\w*!?"), _VERSION, None, {"uuid": _UUID, "tree": re.compile(r"[0-9a-f]{40}")}
     ),
     "julia-artifact": Rule(re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+ -]*"), re.compile(r"[0-9a-f]{40}")),
 }
@@ -150,7 +157,9 @@ def _plain(name: str) -> bool:
     """Whether `name` is one component of a path that means nothing to a shell's eye."""
     return (
         0 < len(name.encode("utf-8", "surrogateescape")) <= 255
-        and name not in (".", "..") and "/" not in name and not _CONTROL.search(name)
+        and name not in (".", "..")
+        and "/" not in name
+        and not _CONTROL.search(name)
         and not name.startswith(".wh.")
     )
 
@@ -186,7 +195,10 @@ def faults(lock: Lock, sections: Iterable[str]) -> Iterable[tuple[str, str]]:
 
 def _step_faults(step: LockedStep) -> Iterable[str]:
     for key, pattern in (
-        ("name", _WORD), ("variant", re.compile("(dev)?")), ("key", _HEX64), ("object", _HEX64),
+        ("name", _WORD),
+        ("variant", re.compile("(dev)?")),
+        ("key", _HEX64),
+        ("object", _HEX64),
         ("diff_id", _DIGEST),
     ):
         if not pattern.fullmatch(value := getattr(step, key)):
@@ -207,7 +219,9 @@ def _base_faults(base: LockedBase) -> Iterable[tuple[str, str]]:
     if base.kind not in ("debootstrap", "image"):
         yield "[base]", f"kind {shown(base.kind)} is neither 'debootstrap' nor 'image'"
     for key, pattern in (
-        ("os", r"[a-z0-9.-]*"), ("suite", r"[a-z0-9-]*"), ("digest", r"(sha256:[0-9a-f]{64})?"),
+        ("os", r"[a-z0-9.-]*"),
+        ("suite", r"[a-z0-9-]*"),
+        ("digest", r"(sha256:[0-9a-f]{64})?"),
         ("image", r"([A-Za-z0-9][^\s]*)?"),
     ):
         if not re.fullmatch(pattern, value := getattr(base, key)):
@@ -224,9 +238,7 @@ def _base_faults(base: LockedBase) -> Iterable[tuple[str, str]]:
 
 
 def _image_path(value: str) -> bool:
-    return not value or (
-        value.startswith("/") and not _CONTROL.search(value) and _climbs_not(value)
-    )
+    return not value or (value.startswith("/") and not _CONTROL.search(value) and _climbs_not(value))
 
 
 def _include_faults(include: LockedInclude) -> Iterable[str]:

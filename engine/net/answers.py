@@ -79,8 +79,7 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
     def refused(failure: attempts.Failure) -> ResolveError:
         what = "fetch" if failure.answered else "reach"
         return ResolveError(
-            f"cannot {what} {shown(url)}: {failure.reason}", position=position,
-            advice=failure.advice,
+            f"cannot {what} {shown(url)}: {failure.reason}", position=position, advice=failure.advice
         )
 
     return attempts.tried(once, shown(url), refused)

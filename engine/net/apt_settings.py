@@ -47,9 +47,10 @@ def variables() -> dict[str, str]:
     """The variables that apt takes a proxy from. It knows no all_proxy, and no capitals."""
     found = {k: v for k, v in os.environ.items() if k.lower().endswith("_proxy")}
     for scheme in proxies.SCHEMES:
-        proxy = proxies.proxy_of(f"{scheme}://envd.invalid", environment={
-            k: v for k, v in os.environ.items() if k.lower() != "no_proxy"
-        })
+        proxy = proxies.proxy_of(
+            f"{scheme}://envd.invalid",
+            environment={k: v for k, v in os.environ.items() if k.lower() != "no_proxy"},
+        )
         if proxy:
             found[f"{scheme}_proxy"] = proxy
     return found

@@ -35,7 +35,10 @@ def tried(once: Callable[[], T], subject: str, refused: Callable[[Failure], Exce
         except retry.TransientError as error:
             stumble, cause = error, None
         except (
-            urllib3.exceptions.HTTPError, redirects.RedirectError, ConnectionError, TimeoutError
+            urllib3.exceptions.HTTPError,
+            redirects.RedirectError,
+            ConnectionError,
+            TimeoutError,
         ) as error:
             raise_if_cancelled(subject)
             if hopeless(error):

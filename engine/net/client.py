@@ -96,9 +96,7 @@ def hopeless(error: BaseException) -> bool:
         return any(isinstance(a, ssl.SSLCertVerificationError) for a in found.args)
     if isinstance(found, urllib3.exceptions.ProxyError):
         return "Tunnel connection failed: 40" in str(found)
-    return isinstance(
-        found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError
-    )
+    return isinstance(found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError)
 
 
 def advice(error: BaseException) -> str:
@@ -154,7 +152,8 @@ def _pool(proxy: str, authorities: str, also: str, checked: bool) -> PoolManager
     if not checked:  # the lock's hashes are checked; it was asked for with trust=True
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     settings: dict[str, Any] = {
-        "num_pools": CONNECTIONS, "maxsize": CONNECTIONS,
+        "num_pools": CONNECTIONS,
+        "maxsize": CONNECTIONS,
         "cert_reqs": "CERT_REQUIRED" if checked else "CERT_NONE",
         **certificates.place(authorities, also),
     }
@@ -162,12 +161,8 @@ def _pool(proxy: str, authorities: str, also: str, checked: bool) -> PoolManager
         return interruptible(urllib3.PoolManager(**settings))
     login = urlsplit(proxy)
     headers = (
-        urllib3.make_headers(
-            proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}"
-        )
+        urllib3.make_headers(proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}")
         if login.username
         else None
     )
-    return interruptible(
-        urllib3.ProxyManager(without_login(proxy), proxy_headers=headers, **settings)
-    )
+    return interruptible(urllib3.ProxyManager(without_login(proxy), proxy_headers=headers, **settings))

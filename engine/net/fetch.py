@@ -47,9 +47,7 @@ class _RangeError(TransientError):
     """What an earlier attempt left is of no use."""
 
 
-def fetch(
-    wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = retry.PAUSE
-) -> Path:
+def fetch(wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = retry.PAUSE) -> Path:
     """The file's path in the store, fetched when it is not there yet.
 
     `pause` is the first wait before a retry, in seconds; it doubles. Raises FetchError, which
@@ -88,26 +86,24 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
                 partial.unlink(missing_ok=True)
             seconds = retry.wait(attempt, error, pause)
             if seconds is None:
-                again = "run this again: it continues where it stopped" if _size(partial) else \
-                    "run this again"
+                again = (
+                    "run this again: it continues where it stopped" if _size(partial) else "run this again"
+                )
                 if isinstance(error, _ShortError):
                     raise FetchError(
                         f"{shown(wanted.url)} is not the file that the lock pins, or is cut off on "
                         f"its way: {error} ({retry.tried(attempt, error)}), expected sha256 "
-                        f"{wanted.sha256}", subject=wanted.name,
+                        f"{wanted.sha256}",
+                        subject=wanted.name,
                         advice=f"check the network and {again}; if the source changed it on purpose, "
                         "run `envd lock` again",
                     ) from error
                 raise FetchError(
                     f"cannot fetch {shown(wanted.url)}: {error} ({retry.tried(attempt, error)})",
-                    subject=wanted.name, advice=f"check the network and {again}",
+                    subject=wanted.name,
+                    advice=f"check the network and {again}",
                 ) from error
-            emit(
-                Event(
-                    "message", wanted.name, id=wanted.drv_id,
-                    text=retry.said(attempt, seconds, error),
-                )
-            )
+            emit(Event("message", wanted.name, id=wanted.drv_id, text=retry.said(attempt, seconds, error)))
             pause_for(seconds, wanted.name)
     path = store.adopt_blob(partial, wanted.output)
     seconds = time.monotonic() - begin
@@ -153,7 +149,8 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
             raise FetchError(
                 f"{shown(wanted.url)} is not the file that the lock pins: its sha256 is {found} "
                 f"({offset} bytes), expected {wanted.sha256}; if the source changed it on purpose, "
-                "run `envd lock` again", subject=wanted.name
+                "run `envd lock` again",
+                subject=wanted.name,
             )
         file.flush()
         os.fsync(file.fileno())
@@ -161,12 +158,7 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
 
 
 def _stream(
-    wanted: Fetch,
-    chunks: Iterator[bytes],
-    file: BinaryIO,
-    hasher: hashlib._Hash,
-    offset: int,
-    emit: Sink,
+    wanted: Fetch, chunks: Iterator[bytes], file: BinaryIO, hasher: hashlib._Hash, offset: int, emit: Sink
 ) -> int:
     announced = offset
     most = limits.current().download
@@ -180,17 +172,13 @@ def _stream(
         if not wanted.size and offset > most:
             file.truncate(0)
             raise FetchError(
-                f"{shown(wanted.url)} is larger than {limits.shown_size(most)}", subject=wanted.name,
+                f"{shown(wanted.url)} is larger than {limits.shown_size(most)}",
+                subject=wanted.name,
                 advice=limits.advice("download", most),
             )
         if offset - announced >= _PROGRESS_STEP:
             announced = offset
-            emit(
-                Event(
-                    "fetch-progress", wanted.name, id=wanted.drv_id, bytes=offset,
-                    total=wanted.size,
-                )
-            )
+            emit(Event("fetch-progress", wanted.name, id=wanted.drv_id, bytes=offset, total=wanted.size))
     return offset
 
 
@@ -210,8 +198,7 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
             yield opened
     else:
         raise FetchError(
-            f"cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs",
-            subject=wanted.name,
+            f"cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs", subject=wanted.name
         )
 
 
@@ -256,7 +243,8 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             raise  # of our own disk
         if client.hopeless(error):
             raise FetchError(
-                f"cannot fetch {shown(wanted.url)}: {retry.reason(error)}", subject=wanted.name,
+                f"cannot fetch {shown(wanted.url)}: {retry.reason(error)}",
+                subject=wanted.name,
                 advice=client.advice(error),
             ) from error
         raise TransientError(retry.reason(error)) from error
@@ -292,6 +280,4 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
             "own address in the spec or in this machine's settings"
         )
     kind = _GoneError if status in (404, 410) else FetchError
-    raise kind(
-        f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}"
-    )
+    raise kind(f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}")

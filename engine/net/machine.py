@@ -44,9 +44,12 @@ class Machine:
     def say_what_is_not_taken(self) -> None:
         """Tell once what uv's and pip's settings say in vain."""
         if self.not_taken:
-            notices.once("lock", f"of uv's and pip's settings not taken: {', '.join(self.not_taken)}; "
-                         "a lock is for other machines, too: say it in the spec or in a file of the "
-                         "project")
+            notices.once(
+                "lock",
+                f"of uv's and pip's settings not taken: {', '.join(self.not_taken)}; "
+                "a lock is for other machines, too: say it in the spec or in a file of the "
+                "project",
+            )
 
 
 @cache
@@ -87,15 +90,19 @@ def merged(
         links=tuple(dict.fromkeys((*links, *uv.links, *(pip.links if of_pip else ())))),
         no_index=uv.no_index or (of_pip and pip.no_index),
         strategy=strategy,
-        trusted=tuple(dict.fromkeys((
-            *environment.get("UV_INSECURE_HOST", "").split(), *uv.trusted, *pip.trusted
-        ))),
+        trusted=tuple(
+            dict.fromkeys((*environment.get("UV_INSECURE_HOST", "").split(), *uv.trusted, *pip.trusted))
+        ),
         keyring=uv.keyring or ("subprocess" if pip.keyring == "subprocess" else ""),
         certificates=pip.certificates,
         proxy=pip.proxy,
-        known=tuple(dict.fromkeys(filter(None, (
-            bare(index), *map(bare, own), *links, *uv.urls, pip.index, *pip.extra, *pip.links
-        )))),
+        known=tuple(
+            dict.fromkeys(
+                filter(
+                    None, (bare(index), *map(bare, own), *links, *uv.urls, pip.index, *pip.extra, *pip.links)
+                )
+            )
+        ),
         not_taken=(*uv.not_taken, *pip.not_taken),
     )
 

@@ -44,6 +44,7 @@ class Origins:
         """`packages` with their files' URLs as they are here."""
         return tuple(
             replace(p, file=replace(p.file, url=found))
-            if (found := self.url(p.file.url)) != p.file.url else p
+            if (found := self.url(p.file.url)) != p.file.url
+            else p
             for p in packages
         )

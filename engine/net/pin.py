@@ -55,8 +55,7 @@ def pin_all(files: Sequence[Unpinned], store: Store) -> list[LockedFile]:
 
 
 def pin(
-    name: str, url: str, store: Store, position: Position, integrity: str = "", *,
-    latest: bool = False,
+    name: str, url: str, store: Store, position: Position, integrity: str = "", *, latest: bool = False
 ) -> tuple[LockedFile, Path]:
     """The pinned file of a URL, and where it is in the store.
 
@@ -78,9 +77,7 @@ def pin(
     return LockedFile(name, end if latest else url, sha256, size), path
 
 
-def _download(
-    url: str, store: Store, position: Position, integrity: str
-) -> tuple[str, int, Path, str]:
+def _download(url: str, store: Store, position: Position, integrity: str) -> tuple[str, int, Path, str]:
     """Digest, size, place, and the URL that redirections ended at."""
     from engine.core.command import raise_if_cancelled
     from engine.net import answers, client
@@ -100,15 +97,16 @@ def _download(
                 writer.write(chunk)
                 if writer.size > most:
                     raise ResolveError(
-                        f"{shown(url)} is larger than {limits.shown_size(most)}", position=position,
+                        f"{shown(url)} is larger than {limits.shown_size(most)}",
+                        position=position,
                         advice=limits.advice("download", most),
                     )
                 if hasher is not None:
                     hasher.update(chunk)
             if hasher is not None and base64.b64encode(hasher.digest()).decode() != wanted:
                 raise ResolveError(
-                    f"{shown(url)} is not the file that its source describes: its "
-                    f"{algorithm} does not fit", position=position
+                    f"{shown(url)} is not the file that its source describes: its {algorithm} does not fit",
+                    position=position,
                 )
             end = urljoin(url, response.geturl() or url)
             return writer.digest, writer.size, writer.commit(), end

@@ -30,11 +30,28 @@ _ALIASES = {"pypi-url": "index-url"}
 _TRUE = frozenset(("y", "yes", "t", "true", "on", "1"))
 _FALSE = frozenset(("n", "no", "f", "false", "off", "0"))
 # What decides which packages are chosen, and is the spec's to say; or what nobody here can do.
-_NOT_TAKEN = frozenset((
-    "constraint", "build-constraint", "requirement", "pre", "all-releases", "only-final",
-    "no-binary", "only-binary", "prefer-binary", "no-deps", "require-hashes", "ignore-requires-python",
-    "uploaded-prior-to", "platform", "python-version", "implementation", "abi", "client-cert",
-))
+_NOT_TAKEN = frozenset(
+    (
+        "constraint",
+        "build-constraint",
+        "requirement",
+        "pre",
+        "all-releases",
+        "only-final",
+        "no-binary",
+        "only-binary",
+        "prefer-binary",
+        "no-deps",
+        "require-hashes",
+        "ignore-requires-python",
+        "uploaded-prior-to",
+        "platform",
+        "python-version",
+        "implementation",
+        "abi",
+        "client-cert",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -92,9 +109,15 @@ def read(environment: Mapping[str, str], prefix: Path) -> PipSettings:
         for link in given["find-links"]
     )
     return PipSettings(
-        index, given["extra-index-url"], links, no_index,
-        _words(found, "trusted-host"), os.path.expanduser(_one(found, "cert")),  # noqa: PTH111
-        _one(found, "proxy"), _one(found, "keyring-provider"), tuple(not_taken),
+        index,
+        given["extra-index-url"],
+        links,
+        no_index,
+        _words(found, "trusted-host"),
+        os.path.expanduser(_one(found, "cert")),  # noqa: PTH111
+        _one(found, "proxy"),
+        _one(found, "keyring-provider"),
+        tuple(not_taken),
     )
 
 
@@ -105,7 +128,8 @@ def _merged(environment: Mapping[str, str], prefix: Path) -> dict[str, dict[str,
             sections.setdefault(section, {})[_normalised(key)] = Setting(value, str(path))
     sections[":env:"] = {
         _normalised(name[4:]): Setting(value.strip(), name)
-        for name, value in environment.items() if name.startswith("PIP_")
+        for name, value in environment.items()
+        if name.startswith("PIP_")
     }
     return sections
 
@@ -136,14 +160,16 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         return
     except OSError as error:
         raise UsageError(
-            f"pip's settings cannot be read: {error.strerror}", subject=str(path),
+            f"pip's settings cannot be read: {error.strerror}",
+            subject=str(path),
             advice="make the file readable, or leave it out with PIP_CONFIG_FILE=/dev/null",
         ) from error
     except (configparser.Error, UnicodeDecodeError) as error:
         named = re.escape(repr(str(path)))
         reason = re.sub(rf"(While reading from |file: ){named},?\s*", "", " ".join(str(error).split()))
         raise UsageError(
-            f"not a file of pip's settings: {reason}", subject=str(path),
+            f"not a file of pip's settings: {reason}",
+            subject=str(path),
             advice="correct it, or leave it out with PIP_CONFIG_FILE=/dev/null",
         ) from error
     for section in parser.sections():
@@ -169,7 +195,8 @@ def _truth(found: Mapping[str, Setting], key: str) -> bool:
     value = found[key].value.lower()
     if value not in _TRUE | _FALSE:
         raise UsageError(
-            f"{key} = {found[key].value}: neither yes nor no", subject=found[key].place,
+            f"{key} = {found[key].value}: neither yes nor no",
+            subject=found[key].place,
             advice="write true or false",
         )
     return value in _TRUE

@@ -79,11 +79,7 @@ class Upstream:
 def checksums(text: str) -> dict[str, str]:
     """File name -> SHA-256, from what sha256sum(1) writes."""
     rows = (line.split() for line in text.splitlines())
-    return {
-        row[1].removeprefix("*"): row[0].lower()
-        for row in rows
-        if len(row) == 2 and len(row[0]) == 64
-    }
+    return {row[1].removeprefix("*"): row[0].lower() for row in rows if len(row) == 2 and len(row[0]) == 64}
 
 
 # -- versions ---------------------------------------------------------------------------------
@@ -112,7 +108,9 @@ def choose(wanted: str, known: Iterable[str], what: str, position: Position) -> 
     if wanted in parsed:
         return wanted
     raise ResolveError(
-        f"{what} has no version {wanted or '(any)'}", position=position, subject=what,
+        f"{what} has no version {wanted or '(any)'}",
+        position=position,
+        subject=what,
         advice=_hint(wanted, parsed),
     )
 

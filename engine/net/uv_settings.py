@@ -22,13 +22,32 @@ from engine.errors import UsageError
 from engine.net.local import is_local
 
 # What decides which packages are chosen, and is the spec's to say.
-_NOT_TAKEN = frozenset((
-    "constraint-dependencies", "override-dependencies", "exclude-dependencies",
-    "build-constraint-dependencies", "exclude-newer", "exclude-newer-package", "prerelease",
-    "resolution", "fork-strategy", "no-binary", "no-binary-package", "no-build", "no-build-package",
-    "only-binary", "torch-backend", "dependency-metadata", "no-sources", "environments",
-    "required-environments", "require-hashes", "no-deps", "offline",
-))
+_NOT_TAKEN = frozenset(
+    (
+        "constraint-dependencies",
+        "override-dependencies",
+        "exclude-dependencies",
+        "build-constraint-dependencies",
+        "exclude-newer",
+        "exclude-newer-package",
+        "prerelease",
+        "resolution",
+        "fork-strategy",
+        "no-binary",
+        "no-binary-package",
+        "no-build",
+        "no-build-package",
+        "only-binary",
+        "torch-backend",
+        "dependency-metadata",
+        "no-sources",
+        "environments",
+        "required-environments",
+        "require-hashes",
+        "no-deps",
+        "offline",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -72,7 +91,8 @@ def read(environment: Mapping[str, str]) -> UvSettings:
     except (TypeError, AttributeError, KeyError) as error:
         names = " and ".join(str(path) for path, _ in files)
         raise UsageError(
-            f"not uv's settings as uv has them ({error!r})", subject=names,
+            f"not uv's settings as uv has them ({error!r})",
+            subject=names,
             advice="correct them, or leave them out with UV_NO_CONFIG=1",
         ) from error
 
@@ -88,15 +108,16 @@ def _understood(tables: Sequence[tuple[Path, Mapping[str, Any]]]) -> UvSettings:
     default = next((row["url"] for row in indexes if row.get("default")), "")
     extra = [
         f"{row['name']}={row['url']}" if row.get("name") else str(row["url"])
-        for row in indexes if not row.get("default") and row.get("format", "simple") == "simple"
+        for row in indexes
+        if not row.get("default") and row.get("format", "simple") == "simple"
     ]
     extra += map(str, every("extra-index-url"))
-    links = [*map(str, every("find-links")),
-             *(str(row["url"]) for row in indexes if row.get("format", "simple") != "simple")]
-    index, no_index = str(default or one("index-url")), bool(one("no-index"))
-    not_taken = [
-        f"{name} ({path})" for path, table in tables for name in sorted(_NOT_TAKEN & table.keys())
+    links = [
+        *map(str, every("find-links")),
+        *(str(row["url"]) for row in indexes if row.get("format", "simple") != "simple"),
     ]
+    index, no_index = str(default or one("index-url")), bool(one("no-index"))
+    not_taken = [f"{name} ({path})" for path, table in tables for name in sorted(_NOT_TAKEN & table.keys())]
     if not (is_local(index) or no_index):
         for path, table in tables:  # as of pip's settings
             named = [str(row["url"]) for row in table.get("index") or () if not row.get("explicit")]
@@ -107,9 +128,14 @@ def _understood(tables: Sequence[tuple[Path, Mapping[str, Any]]]) -> UvSettings:
         extra = [url for url in extra if not is_local(bare(url))]
         links = [url for url in links if not is_local(url)]
     return UvSettings(
-        index, tuple(dict.fromkeys(extra)), tuple(dict.fromkeys(links)), no_index,
-        tuple(map(str, every("allow-insecure-host"))), str(one("index-strategy")),
-        str(one("keyring-provider")), tuple(not_taken),
+        index,
+        tuple(dict.fromkeys(extra)),
+        tuple(dict.fromkeys(links)),
+        no_index,
+        tuple(map(str, every("allow-insecure-host"))),
+        str(one("index-strategy")),
+        str(one("keyring-provider")),
+        tuple(not_taken),
     )
 
 
@@ -132,7 +158,8 @@ def _document(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         reason = str(error)
     raise UsageError(
-        f"uv's settings cannot be read: {reason}", subject=str(path),
+        f"uv's settings cannot be read: {reason}",
+        subject=str(path),
         advice="correct the file, or leave it out with UV_NO_CONFIG=1",
     )
 

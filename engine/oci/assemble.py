@@ -65,15 +65,12 @@ def assemble(layers: Sequence[Object], config: ImageConfig) -> Image:
     config_bytes = _json(document)
     manifest = {
         "annotations": {"org.opencontainers.image.created": CREATED},
-        "config": {
-            "digest": digest_of(config_bytes), "mediaType": CONFIG_TYPE, "size": len(config_bytes),
-        },
+        "config": {"digest": digest_of(config_bytes), "mediaType": CONFIG_TYPE, "size": len(config_bytes)},
         "layers": [{"digest": x.digest, "mediaType": x.media_type, "size": x.size} for x in layers],
         "mediaType": MANIFEST_TYPE,
         "schemaVersion": 2,
     }
     manifest_bytes = _json(manifest)
     return Image(
-        config_bytes, manifest_bytes, digest_of(config_bytes), digest_of(manifest_bytes),
-        tuple(layers),
+        config_bytes, manifest_bytes, digest_of(config_bytes), digest_of(manifest_bytes), tuple(layers)
     )

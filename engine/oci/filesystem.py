@@ -116,9 +116,7 @@ def view(blobs: Sequence[Path], keep: Callable[[str], bool] = lambda name: False
     return merged
 
 
-def _apply(
-    archive: tarfile.TarFile, number: int, merged: View, keep: Callable[[str], bool]
-) -> None:
+def _apply(archive: tarfile.TarFile, number: int, merged: View, keep: Callable[[str], bool]) -> None:
     mine: dict[str, Node] = {}  # what this layer itself brings
     for member in members(archive):
         parts = PurePosixPath(member_name(member)).parts
@@ -192,9 +190,7 @@ def _remove(parent: Node, name: str, number: int) -> None:
     del parent.children[name]
 
 
-def contents(
-    blobs: Sequence[Path], wanted: Sequence[Node]
-) -> Iterator[tuple[Node, tarfile.TarFile]]:
+def contents(blobs: Sequence[Path], wanted: Sequence[Node]) -> Iterator[tuple[Node, tarfile.TarFile]]:
     """Each of the regular files `wanted` once, with the archive to copy it from at once
     (`store.archives.copy`). Raises tarfile.TarError."""
     for number, blob in enumerate(blobs):
@@ -209,7 +205,6 @@ def contents(
             for member in members(archive):
                 # Of two entries of one name, the last is the file.
                 node = names.get(member.name)
-                if node is not None and node.member is not None and \
-                        member.offset == node.member.offset:
+                if node is not None and node.member is not None and member.offset == node.member.offset:
                     node.member = member
                     yield node, archive

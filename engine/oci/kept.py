@@ -31,9 +31,7 @@ class Kept:
 
 def keep(store: Store, name: str, image: Image) -> None:
     """Keep `image` under `name`, in place of what was there."""
-    for body, digest in (
-        (image.config, image.config_digest), (image.manifest, image.manifest_digest)
-    ):
+    for body, digest in ((image.config, image.config_digest), (image.manifest, image.manifest_digest)):
         there = store.blob(digest)
         if there is None or there.read_bytes() != body:
             with store.blob_writer() as writer:
@@ -43,7 +41,8 @@ def keep(store: Store, name: str, image: Image) -> None:
     own = {found.digest for x in image.layers if (found := store.get(x.id)) is not None}
     others = [layer.digest for layer in image.layers if layer.digest not in own]
     store.add_root(
-        PREFIX + name, [layer.id for layer in image.layers],
+        PREFIX + name,
+        [layer.id for layer in image.layers],
         [image.config_digest, image.manifest_digest, *others],
     )
 
@@ -105,6 +104,4 @@ def _image(store: Store, root: Root) -> Image | None:
 def as_it_lies(item: Object, entry: Mapping[str, Any]) -> Object:
     """An object with the blob that a manifest's entry names."""
     media_type = LAYER_TYPES.get(str(entry["mediaType"]), item.media_type)
-    return replace(
-        item, digest=str(entry["digest"]), size=int(entry["size"]), media_type=media_type
-    )
+    return replace(item, digest=str(entry["digest"]), size=int(entry["size"]), media_type=media_type)

@@ -31,9 +31,7 @@ def blob(store: Store, layer: Object) -> Path:
     """A layer's compressed file. Raises BuildError when it is not there."""
     path = store.blob(layer.digest)
     if path is None:
-        raise BuildError(
-            "its layer is not in the store", subject=layer.name, advice="build (or pull) again"
-        )
+        raise BuildError("its layer is not in the store", subject=layer.name, advice="build (or pull) again")
     return path
 
 
@@ -60,7 +58,8 @@ def _index(image: Image, tag: str) -> bytes:
         "size": len(image.manifest),
     }
     document = {
-        "manifests": [entry], "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [entry],
+        "mediaType": "application/vnd.oci.image.index.v1+json",
         "schemaVersion": 2,
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
@@ -104,11 +103,9 @@ def _replacing(destination: Path) -> Iterator[Path]:
 def write_directory(image: Image, store: Store, destination: Path, tag: str) -> None:
     """Write an OCI image layout. Raises BuildError, CorruptError for a damaged layer, and OSError
     from the file system."""
-    if destination.exists() and any(destination.iterdir()) and \
-            not (destination / "oci-layout").exists():
+    if destination.exists() and any(destination.iterdir()) and not (destination / "oci-layout").exists():
         raise BuildError(
-            "already exists, and is not an OCI layout", subject=str(destination),
-            advice="choose another",
+            "already exists, and is not an OCI layout", subject=str(destination), advice="choose another"
         )
     with _replacing(destination) as temporary:
         (temporary / "blobs/sha256").mkdir(parents=True)

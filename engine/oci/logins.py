@@ -106,12 +106,15 @@ def _helper(document: dict[str, Any], host: str) -> str:
 def _call(helper: str, verb: str, text: str) -> None:
     try:
         done = subprocess.run(
-            [helper, verb], input=text, capture_output=True,
-            encoding="utf-8", errors="surrogateescape", check=False
+            [helper, verb],
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
         )
     except FileNotFoundError:
-        raise EnvdError(f"{_file()} names the credential helper {helper}, which is not on PATH") \
-            from None
+        raise EnvdError(f"{_file()} names the credential helper {helper}, which is not on PATH") from None
     if done.returncode != 0 and verb != "erase":
         reason = (done.stdout or done.stderr).strip()
         raise EnvdError(f"{helper} {verb}: {reason or f'exit status {done.returncode}'}")
@@ -128,9 +131,7 @@ def _ask(host: str, user: str, password: str) -> None:
         if status != 401:
             return status
         if not redirects.same_server(answered, url):
-            raise redirects.RedirectError(
-                f"it redirects to {redacted(answered)}, whose login is another"
-            )
+            raise redirects.RedirectError(f"it redirects to {redacted(answered)}, whose login is another")
         if not challenge.lower().startswith("bearer"):
             return _status(_with_login(url, user, password))[0]
         given = dict(re.findall(r'(\w+)="([^"]*)"', challenge))

@@ -33,7 +33,6 @@ from grammar.environment import Copy, Environment, Run, Step
 _OVERLAYS = frozenset({apt.KIND, dev.KIND, shell.KIND})
 
 
-
 @dataclass(frozen=True)
 class Plan:
     """`layers` from the bottom up, as they are built; `stack` holds the same as they lie upon each
@@ -75,18 +74,24 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
     draft = _with(draft, _shell(draft))
     workdir = _workdir(environment, lock, directory)
     developing = dev.wanted(environment)
-    started = (
-        dev.derivation(environment) if developing else services.derivation(environment, workdir)
-    )
+    started = dev.derivation(environment) if developing else services.derivation(environment, workdir)
     if started is not None:
         draft = _with(draft, [started])
     config = _config(environment, lock, workdir, supervised=started is not None)
     if shells := _shells(environment, lock):
         ground = (*below, *made["apt"])
-        draft = _with(draft, [login.derivation(
-            _for_shells(config, environment), shells, ground, made["conda"],
-            list(dict(environment.environ)),
-        )])
+        draft = _with(
+            draft,
+            [
+                login.derivation(
+                    _for_shells(config, environment),
+                    shells,
+                    ground,
+                    made["conda"],
+                    list(dict(environment.environ)),
+                )
+            ],
+        )
     for section in registry.sections():
         if section.is_topmost:
             draft = _with(draft, section.derivations(draft))
@@ -99,8 +104,7 @@ def plan(environment: Environment, lock: Lock, directory: Path) -> Plan:
 def _with(draft: Draft, layers: Sequence[Derivation], *, is_system: bool = False) -> Draft:
     """The draft with `layers` on top."""
     return replace(
-        draft, layers=(*draft.layers, *layers),
-        system=(*draft.system, *layers) if is_system else draft.system,
+        draft, layers=(*draft.layers, *layers), system=(*draft.system, *layers) if is_system else draft.system
     )
 
 
@@ -114,9 +118,11 @@ def _shell(draft: Draft) -> list[Derivation]:
         developing or own or environment.git or _has_shell(environment, lock)
     ):
         return []
-    return [shell.derivation(
-        environment.shell, environment.git, own, draft.system, home=dev.HOME if developing else "",
-    )]
+    return [
+        shell.derivation(
+            environment.shell, environment.git, own, draft.system, home=dev.HOME if developing else ""
+        )
+    ]
 
 
 class _Steps:
@@ -193,7 +199,8 @@ def _for_shells(config: ImageConfig, environment: Environment) -> list[tuple[str
     """The image's variables, less those that are for its entry point alone."""
     asked = dict(environment.environ)
     return [
-        (name, value) for name, value in config.env
+        (name, value)
+        for name, value in config.env
         if name in asked or not (name.startswith("ENVD_") or name == "JUPYTER_TOKEN")
     ]
 
@@ -219,9 +226,7 @@ def _workdir(environment: Environment, lock: Lock, directory: Path) -> str:
     return (lock.base.config.workdir if lock.base.config is not None else "") or "/"
 
 
-def _config(
-    environment: Environment, lock: Lock, workdir: str, *, supervised: bool
-) -> ImageConfig:
+def _config(environment: Environment, lock: Lock, workdir: str, *, supervised: bool) -> ImageConfig:
     start = lock.base.config or ImageConfig()
     entrypoint, command = _entry(environment, lock, start, supervised=supervised)
     return ImageConfig(
@@ -299,9 +304,7 @@ def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]
     if environment.commands:
         labels["io.envd.commands"] = json.dumps(dict(environment.commands), sort_keys=True)
     if environment.mounts:
-        labels["io.envd.mounts"] = json.dumps(
-            [[m.host_path, m.envd_path] for m in environment.mounts]
-        )
+        labels["io.envd.mounts"] = json.dumps([[m.host_path, m.envd_path] for m in environment.mounts])
     if environment.expose:
         labels["io.envd.expose"] = json.dumps(
             [[e.envd_port, e.host_port, e.service, e.listen_addr] for e in environment.expose]

@@ -54,9 +54,7 @@ def render(plan: Plan, form: str, *, files: bool = False) -> str:
             }
             for node in nodes
         ]
-        return json.dumps(
-            {"derivations": rows, "layers": [d.drv_id for d in plan.layers]}, indent=2
-        )
+        return json.dumps({"derivations": rows, "layers": [d.drv_id for d in plan.layers]}, indent=2)
     if form == "dot":
         lines = ["digraph envd {", "  rankdir=BT;", "  node [shape=box];"]
         for node in nodes:

@@ -191,21 +191,23 @@ def _mine(controller: str | None) -> Path | None:
     own = None
     for line in lines:
         _, names, path = line.split(":", 2)
-        if (names == "" if controller is None else controller in names.split(",")):
+        if names == "" if controller is None else controller in names.split(","):
             own = path
     if own is None:
         return None
     for mount in mounts:
         before, _, after = mount.partition(" - ")
         kind, _, options = after.split(" ", 2)
-        fits = kind == "cgroup2" if controller is None else (
-            kind == "cgroup" and controller in options.split(",")
+        fits = (
+            kind == "cgroup2"
+            if controller is None
+            else (kind == "cgroup" and controller in options.split(","))
         )
         if not fits:
             continue
         root, point = before.split()[3:5]
         if own == root or own.startswith(f"{root.rstrip('/')}/"):
-            found = Path(point + own[len(root.rstrip("/")):])
+            found = Path(point + own[len(root.rstrip("/")) :])
         else:  # of another namespace: what is mounted is what we may have
             found = Path(point)
         if (found / "cgroup.procs").exists():

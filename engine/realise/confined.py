@@ -166,7 +166,8 @@ def _is_there(name: str, parent: int, whiteouts: bool) -> bool:
 def regular(root: Path, pattern: str) -> list[str]:
     """`find`, of files alone."""
     return [
-        path for path in find(root, pattern)
+        path
+        for path in find(root, pattern)
         if (info := lstat(root, path)) is not None and stat.S_ISREG(info.st_mode)
     ]
 
@@ -248,9 +249,7 @@ def rewrite(root: Path, path: str, content: bytes) -> None:
     with _parent(root, path) as (parent, name):
         if parent is None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-        descriptor = os.open(
-            name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent
-        )
+        descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
         with os.fdopen(descriptor, "wb") as file:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError(errno.EINVAL, "no regular file", path)
@@ -299,8 +298,7 @@ def write(root: Path, path: str, content: bytes, mode: int = 0o644) -> None:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=parent)
         descriptor = os.open(
-            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode,
-            dir_fd=parent,
+            name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=parent
         )
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)

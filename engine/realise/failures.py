@@ -31,9 +31,7 @@ def without_scratch(scratch: Path) -> Iterator[None]:
 class failure_events:  # noqa: N801 - reads as a with statement's verb
     """Emit "failed" for what its block raises, and make every error name its derivation."""
 
-    def __init__(
-        self, emit: Sink, name: str, drv_id: str, group: Group, store: Store
-    ) -> None:
+    def __init__(self, emit: Sink, name: str, drv_id: str, group: Group, store: Store) -> None:
         self._emit, self._name, self._id, self._group = emit, name, drv_id, group
         self._store = store
 
@@ -74,8 +72,10 @@ class failure_events:  # noqa: N801 - reads as a with statement's verb
             if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
                 return explained(cause, self._store.path)
             cause = cause.__cause__
-        if isinstance(error, BuildError) and not isinstance(error, LimitError) and (
-            os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path)
+        if (
+            isinstance(error, BuildError)
+            and not isinstance(error, LimitError)
+            and (os.strerror(errno.ENOSPC) in error.log or disk_full(self._store.path))
         ):
             return f"{error.text}: {full(self._store.path)}"
         return None

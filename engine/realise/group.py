@@ -34,8 +34,7 @@ def grouped(
         return list(single)
     room = limit - BUCKETS
     large = sorted(
-        (d for d in single if sizes.get(d.name, 0) >= _LARGE),
-        key=lambda d: (-sizes[d.name], d.name),
+        (d for d in single if sizes.get(d.name, 0) >= _LARGE), key=lambda d: (-sizes[d.name], d.name)
     )[:room]
     alone = {d.drv_id for d in large}
     buckets: dict[int, list[Derivation]] = {}
@@ -61,9 +60,7 @@ def build(context: BuildContext) -> Path:
     return upper
 
 
-def _merge(
-    source: Path, target: Path, at: Path, name: str, lower: Sequence[tuple[Path, str]]
-) -> None:
+def _merge(source: Path, target: Path, at: Path, name: str, lower: Sequence[tuple[Path, str]]) -> None:
     """Put what the directory `source` has into `target`; `at` is their place in the image, `lower`
     are the layers that are there."""
     with os.scandir(source) as listing:
@@ -83,11 +80,10 @@ def _merge(
             os.link(child.path, made, follow_symlinks=False)
 
 
-def _clash(
-    path: Path, name: str, lower: Sequence[tuple[Path, str]], *, is_directory: bool
-) -> BuildError:
+def _clash(path: Path, name: str, lower: Sequence[tuple[Path, str]], *, is_directory: bool) -> BuildError:
     other = next(
-        other for layer, other in reversed(lower)
+        other
+        for layer, other in reversed(lower)
         if confined.lstat(layer, str(path.relative_to("/"))) is not None
     )
     kinds = ("a directory", "a file") if is_directory else ("a file", "a directory")

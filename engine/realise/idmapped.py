@@ -105,9 +105,20 @@ def _see_proc(owner: Namespace) -> None:
     if not any(p.startswith("/proc/") and p != "/proc/sys/fs/binfmt_misc" for p in points):
         return
     done = subprocess.run(
-        ["nsenter", f"--user=/proc/{os.getpid()}/fd/{owner.descriptor}", "unshare", "--mount", "--pid",
-         "--fork", "--mount-proc", "true"],
-        env=HOST_ENVIRONMENT, capture_output=True, check=False, stdin=subprocess.DEVNULL,
+        [
+            "nsenter",
+            f"--user=/proc/{os.getpid()}/fd/{owner.descriptor}",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "true",
+        ],
+        env=HOST_ENVIRONMENT,
+        capture_output=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
     if done.returncode != 0:
         raise UnavailableError(
@@ -127,8 +138,11 @@ def _namespace() -> Namespace:
     base, count = free_range(_taken())
     try:
         process = subprocess.Popen(
-            ["unshare", "--user", "sh", "-c", "echo && read _"], env=HOST_ENVIRONMENT,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            ["unshare", "--user", "sh", "-c", "echo && read _"],
+            env=HOST_ENVIRONMENT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
     except OSError as error:
         raise UnavailableError(f"unshare cannot be run: {error.strerror}") from error
@@ -141,9 +155,7 @@ def _namespace() -> Namespace:
                 Path(f"/proc/{process.pid}/{kind}_map").write_text(f"0 {base} {count}\n")
             descriptor = os.open(f"/proc/{process.pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise UnavailableError(
-                f"the kernel refuses the uids from {base} on: {error.strerror}"
-            ) from error
+            raise UnavailableError(f"the kernel refuses the uids from {base} on: {error.strerror}") from error
     return Namespace(descriptor, base, count)
 
 
@@ -156,18 +168,14 @@ def free_range(taken: Iterable[tuple[int, int]]) -> tuple[int, int]:
             best = here, min(first, _END) - here
         here = max(here, first + count)
     if best[1] < _LEAST:
-        raise UnavailableError(
-            f"/etc/subuid and its like leave no 65536 uids between {_FIRST} and {_END}"
-        )
+        raise UnavailableError(f"/etc/subuid and its like leave no 65536 uids between {_FIRST} and {_END}")
     return best
 
 
 def _taken() -> list[tuple[int, int]]:
     """Ranges of uids and gids that users have."""
     found = []
-    for name, first, count in (
-        ("subuid", 1, 2), ("subgid", 1, 2), ("passwd", 2, None), ("group", 2, None)
-    ):
+    for name, first, count in (("subuid", 1, 2), ("subgid", 1, 2), ("passwd", 2, None), ("group", 2, None)):
         try:
             lines = (Path("/etc") / name).read_text("utf-8", "replace").splitlines()
         except OSError:
@@ -180,9 +188,7 @@ def _taken() -> list[tuple[int, int]]:
     return found
 
 
-def mounts(
-    scratch: Path, layers: Sequence[Path], sources: Sequence[Path], options: str
-) -> int:
+def mounts(scratch: Path, layers: Sequence[Path], sources: Sequence[Path], options: str) -> int:
     """A mount namespace with what a build sees: the descriptor of it, to be closed.
 
     There `root(layers)` is the overlay of `layers` (bottom first), with `scratch/upper` on top and
@@ -221,9 +227,7 @@ def _mounts(
             clones[name] = _clone(source, owner, bind=True)
             if not source.is_dir():
                 files.add(name)
-        syscalls.mount(
-            "tmpfs", PLACE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755"
-        )
+        syscalls.mount("tmpfs", PLACE, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=0755")
         os.chdir(PLACE)  # this thread's alone
         # The kernel makes what belongs to the overlay as who mounts it, who must have a uid that
         # the idmapped mounts know.

@@ -36,11 +36,24 @@ _FINDING = ("/etc/alternatives", "/etc/ld.so.cache")
 # What it takes to find servers by name and to check their certificates: no directory that has private
 # keys beside these (/etc/ssl/private, /etc/pki/tls/private).
 _NETWORK = (
-    "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf",
-    "/etc/services", "/etc/ssl/certs", "/etc/ssl/cert.pem", "/etc/ssl/openssl.cnf",
-    "/etc/ca-certificates", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/pki/tls/cert.pem",
-    "/etc/pki/tls/openssl.cnf", "/etc/crypto-policies", "/etc/gnutls",
-    "/run/systemd/resolve/io.systemd.Resolve", "/run/avahi-daemon/socket",
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/host.conf",
+    "/etc/nsswitch.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/crypto-policies",
+    "/etc/gnutls",
+    "/run/systemd/resolve/io.systemd.Resolve",
+    "/run/avahi-daemon/socket",
 )
 # It reads what others own, as root may; else a program that only reads and fetches may do nothing.
 _CAPABILITIES = ("CAP_DAC_READ_SEARCH",)
@@ -60,8 +73,14 @@ _unavailable: list[str] = []  # why no sandbox can be made here, once that is kn
 
 
 def run(
-    argv: Sequence[str], *, binds: Sequence[Bind], scratch: Path, log: Callable[[str], None], name: str,
-    environment: Mapping[str, str] = {}, cwd: str = "/",
+    argv: Sequence[str],
+    *,
+    binds: Sequence[Bind],
+    scratch: Path,
+    log: Callable[[str], None],
+    name: str,
+    environment: Mapping[str, str] = {},
+    cwd: str = "/",
 ) -> None:
     """Run `argv`, a program of the host's /usr or of `binds`. Its root is made in `scratch`, which is
     ours and goes away afterwards. Raises BuildError with the log's end."""
@@ -70,7 +89,13 @@ def run(
     shown = [*_programs(root), *binds]
     try:
         sandbox.run(
-            argv, layers=(), scratch=scratch, binds=shown, environment=environment, cwd=cwd, log=log,
+            argv,
+            layers=(),
+            scratch=scratch,
+            binds=shown,
+            environment=environment,
+            cwd=cwd,
+            log=log,
             name=name,
         )
     finally:
@@ -78,8 +103,13 @@ def run(
 
 
 def ask(
-    argv: Sequence[str], *, binds: Sequence[Bind], place: Path, environment: Mapping[str, str] = {},
-    outside: Mapping[str, str] | None = None, network: bool = False,
+    argv: Sequence[str],
+    *,
+    binds: Sequence[Bind],
+    place: Path,
+    environment: Mapping[str, str] = {},
+    outside: Mapping[str, str] | None = None,
+    network: bool = False,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run `argv`, a program of the host's /usr, to its end and return what it said, whatever its exit
     status is; of its standard output no more than the limit of one answer.
@@ -100,16 +130,13 @@ def ask(
             done = _asked(argv, binds, Path(scratch), environment, network)
         if done is not None:
             return done
-    notices.once(
-        argv[0], f"runs outside of a sandbox, which this machine cannot make: {_unavailable[0]}"
-    )
+    notices.once(argv[0], f"runs outside of a sandbox, which this machine cannot make: {_unavailable[0]}")
     chosen = environment if outside is None else outside
     return command.ask(argv, environment={**command.HOST_ENVIRONMENT, **chosen}, cwd=Path("/"))
 
 
 def _asked(
-    argv: Sequence[str], binds: Sequence[Bind], scratch: Path, environment: Mapping[str, str],
-    network: bool,
+    argv: Sequence[str], binds: Sequence[Bind], scratch: Path, environment: Mapping[str, str], network: bool
 ) -> subprocess.CompletedProcess[bytes] | None:
     """What it said; None where no sandbox can be made."""
     root, said = scratch / "upper", scratch / "said"
@@ -118,15 +145,25 @@ def _asked(
     _write_accounts(root / "etc")
     most = int(limits.current().answer)
     every = [
-        *_programs(root), *shown(_FINDING), *(shown(_NETWORK) if network else ()), *binds,
+        *_programs(root),
+        *shown(_FINDING),
+        *(shown(_NETWORK) if network else ()),
+        *binds,
         Bind(said, _SAID, writable=True),
     ]
     errors: list[str] = []
     try:
         sandbox.run(
-            ["/bin/sh", "-c", _SCRIPT, "sh", str(most + 1), *argv], layers=(), scratch=scratch,
-            binds=every, environment={"TMPDIR": "/tmp", **environment}, network=network,
-            log=errors.append, name=argv[0], capabilities=_CAPABILITIES, read_only=True,
+            ["/bin/sh", "-c", _SCRIPT, "sh", str(most + 1), *argv],
+            layers=(),
+            scratch=scratch,
+            binds=every,
+            environment={"TMPDIR": "/tmp", **environment},
+            network=network,
+            log=errors.append,
+            name=argv[0],
+            capabilities=_CAPABILITIES,
+            read_only=True,
             bounds=held.of_readers(),
             writes=[bind.source for bind in every if bind.writable],
         )
@@ -154,9 +191,9 @@ def shown(paths: Iterable[str | Path]) -> list[Bind]:
     there anyway."""
     found = dict.fromkeys(os.path.normpath(path) for path in paths)
     return [
-        Bind(Path(path).resolve(), path) for path in found
-        if path.startswith("/") and not re.match(r"/+(proc|dev|sys|usr)?(/|$)", path)
-        and os.path.exists(path)  # noqa: PTH110
+        Bind(Path(path).resolve(), path)
+        for path in found
+        if path.startswith("/") and not re.match(r"/+(proc|dev|sys|usr)?(/|$)", path) and os.path.exists(path)  # noqa: PTH110
     ]
 
 

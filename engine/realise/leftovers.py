@@ -14,8 +14,15 @@ from engine.realise import confined
 
 # In a home. Caches are of no use in an image; the others hold times of downloads and what was typed.
 _OF_A_HOME = (
-    ".cache", ".npm/_cacache", ".npm/_logs", ".npm/_update-notifier-last-checked", ".wget-hsts",
-    ".bash_history", ".python_history", ".node_repl_history", ".lesshst",
+    ".cache",
+    ".npm/_cacache",
+    ".npm/_logs",
+    ".npm/_update-notifier-last-checked",
+    ".wget-hsts",
+    ".bash_history",
+    ".python_history",
+    ".node_repl_history",
+    ".lesshst",
 )
 # In a repository of git's: when what was fetched, as times and numbers of files.
 _OF_GIT = ("logs", "FETCH_HEAD", "ORIG_HEAD", "gc.log")
@@ -28,7 +35,8 @@ def clean(upper: Path) -> None:
         for name in _OF_A_HOME:
             _remove(upper, f"{home}/{name}")
     repositories = [
-        path for path, info in confined.walk(upper)
+        path
+        for path, info in confined.walk(upper)
         if path.rpartition("/")[2] == ".git" and stat.S_ISDIR(info.st_mode)
     ]
     for path in repositories:

@@ -89,9 +89,7 @@ def _memory(wanted: float | Share) -> tuple[int | None, int | None]:
 
 def _held(limits: Limits) -> _Held:
     memory, swapped = _memory(limits.memory)
-    return _Held(
-        memory, swapped, None if math.isinf(limits.processes) else int(limits.processes)
-    )
+    return _Held(memory, swapped, None if math.isinf(limits.processes) else int(limits.processes))
 
 
 _guard = threading.Lock()
@@ -130,9 +128,13 @@ def of_readers() -> Limits:
     usual, asked = Limits(), in_force()
     memory = _larger(asked.memory, usual.memory, _machine()[0])
     return replace(
-        asked, memory=memory, disk=_larger(asked.disk, usual.disk, math.inf),
-        **{name: max(getattr(asked, name), getattr(usual, name))
-           for name in ("processes", "time", "silence", "log")},
+        asked,
+        memory=memory,
+        disk=_larger(asked.disk, usual.disk, math.inf),
+        **{
+            name: max(getattr(asked, name), getattr(usual, name))
+            for name in ("processes", "time", "silence", "log")
+        },
     )
 
 
@@ -151,9 +153,7 @@ def shared_memory(bounds: Limits) -> int | None:
 class Step:
     """One command under limits. `places` is where it writes. Not for several threads at once."""
 
-    def __init__(
-        self, limits: Limits, places: Sequence[Path], group: cgroups.Group | None
-    ) -> None:
+    def __init__(self, limits: Limits, places: Sequence[Path], group: cgroups.Group | None) -> None:
         self._limits, self._group = limits, group
         self._memory = _memory(limits.memory)[1]
         self._begin = self._heard = time.monotonic()
@@ -237,12 +237,8 @@ class Step:
             time.sleep(0.01)
 
     def _used(self) -> str | None:
-        memory = self._told(
-            "memory", f"it needed more than {shown_size(self._memory or 0)} of memory"
-        )
-        processes = self._told(
-            "processes", f"it started more than {self._limits.processes:.0f} processes"
-        )
+        memory = self._told("memory", f"it needed more than {shown_size(self._memory or 0)} of memory")
+        processes = self._told("processes", f"it started more than {self._limits.processes:.0f} processes")
         if self._group is not None:
             if self._group.killed() > self._before[0]:
                 return memory
@@ -269,9 +265,9 @@ class Step:
         return self._told("disk", f"it wrote more than {size} to disk")
 
     def _told(self, name: str, what: str) -> str:
-        value = {
-            "memory": self._memory or 0, "disk": self._disk.limit,
-        }.get(name) or getattr(self._limits, name)
+        value = {"memory": self._memory or 0, "disk": self._disk.limit}.get(name) or getattr(
+            self._limits, name
+        )
         return f"{what}, its limit; {advice(name, value)}"
 
 
@@ -306,9 +302,7 @@ class _Disk:
         if at_end:
             if self.is_share and lost < self.limit / 2:
                 return False
-        elif begin < self._soonest or (
-            self.is_share and lost < self.limit / 2 and begin < self._latest
-        ):
+        elif begin < self._soonest or (self.is_share and lost < self.limit / 2 and begin < self._latest):
             return False
         found = sum(map(written, self._places))
         if (lost >= self.limit or not self.is_share) and found < self.limit and not at_end:
@@ -425,8 +419,7 @@ def step(limits: Limits, *places: Path) -> Iterator[Step]:
             group.hold(held.memory, held.swapped, held.processes)
         except OSError as error:
             notices.once(
-                "limits",
-                f"no control group can be made ({error.strerror}): processes are counted instead",
+                "limits", f"no control group can be made ({error.strerror}): processes are counted instead"
             )
             if group is not None:
                 group.remove()

@@ -41,7 +41,8 @@ def _place(upper: Path, context: BuildContext, path: str) -> Path:
     if (there := sandbox.lookup(target, stack)) is not None and there.is_dir():
         raise BuildError(
             f"it has a file at {path}, where {_owner(there, context)} has a directory; an image "
-            "cannot have both", subject=context.name
+            "cannot have both",
+            subject=context.name,
         )
     for directory in list(target.parents)[-2::-1]:
         made = upper / directory.relative_to("/")
@@ -51,7 +52,8 @@ def _place(upper: Path, context: BuildContext, path: str) -> Path:
         if below is not None and not below.is_dir():
             raise BuildError(
                 f"it needs a directory at {directory}, where {_owner(below, context)} has a file; an "
-                "image cannot have both", subject=context.name
+                "image cannot have both",
+                subject=context.name,
             )
         made.mkdir()
         if below is None:

@@ -25,16 +25,7 @@ from engine.core.derivation import Derivation, Input
 from engine.errors import BuildError
 from engine.realise.places import MODES
 from store.hashing import hash_value
-from store.skeleton import (
-    DIRECTORY,
-    LINK,
-    PLAIN,
-    LoopError,
-    Node,
-    NotADirectoryInPathError,
-    View,
-    node_at,
-)
+from store.skeleton import DIRECTORY, LINK, PLAIN, LoopError, Node, NotADirectoryInPathError, View, node_at
 
 KIND = "placed"
 VERSION = 1
@@ -81,7 +72,11 @@ def derivation(
     if to is not None:
         parameters["target"] = {"path": to.path, "into": to.into, "name": to.name}
     return Derivation(
-        KIND, raw.name, VERSION, (Input("raw", raw), *(Input("below", d) for d in below)), parameters,
+        KIND,
+        raw.name,
+        VERSION,
+        (Input("raw", raw), *(Input("below", d) for d in below)),
+        parameters,
         where=raw.where,
     )
 
@@ -143,9 +138,7 @@ class Placement:
                 "raw": raw,
                 "top": [text(p) for p in self.top or ()],
                 "moves": [[text(a), text(b)] for a, b in sorted(self.moves.items())],
-                "directories": [
-                    [text(path), *status] for path, status in sorted(self.directories.items())
-                ],
+                "directories": [[text(path), *status] for path, status in sorted(self.directories.items())],
             },
         )
 
@@ -168,8 +161,9 @@ def fit(placed: Derivation, raw: Node, around: Surroundings) -> Placement:
     try:
         return fitting.run(raw)
     except LoopError as error:
-        raise fitting.error(f"symbolic links of the layers below go round in circles at "
-                            f"{_shown(error.path)}") from error
+        raise fitting.error(
+            f"symbolic links of the layers below go round in circles at {_shown(error.path)}"
+        ) from error
     except NotADirectoryInPathError as error:
         raise fitting.below_a_file(error.path) from error
 
@@ -271,8 +265,7 @@ class _Fitting:
             if raw.is_directory and not self._is_copied(path):
                 self._directories[place] = (raw.status[0] | stat.S_ISGID, *raw.status[1:])
                 todo += [
-                    (child, path + b"/" + name, place + b"/" + name)
-                    for name, child in raw.children.items()
+                    (child, path + b"/" + name, place + b"/" + name) for name, child in raw.children.items()
                 ]
 
     def _is_copied(self, path: bytes) -> bool:
@@ -424,6 +417,6 @@ class _Writer:
 
     def _clash(self, place: bytes) -> BuildError:
         return BuildError(
-            f"with the links of the layers below, it has both a file and a directory at "
-            f"{_shown(place)}", subject=self._name,
+            f"with the links of the layers below, it has both a file and a directory at {_shown(place)}",
+            subject=self._name,
         )

@@ -47,7 +47,8 @@ class Placing:
         return "placed " + hash_value(
             "envd placing v1",
             {
-                "version": derivation.version, "parameters": dict(derivation.parameters),
+                "version": derivation.version,
+                "parameters": dict(derivation.parameters),
                 "own": own if derivation.parameters.get("overlay") else [],
                 "layers": [outputs[i.derivation.drv_id] for i in derivation.inputs],
             },
@@ -85,13 +86,13 @@ class Placing:
             self._added.append(object_id)
         return self._view
 
-    def _owner(
-        self, path: bytes, layers: Sequence[Derivation | Fetch], outputs: Mapping[str, str]
-    ) -> str:
+    def _owner(self, path: bytes, layers: Sequence[Derivation | Fetch], outputs: Mapping[str, str]) -> str:
         """The name of the uppermost of `layers` that has `path`: the package's, in a group."""
         for layer in reversed(layers):
-            if not isinstance(layer, Derivation) or \
-                    skeleton.node_at(self._skeleton(outputs[layer.drv_id]), path) is None:
+            if (
+                not isinstance(layer, Derivation)
+                or skeleton.node_at(self._skeleton(outputs[layer.drv_id]), path) is None
+            ):
                 continue
             raw = placed.raw_of(layer)
             members = [i.derivation for i in raw.inputs if raw.kind == group.KIND]

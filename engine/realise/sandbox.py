@@ -38,8 +38,16 @@ from store.model import SOURCE_DATE_EPOCH
 
 # What dpkg, ldconfig, adduser and their like need, and no more.
 CAPABILITIES = (
-    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
-    "CAP_SETUID", "CAP_SETFCAP", "CAP_SYS_CHROOT", "CAP_NET_BIND_SERVICE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_KILL",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SYS_CHROOT",
+    "CAP_NET_BIND_SERVICE",
 )
 
 ENVIRONMENT: Mapping[str, str] = {
@@ -64,9 +72,21 @@ ENVIRONMENT: Mapping[str, str] = {
 # What container runtimes keep read-only and masked (OCI runtime-spec, config-linux.md).
 _READ_ONLY = ("/proc/sys", "/proc/sysrq-trigger", "/proc/fs", "/proc/bus", "/proc/irq")
 _MASKED = (
-    "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/iomem", "/proc/kallsyms", "/proc/kcore",
-    "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
-    "/proc/slabinfo", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo",
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/iomem",
+    "/proc/kallsyms",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/vmallocinfo",
 )
 
 _TEMPORARY = {"/tmp": "1777", "/run": "0755", "/dev/shm": "1777"}  # and their modes
@@ -162,8 +182,18 @@ def run(
         ("--bind" if bind.writable else "--ro-bind", source, target)
         for (bind, target), source in zip(targets, sources, strict=True)
     ]
-    inner = _bubblewrap(argv, root, shown, environment, network, place, temporary, capabilities,
-                        read_only=read_only, room=_room(held))
+    inner = _bubblewrap(
+        argv,
+        root,
+        shown,
+        environment,
+        network,
+        place,
+        temporary,
+        capabilities,
+        read_only=read_only,
+        room=_room(held),
+    )
     try:
         with limits.step(held, upper, *writes) as step:
             if mapped:
@@ -181,8 +211,11 @@ def run(
 
 def _far_owner() -> str:
     """What the kernel means by EOVERFLOW, "Value too large for defined data type", in a step."""
-    count = userns.mapped_uids(Path("/proc/self/uid_map").read_text("ascii")) \
-        if userns.in_user_namespace() else idmapped.namespace().count
+    count = (
+        userns.mapped_uids(Path("/proc/self/uid_map").read_text("ascii"))
+        if userns.in_user_namespace()
+        else idmapped.namespace().count
+    )
     return (
         "a file of an earlier layer belongs to a user or group id that build steps do not have, and so "
         f"can only be read (the kernel says 'Value too large'): ids end at {count - 1} here; "
@@ -202,8 +235,13 @@ def _is_mapped(directory: Path) -> bool:
 
 
 def _run_mapped(
-    inner: Sequence[str], scratch: Path, layers: Sequence[Path], sources: Sequence[Path],
-    log: Callable[[str], None], name: str, step: limits.Step,
+    inner: Sequence[str],
+    scratch: Path,
+    layers: Sequence[Path],
+    sources: Sequence[Path],
+    log: Callable[[str], None],
+    name: str,
+    step: limits.Step,
 ) -> None:
     """Run bubblewrap in a user namespace of root's."""
     owner = idmapped.namespace()
@@ -212,28 +250,48 @@ def _run_mapped(
     except OSError as error:
         raise BuildError(f"cannot mount {error.filename}: {error.strerror}", subject=name) from error
     try:
-        _start(
-            _ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, step,
-            owner=owner.base,
-        )
+        _start(_ENTER_SCRIPT, [str(mounts), str(owner.descriptor)], inner, log, name, step, owner=owner.base)
     finally:
         os.close(mounts)
 
 
 def _run_plainly(
-    inner: Sequence[str], scratch: Path, layers: Sequence[Path], log: Callable[[str], None], name: str,
+    inner: Sequence[str],
+    scratch: Path,
+    layers: Sequence[Path],
+    log: Callable[[str], None],
+    name: str,
     step: limits.Step,
 ) -> None:
     """Run bubblewrap as who we are."""
     options = _overlay_options(scratch, layers) if layers else ""
     own = () if userns.may_mount() else ("--user", "--map-root-user")
-    _start(_MOUNT_SCRIPT, [options], inner, log, name, step, *own, "--mount", "--propagation",
-           "private", cwd=scratch, filter_in=scratch if own else None)
+    _start(
+        _MOUNT_SCRIPT,
+        [options],
+        inner,
+        log,
+        name,
+        step,
+        *own,
+        "--mount",
+        "--propagation",
+        "private",
+        cwd=scratch,
+        filter_in=scratch if own else None,
+    )
 
 
 def _start(
-    script: str, arguments: Sequence[str], inner: Sequence[str], log: Callable[[str], None], name: str,
-    step: limits.Step, *namespaces: str, cwd: Path | None = None, owner: int | None = None,
+    script: str,
+    arguments: Sequence[str],
+    inner: Sequence[str],
+    log: Callable[[str], None],
+    name: str,
+    step: limits.Step,
+    *namespaces: str,
+    cwd: Path | None = None,
+    owner: int | None = None,
     filter_in: Path | None = None,
 ) -> None:
     """Run `script` with a session keyring and a system call filter for what it starts: from a file in
@@ -243,9 +301,21 @@ def _start(
     # Processes of a pid namespace end with its first one, whatever moment that is killed in:
     # bubblewrap alone would leave its child when it is killed before it has asked for that.
     argv = [
-        "unshare", *namespaces, "--pid", "--fork", "--kill-child=KILL", "sh", "-c", script, "sh",
-        str(os.getpid()), filter_file, *arguments,
-        inner[0], *filtered, *inner[1:],
+        "unshare",
+        *namespaces,
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        str(os.getpid()),
+        filter_file,
+        *arguments,
+        inner[0],
+        *filtered,
+        *inner[1:],
     ]
     environment = {**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"}
     group = contextvars.copy_context()
@@ -257,8 +327,7 @@ def _start(
             if error.errno not in (errno.ENOSYS, errno.EPERM):  # no keys, or a filter that forbids
                 raise BuildError(f"no session keyring: {error.strerror}", subject=name) from error
         group.run(
-            command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner,
-            watch=step,
+            command.run, argv, log=log, name=name, cwd=cwd, environment=environment, owner=owner, watch=step
         )
 
     idmapped.in_thread(start)
@@ -291,11 +360,24 @@ def _bubblewrap(
     room: Sequence[str],
 ) -> list[str]:
     inner = [
-        "bwrap", "--bind", root, "/",
-        "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try",
+        "bwrap",
+        "--bind",
+        root,
+        "/",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--unshare-cgroup-try",
         *(() if network else ("--unshare-net",)),
-        "--hostname", "envd", "--die-with-parent", "--new-session",
-        "--proc", "/proc", *_kernel_is_hidden(), "--dev", "/dev",
+        "--hostname",
+        "envd",
+        "--die-with-parent",
+        "--new-session",
+        "--proc",
+        "/proc",
+        *_kernel_is_hidden(),
+        "--dev",
+        "/dev",
     ]
     for place in (*temporary, "/dev/shm"):
         inner += [*room, "--perms", _TEMPORARY[place], "--tmpfs", place]
@@ -353,9 +435,7 @@ def _overlay_options(scratch: Path, layers: Sequence[Path]) -> str:
         link.unlink(missing_ok=True)
         link.symlink_to(layer.absolute())
         names.append(f"l/{number}")
-    options = [
-        f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work", _OPTIONS,
-    ]
+    options = [f"lowerdir={':'.join(reversed(names))}", "upperdir=upper", "workdir=work", _OPTIONS]
     if userns.in_user_namespace():
         options.append("userxattr")
     text = ",".join(options)
@@ -377,8 +457,19 @@ def check(store: Path) -> None:
         (scratch / "upper").mkdir()
         options = _overlay_options(scratch, [scratch / "lower"])
         done = command.ask_text(
-            ["unshare", "--mount", "--propagation", "private",
-             "mount", "-t", "overlay", "overlay", "-o", options, "merged"],
+            [
+                "unshare",
+                "--mount",
+                "--propagation",
+                "private",
+                "mount",
+                "-t",
+                "overlay",
+                "overlay",
+                "-o",
+                options,
+                "merged",
+            ],
             environment={**command.HOST_ENVIRONMENT, "LIBMOUNT_FORCE_MOUNT2": "always"},
             cwd=scratch,
         )
@@ -395,7 +486,8 @@ def check(store: Path) -> None:
     kind = _file_system(store)
     what = "another overlay" if kind == "overlay" else "the overlays that steps are run in"
     raise UsageError(
-        f"the store is on {kind}, which cannot carry {what}", subject=str(store),
+        f"the store is on {kind}, which cannot carry {what}",
+        subject=str(store),
         advice="set ENVD_STORE to a directory on ext4, xfs or btrfs (in a container: a volume)",
     )
 
@@ -524,10 +616,7 @@ def _status(info: os.stat_result) -> tuple[int, int, int]:
 
 
 def _clean(
-    scratch: Path,
-    upper: Path,
-    made: Sequence[PurePosixPath],
-    copied: Sequence[tuple[PurePosixPath, Path]],
+    scratch: Path, upper: Path, made: Sequence[PurePosixPath], copied: Sequence[tuple[PurePosixPath, Path]]
 ) -> None:
     for path in made:
         with suppress(OSError):  # not when the builder put something there

@@ -102,13 +102,7 @@ class _Run:
     """One call of `realise`. Only the calling thread changes its state; workers return values."""
 
     def __init__(
-        self,
-        store: Store,
-        builders: Mapping[str, Builder],
-        jobs: int,
-        emit: Sink,
-        force: bool,
-        steps: Steps,
+        self, store: Store, builders: Mapping[str, Builder], jobs: int, emit: Sink, force: bool, steps: Steps
     ) -> None:
         self.outputs: dict[str, str] = {}
         self.placing = Placing(store)
@@ -152,9 +146,7 @@ class _Run:
             return None if self._force else self.placing.before(derivation, self.outputs)
         return self._realised(derivation.build_key(self.outputs), derivation, self.outputs)
 
-    def _realised(
-        self, key: str, derivation: Derivation, outputs: Mapping[str, str]
-    ) -> Object | None:
+    def _realised(self, key: str, derivation: Derivation, outputs: Mapping[str, str]) -> Object | None:
         """What the store has under a build key; of a step that the lock pins, what that says."""
         pin = self._steps.pin(derivation, outputs)
         if self._force or self._steps.is_anew(derivation):
@@ -169,10 +161,7 @@ class _Run:
         if derivation.kind == placed.KIND:
             return  # its raw layer has been said
         self._emit(
-            Event(
-                "cached", derivation.name, id=derivation.drv_id, text=derivation.kind,
-                bytes=found.size,
-            )
+            Event("cached", derivation.name, id=derivation.drv_id, text=derivation.kind, bytes=found.size)
         )
         for text in warnings_kept.known(self._store, found.id):
             self._sayer(derivation)(f"warning: {text}")
@@ -273,9 +262,7 @@ class _Run:
 
     def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
         def run() -> Path:
-            with failure_events(
-                self._emit, wanted.name, wanted.drv_id, self._group, self._store
-            ):
+            with failure_events(self._emit, wanted.name, wanted.drv_id, self._group, self._store):
                 return fetch.fetch(wanted, self._store, self._emit)
 
         return run
@@ -296,9 +283,7 @@ class _Run:
         outputs = dict(self.outputs)
 
         def work() -> Object:
-            with failure_events(
-                self._emit, derivation.name, derivation.drv_id, self._group, self._store
-            ):
+            with failure_events(self._emit, derivation.name, derivation.drv_id, self._group, self._store):
                 if derivation.kind == placed.KIND:
                     return self._place(derivation, outputs)
                 return self._build(derivation, key, outputs)
@@ -318,21 +303,17 @@ class _Run:
         return made
 
     def _placed(
-        self, derivation: Derivation, raw: str, placement: placed.Placement,
-        outputs: Mapping[str, str],
+        self, derivation: Derivation, raw: str, placement: placed.Placement, outputs: Mapping[str, str]
     ) -> Object:
         store, key = self._store, placement.key(raw)
         with store.lock(
-            f"build-{key}", f"builds {derivation.name}",
-            lambda: raise_if_cancelled(derivation.name),
+            f"build-{key}", f"builds {derivation.name}", lambda: raise_if_cancelled(derivation.name)
         ):
             found = self._realised(key, derivation, outputs)
             if found is not None:
                 return found
             begin = time.monotonic()
-            self._emit(
-                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
-            )
+            self._emit(Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind))
             with store.scratch("placed") as scratch:
                 upper = scratch / "upper"
                 placed.rewrite(store.tree(raw), placement, upper, derivation.name)
@@ -341,8 +322,12 @@ class _Run:
             store.realise(key, made.id, placed.raw_of(derivation).kind)
         self._emit(
             Event(
-                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
-                bytes=made.size, seconds=time.monotonic() - begin,
+                "finish",
+                derivation.name,
+                id=derivation.drv_id,
+                text=derivation.kind,
+                bytes=made.size,
+                seconds=time.monotonic() - begin,
             )
         )
         return made
@@ -350,17 +335,14 @@ class _Run:
     def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
         store = self._store
         with store.lock(
-            f"build-{key}", f"builds {derivation.name}",
-            lambda: raise_if_cancelled(derivation.name),
+            f"build-{key}", f"builds {derivation.name}", lambda: raise_if_cancelled(derivation.name)
         ):
             # another process was quicker
             if (found := self._realised(key, derivation, outputs)) is not None:
                 self._cached(derivation, found)
                 return found
             begin = time.monotonic()
-            self._emit(
-                Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind)
-            )
+            self._emit(Event("start", derivation.name, id=derivation.drv_id, text=derivation.kind))
             below = [i.derivation for i in derivation.inputs if i.role == "layer"]
             references = tuple(outputs[d.drv_id] for d in below)
             warnings: list[str] = []
@@ -391,8 +373,12 @@ class _Run:
             self._sayer(derivation)(f"warning: {text}")
         self._emit(
             Event(
-                "finish", derivation.name, id=derivation.drv_id, text=derivation.kind,
-                bytes=made.size, seconds=time.monotonic() - begin,
+                "finish",
+                derivation.name,
+                id=derivation.drv_id,
+                text=derivation.kind,
+                bytes=made.size,
+                seconds=time.monotonic() - begin,
             )
         )
         return made
@@ -402,7 +388,8 @@ class _Run:
         if made.diff_id != layer.diff_id:
             raise BuildError(
                 f"its uncompressed content is {made.diff_id}, but its image says {layer.diff_id}: "
-                "the image is damaged", subject=derivation.name,
+                "the image is damaged",
+                subject=derivation.name,
             )
         return made
 
@@ -416,14 +403,10 @@ class _Run:
         return tuple(files)
 
     def _logger(self, derivation: Derivation) -> Callable[[str], None]:
-        return lambda line: self._emit(
-            Event("log", derivation.name, id=derivation.drv_id, text=line)
-        )
+        return lambda line: self._emit(Event("log", derivation.name, id=derivation.drv_id, text=line))
 
     def _sayer(self, derivation: Derivation) -> Callable[[str], None]:
-        return lambda text: self._emit(
-            Event("message", derivation.name, id=derivation.drv_id, text=text)
-        )
+        return lambda text: self._emit(Event("message", derivation.name, id=derivation.drv_id, text=text))
 
     def _compare(self, derivation: Derivation, key: str, made: Object) -> None:
         """After a forced build: say when the same inputs gave other bytes, and in which files."""

@@ -59,8 +59,8 @@ exit $code
 
 # Written before the commands: one line, so that theirs are counted from 2.
 _TRAPS = (
-    f"trap 'case $- in *e*) printf \"%s %s\" \"$LINENO\" \"$BASH_COMMAND\" >{_REPORT};; esac' ERR; "
-    f"trap '[ $? = 0 ] || [ -s {_REPORT} ] || printf \"0 %s\" \"$BASH_COMMAND\" >{_REPORT}' EXIT\n"
+    f'trap \'case $- in *e*) printf "%s %s" "$LINENO" "$BASH_COMMAND" >{_REPORT};; esac\' ERR; '
+    f'trap \'[ $? = 0 ] || [ -s {_REPORT} ] || printf "0 %s" "$BASH_COMMAND" >{_REPORT}\' EXIT\n'
 )
 _PIPEFAIL = (
     "(set -o pipefail) 2>/dev/null && set -o pipefail || echo 'envd: the image has no bash, and its "
@@ -149,8 +149,7 @@ def _looked_for_network(counters: str) -> bool:
         elif len(words) == 2 and words[1].isdecimal():  # snmp6
             values[words[0]] = int(words[1])
     return any(
-        values.get(name, 0)
-        for name in ("Ip:OutNoRoutes", "Udp:NoPorts", "Ip6OutNoRoutes", "Udp6NoPorts")
+        values.get(name, 0) for name in ("Ip:OutNoRoutes", "Udp:NoPorts", "Ip6OutNoRoutes", "Udp6NoPorts")
     )
 
 
@@ -159,7 +158,8 @@ _WORDS = re.compile(
     r"could not resolve|couldn't resolve|temporary failure (in name resolution|resolving)|"
     r"name or service not known|network is unreachable|network unreachable|no such host|"
     r"failed to lookup address|EAI_AGAIN|ENETUNREACH|ENOTFOUND|bad address '|unable to resolve host|"
-    r"no route to host|nodename nor servname|failed to resolve|dns error", re.IGNORECASE,
+    r"no route to host|nodename nor servname|failed to resolve|dns error",
+    re.IGNORECASE,
 )
 
 

@@ -89,14 +89,13 @@ ALLOWED = frozenset(_ALLOWED.split())
 REFUSED = frozenset(_REFUSED.split())
 
 # clone(2), unshare(2); clone3, whose flags a filter cannot see, is not there.
-_NAMESPACES = (
-    0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000,
-)
+_NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 _TIME_NAMESPACE = 0x80  # unshare(2) alone: a signal's number in clone
 # personality(2): Linux's own, 32 bits, an old name, no random addresses; and the question what it is.
 _PERSONALITIES = (
     *(a | b | c for a in (0, 0x8) for b in (0, 0x20000) for c in (0, 0x40000)),
-    0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF,
+    0xFFFFFFFF,
+    0xFFFFFFFFFFFFFFFF,
 )
 # Others are protocols of devices and clusters, much of the kernel's old code, or (vsock) a way to the
 # host that no network namespace closes.
@@ -127,8 +126,8 @@ def _program() -> int | None:
             import pyseccomp
         except ImportError as error:
             raise UsageError(
-                "build steps need the Python package pyseccomp, which envd depends on and which is "
-                "not here", advice=f"run `{sys.executable} -m pip install pyseccomp`"
+                "build steps need the Python package pyseccomp, which envd depends on and which is not here",
+                advice=f"run `{sys.executable} -m pip install pyseccomp`",
             ) from error
         except (OSError, RuntimeError) as error:
             raise UsageError(
@@ -142,7 +141,8 @@ def _program() -> int | None:
     with os.fdopen(os.dup(descriptor), "r+b") as file:
         made.export_bpf(file)
     fcntl.fcntl(
-        descriptor, fcntl.F_ADD_SEALS,
+        descriptor,
+        fcntl.F_ADD_SEALS,
         fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE,
     )
     return descriptor

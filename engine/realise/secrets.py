@@ -51,9 +51,7 @@ def parse(texts: Sequence[str]) -> tuple[Source, ...]:
         if not re.fullmatch(SECRET_NAME, name):
             raise UsageError(f"--secret: the name is not one (letters, digits, '_', '.', '-'); {_FORMS}")
         if kind not in ("env", "file") or not colon or not where:
-            raise UsageError(
-                f"--secret {name}: say where the value is, not what it is; {_FORMS}"
-            )
+            raise UsageError(f"--secret {name}: say where the value is, not what it is; {_FORMS}")
         if name in found:
             raise UsageError(f"--secret {name}: given twice")
         found[name] = Source(name, kind, where)
@@ -118,11 +116,21 @@ class Secrets:
         wanted = wanted_by(environment)
         for name, value in self.values.items():
             if name not in wanted:
-                emit(Event("message", "secret", text=f"warning: --secret {name}: no run(..., "
-                           f"secrets=[\"{name}\"]) asks for it"))
+                emit(
+                    Event(
+                        "message",
+                        "secret",
+                        text=f'warning: --secret {name}: no run(..., secrets=["{name}"]) asks for it',
+                    )
+                )
             elif len(value.strip()) < redaction.SHORTEST:
-                emit(Event("message", "secret", text=f"warning: --secret {name}: too short to be "
-                           "taken out of logs"))
+                emit(
+                    Event(
+                        "message",
+                        "secret",
+                        text=f"warning: --secret {name}: too short to be taken out of logs",
+                    )
+                )
 
     def check(self, derivations: Iterable[Derivation]) -> None:
         """Raise UsageError for every one of `derivations`, which are about to be built, that wants
@@ -132,11 +140,14 @@ class Secrets:
             lacking = [n for n in names_of(derivation) if n not in self.values]
             if lacking:
                 options = " ".join(f"--secret {n}=env:VARIABLE" for n in lacking)
-                problems.append(UsageError(
-                    f"the step needs the secret{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
-                    position=derivation.where, subject=derivation.name,
-                    advice=f"give {options} (or =file:PATH)",
-                ))
+                problems.append(
+                    UsageError(
+                        f"the step needs the secret{'s' * (len(lacking) > 1)} {', '.join(lacking)}",
+                        position=derivation.where,
+                        subject=derivation.name,
+                        advice=f"give {options} (or =file:PATH)",
+                    )
+                )
         if problems:
             raise together(problems)
 
@@ -154,9 +165,7 @@ def names_of(derivation: Derivation) -> tuple[str, ...]:
 
 def wanted_by(environment: Environment) -> frozenset[str]:
     """The names of all secrets that a spec's steps want."""
-    return frozenset(
-        name for step in environment.steps if isinstance(step, Run) for name in step.secrets
-    )
+    return frozenset(name for step in environment.steps if isinstance(step, Run) for name in step.secrets)
 
 
 def _clean(error: BaseException, secrets: Secrets) -> None:

@@ -82,10 +82,7 @@ class Selection:
             inside = os.path.relpath(directory, top)
             kept = {n: n if inside == b"." else inside + b"/" + n for n in (*names, *files)}
             names[:] = [n for n in names if kept[n] not in omit]
-            found += [
-                kept[n] for n in (*names, *files)
-                if n.startswith(_WHITEOUT) and kept[n] not in omit
-            ]
+            found += [kept[n] for n in (*names, *files) if n.startswith(_WHITEOUT) and kept[n] not in omit]
         return sorted(found)
 
     def _rules(self) -> tuple[Rules, str, Pattern | None]:
@@ -128,7 +125,12 @@ class Selection:
         return []
 
     def _walk(
-        self, directory: bytes, inside: bytes, prefix: str, rules: Rules, above: Sequence[bool],
+        self,
+        directory: bytes,
+        inside: bytes,
+        prefix: str,
+        rules: Rules,
+        above: Sequence[bool],
         found: set[bytes],
     ) -> bool:
         """Add what is left out below a directory; whether anything is taken."""
@@ -161,4 +163,3 @@ def sentence(left_out: frozenset[bytes]) -> str:
     shown = [name.decode("utf-8", "backslashreplace") for name in names[:_SHOWN]]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"left out {', '.join(shown)}{more}"
-

@@ -23,7 +23,8 @@ def snapshot(selection: Selection, target: Path, content: str, name: str) -> Non
     def left_out(directory: str, names: list[str]) -> list[str]:
         inside = os.fsencode(directory)[len(top) + 1 :]
         return [
-            n for n in names
+            n
+            for n in names
             if os.path.join(inside, os.fsencode(n)) in omit or _is_special(f"{directory}/{n}")  # noqa: PTH118
         ]
 

@@ -36,9 +36,7 @@ def is_step(derivation: Derivation) -> bool:
 def key_of(derivation: Derivation, outputs: Mapping[str, str]) -> str:
     """The key of its pin. Where the project lies is no part of it: another checkout has the same."""
     parameters = {k: v for k, v in derivation.parameters.items() if k != "directory"}
-    parameters["environment"] = [
-        pair for pair in parameters["environment"] if pair[0] != "ENVD_WORKDIR"
-    ]
+    parameters["environment"] = [pair for pair in parameters["environment"] if pair[0] != "ENVD_WORKDIR"]
     key = replace(derivation, parameters=parameters).build_key(outputs)
     return hash_value("envd step v1", key)
 
@@ -76,23 +74,24 @@ class Steps:
             )
         return None
 
-    def check(
-        self, derivation: Derivation, outputs: Mapping[str, str], made: str, store: Store
-    ) -> None:
+    def check(self, derivation: Derivation, outputs: Mapping[str, str], made: str, store: Store) -> None:
         """Raise StepChangedError when the object `made` is not the one that the lock pins."""
         row = self.pin(derivation, outputs)
         if row is None or row.object == made:
             return
         if store.get(row.object) is None:
-            lines = ["envd cannot tell which files differ: this store does not have what was pinned "
-                     f"({row.size} bytes)"]
+            lines = [
+                "envd cannot tell which files differ: this store does not have what was pinned "
+                f"({row.size} bytes)"
+            ]
         else:
             lines = differing.lines(store, row.object, made)
         text = "\n".join(f"  {line}" for line in lines)
         raise StepChangedError(
             f"rebuilt, it differs from what the lock pins (was {row.object[:16]}, is {made[:16]}):\n"
             f"{text}\n  accept that with `envd lock --update-step {row.name}`, or restore the source",
-            position=derivation.where, subject=row.name,
+            position=derivation.where,
+            subject=row.name,
         )
 
 
@@ -108,8 +107,7 @@ def names_of(derivations: Iterable[Derivation]) -> dict[str, str]:
 
 
 def of(
-    layers: Sequence[Derivation], lock: Lock, variant: str, *, locked: bool = False,
-    anew: Iterable[str] = (),
+    layers: Sequence[Derivation], lock: Lock, variant: str, *, locked: bool = False, anew: Iterable[str] = ()
 ) -> Steps:
     """The steps of a plan's `layers`. Raises LockMismatch when `locked` and one has no row at all."""
     names = names_of(layers)
@@ -124,14 +122,20 @@ def of(
 
 
 def renewed(
-    layers: Sequence[Derivation], outputs: Mapping[str, str], steps: Steps, lock: Lock, variant: str,
-    store: Store, emit: Sink,
+    layers: Sequence[Derivation],
+    outputs: Mapping[str, str],
+    steps: Steps,
+    lock: Lock,
+    variant: str,
+    store: Store,
+    emit: Sink,
 ) -> Lock:
     """The lock with what the steps gave; says what is new. Rows of steps that the spec does not have
     any more are left out."""
     rows: dict[tuple[str, str], LockedStep] = {
         (row.name, row.variant): row
-        for row in lock.steps if row.variant != variant and row.name in steps.names.values()
+        for row in lock.steps
+        if row.variant != variant and row.name in steps.names.values()
     }
     for layer in layers:
         name = steps.names.get(layer.drv_id)
@@ -144,9 +148,7 @@ def renewed(
             if had is not None:
                 rows[name, variant] = had
             continue
-        row = LockedStep(
-            name, variant, key_of(layer, outputs), made.id, made.diff_id, made.tar_size
-        )
+        row = LockedStep(name, variant, key_of(layer, outputs), made.id, made.diff_id, made.tar_size)
         rows[name, variant] = row
         if row != had:
             emit(Event("message", name, text=_said(had, row, store)))
@@ -176,7 +178,6 @@ def chosen(wanted: Sequence[str], steps: Iterable[str]) -> frozenset[str]:
     for name in wanted:
         if name != "all" and name not in there:
             raise UsageError(
-                f"--update-step: no step '{name}'{suggest(name, there)}; there is "
-                f"{', '.join(there)}"
+                f"--update-step: no step '{name}'{suggest(name, there)}; there is {', '.join(there)}"
             )
     return frozenset(there if "all" in wanted else wanted)

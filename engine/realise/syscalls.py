@@ -46,9 +46,13 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
     """mount(2); a relative `target`, and paths in `options`, are below the thread's directory."""
     _checked(
         _libc.mount(
-            os.fsencode(source), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags),
+            os.fsencode(source),
+            os.fsencode(target),
+            kind.encode(),
+            ctypes.c_ulong(flags),
             os.fsencode(options),
-        ), f"mount {target}",
+        ),
+        f"mount {target}",
     )
 
 
@@ -56,9 +60,7 @@ def clone_mount(path: str, recursive: bool) -> int:
     """A mount of what is at `path` that hangs nowhere yet: its descriptor. `recursive`: with the
     mounts below it."""
     flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
-    return _syscall(
-        _OPEN_TREE, path, ctypes.c_int(-100), os.fsencode(path), ctypes.c_uint(flags)
-    )
+    return _syscall(_OPEN_TREE, path, ctypes.c_int(-100), os.fsencode(path), ctypes.c_uint(flags))
 
 
 def map_owners(mount: int, user_namespace: int) -> None:
@@ -66,15 +68,25 @@ def map_owners(mount: int, user_namespace: int) -> None:
     none. Raises EINVAL where a file system cannot, ENOSYS before Linux 5.12."""
     attributes = struct.pack("=QQQQ", _MOUNT_ATTR_IDMAP, 0, 0, user_namespace)
     _syscall(
-        _MOUNT_SETATTR, "mount_setattr", ctypes.c_int(mount), b"",
-        ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE), attributes, ctypes.c_size_t(len(attributes)),
+        _MOUNT_SETATTR,
+        "mount_setattr",
+        ctypes.c_int(mount),
+        b"",
+        ctypes.c_uint(_AT_EMPTY_PATH | _AT_RECURSIVE),
+        attributes,
+        ctypes.c_size_t(len(attributes)),
     )
 
 
 def attach_mount(mount: int, target: str) -> None:
     """Hang a mount of `clone_mount` at `target`."""
     _syscall(
-        _MOVE_MOUNT, target, ctypes.c_int(mount), b"", ctypes.c_int(-100), os.fsencode(target),
+        _MOVE_MOUNT,
+        target,
+        ctypes.c_int(mount),
+        b"",
+        ctypes.c_int(-100),
+        os.fsencode(target),
         ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
     )
 
@@ -98,6 +110,4 @@ def join_new_session_keyring() -> None:
     kernel keeps no keys."""
     number = _KEYCTL.get(os.uname().machine)
     if number is not None:
-        _syscall(
-            number, "keyctl", ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_void_p(None)
-        )
+        _syscall(number, "keyctl", ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_void_p(None))

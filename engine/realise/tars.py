@@ -21,8 +21,13 @@ from store import archives
 
 
 def unpack(
-    path: Path, into: Path, upper: Path, place: Callable[[str], Path | None], *,
-    executable: bool = False, times: bool = False,
+    path: Path,
+    into: Path,
+    upper: Path,
+    place: Callable[[str], Path | None],
+    *,
+    executable: bool = False,
+    times: bool = False,
 ) -> int:
     """Unpack a tar (of any compression that tarfile knows) below `into`, in `upper`.
 
@@ -62,9 +67,7 @@ class _Where:
     times: bool
 
 
-def _member(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, where: _Where
-) -> int:
+def _member(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path, where: _Where) -> int:
     """Make one member; 1 when it is not a directory."""
     name = archives.shown(member.name)
     there = _lstat(target)  # the directories above it are no links: see `_parents`

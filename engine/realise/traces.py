@@ -15,17 +15,33 @@ from store.model import SOURCE_DATE_EPOCH
 
 # Written by dpkg, apt, ldconfig and maintainer scripts; with times, or of no use in an image.
 _VOLATILE = (
-    "var/log/dpkg.log", "var/log/alternatives.log", "var/log/bootstrap.log", "var/log/fontconfig.log",
-    "var/log/apt/*", "var/cache/apt/*.bin", "var/cache/apt/archives/*.deb",
-    "var/cache/apt/archives/lock", "var/cache/apt/archives/partial/*", "var/cache/ldconfig/aux-cache",
-    "var/cache/debconf/*-old", "var/lib/dpkg/*-old", "var/lib/dpkg/lock*", "var/lib/dpkg/triggers/Lock",
-    "var/lib/apt/lists/*", "var/lib/apt/extended_states", "var/lib/systemd/random-seed",
-    "etc/*-", "var/cache/man/*", "var/lib/ucf/*.[0-9]",
+    "var/log/dpkg.log",
+    "var/log/alternatives.log",
+    "var/log/bootstrap.log",
+    "var/log/fontconfig.log",
+    "var/log/apt/*",
+    "var/cache/apt/*.bin",
+    "var/cache/apt/archives/*.deb",
+    "var/cache/apt/archives/lock",
+    "var/cache/apt/archives/partial/*",
+    "var/cache/ldconfig/aux-cache",
+    "var/cache/debconf/*-old",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/lock*",
+    "var/lib/dpkg/triggers/Lock",
+    "var/lib/apt/lists/*",
+    "var/lib/apt/extended_states",
+    "var/lib/systemd/random-seed",
+    "etc/*-",
+    "var/cache/man/*",
+    "var/lib/ucf/*.[0-9]",
     # Of TeX: logs; LuaTeX's formats, whose tables lie in another order each time; those of Knuth's
     # own programs, which know the time of the clock alone. kpathsea makes a format that is missing
     # when it is first used.
-    "var/lib/texmf/web2c/*.log", "var/lib/texmf/web2c/*/*.log",
-    "var/lib/texmf/web2c/lua*/*.fmt", "var/lib/texmf/web2c/tex/*.fmt",
+    "var/lib/texmf/web2c/*.log",
+    "var/lib/texmf/web2c/*/*.log",
+    "var/lib/texmf/web2c/lua*/*.fmt",
+    "var/lib/texmf/web2c/tex/*.fmt",
     "var/lib/texmf/web2c/metafont/*.base",
 )
 _SHADOW = "etc/shadow"
@@ -48,10 +64,7 @@ def clear(upper: Path, *, logs: bool) -> None:
         confined.rewrite(upper, path, b"")
     _each(upper, (_SHADOW,), _shadow)
     _each(upper, (_POPCON,), _without_host)
-    _each(
-        upper, _CRON,
-        lambda text: re.sub(rb"^[0-9]+ +[0-9]+ ", b"0 6 ", text, flags=re.MULTILINE),
-    )
+    _each(upper, _CRON, lambda text: re.sub(rb"^[0-9]+ +[0-9]+ ", b"0 6 ", text, flags=re.MULTILINE))
     _each(upper, _GIT, _git)
     _each(upper, _TEX, _file_names)
     _each(upper, (_OCTAVE,), lambda text: re.sub(rb"^(# Created by Octave [^,]*),.*", rb"\1", text))
@@ -156,5 +169,3 @@ def _text(data: bytes, place: int) -> tuple[bytes, int]:
 
 def _digest(body: bytes) -> bytes:
     return hashlib.sha1(_PASSWORD.encode("utf-16-be") + _WHITENER + body).digest()
-
-

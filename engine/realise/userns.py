@@ -60,8 +60,7 @@ def _subordinate(path: Path, user: str, uid: int) -> int:
         return 0
     rows = [line.split(":") for line in lines]
     return max(
-        (int(r[2]) for r in rows if len(r) == 3 and r[0] in (user, str(uid)) and r[2].isdigit()),
-        default=0,
+        (int(r[2]) for r in rows if len(r) == 3 and r[0] in (user, str(uid)) and r[2].isdigit()), default=0
     )
 
 
@@ -84,14 +83,9 @@ def reason_unavailable() -> str | None:
             "this root may not mount (a container without CAP_SYS_ADMIN?); run the container "
             "with --privileged, or envd outside of it"
         )
-    for command, package in (
-        ("unshare", "util-linux"), ("newuidmap", "uidmap"), ("newgidmap", "uidmap")
-    ):
+    for command, package in (("unshare", "util-linux"), ("newuidmap", "uidmap"), ("newgidmap", "uidmap")):
         if which(command) is None:
-            return (
-                f"building as an ordinary user needs {command}; run `apt-get install {package}` "
-                "as root"
-            )
+            return f"building as an ordinary user needs {command}; run `apt-get install {package}` as root"
     for name in ("subuid", "subgid"):
         if _subordinate(Path("/etc") / name, user, uid) < _WANTED - 1:
             return (

@@ -14,8 +14,7 @@ from store import archives
 
 
 def extract(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, upper: Path,
-    *, executable: bool = False,
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, upper: Path, *, executable: bool = False
 ) -> None:
     """Write one member to `target`, in `upper`; executable when it says so itself, or `executable`.
 
@@ -42,8 +41,7 @@ def _check_name(name: str, target: Path, upper: Path) -> None:
     if not target.is_relative_to(upper) or ".." in target.parts:
         raise BuildError(f"'{name}' leads outside of the archive")
     raw = str(target.relative_to(upper)).encode("utf-8", "surrogatepass")
-    if len(raw) > archives.LONGEST_PATH or \
-            any(len(part) > archives.LONGEST_NAME for part in raw.split(b"/")):
+    if len(raw) > archives.LONGEST_PATH or any(len(part) > archives.LONGEST_NAME for part in raw.split(b"/")):
         raise BuildError(f"'{name}': its name is too long")
     if any(ord(c) < 0x20 or 0xD800 <= ord(c) <= 0xDFFF or c == "\x7f" for c in str(target)):
         raise BuildError(f"'{name}': its name holds a control character")

@@ -40,9 +40,7 @@ def misfits(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, st
     return found
 
 
-def outdated(
-    lock: Lock, environment: Environment, requests: Mapping[str, tuple[str, ...]]
-) -> dict[str, str]:
+def outdated(lock: Lock, environment: Environment, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
     """Sections of the lock to resolve anew, each with the reason: it does not fit `requests`, or
     pins nothing for one of them, as a faulty lock of an older envd's."""
     found = misfits(lock, requests)
@@ -65,7 +63,8 @@ def older(lock: Lock, requests: Mapping[str, tuple[str, ...]]) -> dict[str, str]
 
 def _unpinned(lock: Lock, environment: Environment) -> dict[str, tuple[str, ...]]:
     implied = [
-        r.text for r in registry.debs_of(environment)
+        r.text
+        for r in registry.debs_of(environment)
         if not r.position.line and r.text != chosen_python.DISTUTILS
     ]
     return registry.unpinned(lock, implied)
@@ -73,18 +72,11 @@ def _unpinned(lock: Lock, environment: Environment) -> dict[str, tuple[str, ...]
 
 def _unsound(fault: str) -> ResolveError:
     return ResolveError(
-        f"a source answered with something that cannot be used: {fault}",
-        advice="do not trust that source",
+        f"a source answered with something that cannot be used: {fault}", advice="do not trust that source"
     )
 
 
-def resolve(
-    environment: Environment,
-    *,
-    old: Lock | None,
-    cache: Path,
-    emit: Sink,
-) -> Lock:
+def resolve(environment: Environment, *, old: Lock | None, cache: Path, emit: Sink) -> Lock:
     """A lock for `environment`; sections of `old` that still fit are kept.
 
     `cache` is a directory for package lists. Raises ResolveError.
@@ -115,9 +107,7 @@ def resolve(
 class _Resolution:
     """The sections of one lock, resolved one after the other upon a known base."""
 
-    def __init__(
-        self, session: Session, base: LockedBase, old: Lock | None, problems: _Problems
-    ) -> None:
+    def __init__(self, session: Session, base: LockedBase, old: Lock | None, problems: _Problems) -> None:
         self._session, self._old, self._problems = session, old, problems
         environment = session.environment
         self._requests = registry.requests_of(environment)
@@ -130,12 +120,14 @@ class _Resolution:
         self._implied: set[str] = set()
         if base.kind == "image" and "apt" not in self._requests and "python" in self._requests:
             self._implied = {"apt"}
-            if self._stale & {BASE, "python"} and base.packages \
-                    and debian.needs_distutils(session, Lock(base)):
+            if (
+                self._stale & {BASE, "python"}
+                and base.packages
+                and debian.needs_distutils(session, Lock(base))
+            ):
                 self._stale.add("apt")
         self._lock = Lock(
-            base=base, requests=self._requests, includes=web.includes(environment),
-            packages=self._kept(),
+            base=base, requests=self._requests, includes=web.includes(environment), packages=self._kept()
         )
 
     def _kept(self) -> dict[str, tuple[LockedPackage, ...]]:
@@ -235,9 +227,7 @@ def _base(session: Session, old: Lock | None, problems: _Problems) -> LockedBase
     return LockedBase("image" if environment.base.image else "debootstrap", "", "", ())
 
 
-def _stale(
-    environment: Environment, requests: Mapping[str, tuple[str, ...]], old: Lock | None
-) -> set[str]:
+def _stale(environment: Environment, requests: Mapping[str, tuple[str, ...]], old: Lock | None) -> set[str]:
     """The sections to resolve."""
     stale = set(requests) if old is None else set(outdated(old, environment, requests))
     for section in registry.sections():

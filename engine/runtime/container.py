@@ -141,20 +141,25 @@ def runtime_of(given: Mapping[str, str], image: str) -> dict[str, Any]:
     text = given.get(LABEL)
     if text is None:
         raise UsageError(
-            "not a development image", subject=image,
+            "not a development image",
+            subject=image,
             advice="make one with `envd up`, `envd build --dev` or base(dev=True)",
         )
     try:
         return labels.checked(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"its label {LABEL} is not one that envd makes ({error})", subject=image,
+            f"its label {LABEL} is not one that envd makes ({error})",
+            subject=image,
             advice="do not trust this image",
         ) from error
 
 
 def wanted(
-    image: str, runtime: Mapping[str, Any], options: Options, user: tuple[int, int],
+    image: str,
+    runtime: Mapping[str, Any],
+    options: Options,
+    user: tuple[int, int],
     read: Mapping[str, str] = os.environ,
 ) -> Wanted:
     """The container of `image` (its ID) for `options`; `user` are the caller's uid and gid, and
@@ -162,7 +167,8 @@ def wanted(
     if not _NAME.fullmatch(options.name):
         raise UsageError(
             f"'{options.name}' is not a valid environment name: use two or more letters, digits, '_', "
-            "'.' or '-'", advice="give one with --name"
+            "'.' or '-'",
+            advice="give one with --name",
         )
     if options.cpus is not None and options.cpu_set:
         raise UsageError("--cpus and --cpu-set cannot be used together")

@@ -36,8 +36,12 @@ def execute(client: docker.APIClient, found: Found, argv: Sequence[str]) -> int:
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     with explained(f"cannot run a command in {found.name}"):
         identity = client.exec_create(
-            found.id, ["sh", "-c", f'{_PREFIX}exec "$@"', "sh", *argv], user=USER, stdin=True,
-            tty=terminal, workdir=found.labels.get(WORKDIR, HOME),
+            found.id,
+            ["sh", "-c", f'{_PREFIX}exec "$@"', "sh", *argv],
+            user=USER,
+            stdin=True,
+            tty=terminal,
+            workdir=found.labels.get(WORKDIR, HOME),
             environment={"TERM": os.environ.get("TERM", "dumb")} if terminal else None,
         )["Id"]
         opened: Any = client.exec_start(identity, socket=True, tty=terminal)

@@ -31,8 +31,7 @@ def _mount(row: Any) -> bool:
         return False
     source, target, managed = row
     return bool(
-        _text(source) and _text(target) and source and target
-        and (not managed or _VOLUME.fullmatch(source))
+        _text(source) and _text(target) and source and target and (not managed or _VOLUME.fullmatch(source))
     )
 
 
@@ -41,8 +40,10 @@ def _port(row: Any) -> bool:
         return False
     inside, outside, service, listen = row
     return (
-        _whole(inside, 65535) and (outside is None or _whole(outside, 65535))
-        and (service is None or _text(service)) and (listen is None or _text(listen))
+        _whole(inside, 65535)
+        and (outside is None or _whole(outside, 65535))
+        and (service is None or _text(service))
+        and (listen is None or _text(listen))
     )
 
 

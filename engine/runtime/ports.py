@@ -50,8 +50,7 @@ class Claims:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._held.close()
 
@@ -106,9 +105,7 @@ def choose(wanted: Wanted, claims: Claims, *, bridged: bool) -> tuple[Port, ...]
     for exposed in wanted.exposed:
         fixed = exposed.host_port if bridged else exposed.port
         # ours already when the spec has one port at several addresses
-        if fixed and not (
-            is_free(exposed.listen, fixed) and (fixed in claims.mine or claims.claim(fixed))
-        ):
+        if fixed and not (is_free(exposed.listen, fixed) and (fixed in claims.mine or claims.claim(fixed))):
             where = "host_port" if bridged else "envd_port"
             raise DockerError(
                 f"port {fixed} of {exposed.listen} ({exposed.service}) is taken",

@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Any
 from engine.core.events import Event, Sink
 from engine.docker.client import connect
 from engine.ecosystems.steps.dev import AUTHORIZED_KEYS, HOST_KEY
-from engine.ecosystems.steps.services import (
-    ENTRY,
-    INIT_LOG,
-    INIT_STATE,
-    JUPYTER_TOKEN,
-    RSTUDIO_PASSWORD,
-)
+from engine.ecosystems.steps.services import ENTRY, INIT_LOG, INIT_STATE, JUPYTER_TOKEN, RSTUDIO_PASSWORD
 from engine.errors import DockerError
 from engine.runtime import environments, ports, ssh_config, watch
 from engine.runtime.container import (
@@ -69,14 +63,21 @@ def local_engine() -> docker.APIClient:
     ):
         raise DockerError(
             f"the Docker engine at {probe.host()} is another machine's: it cannot bind the project's "
-            "directory", advice="run envd there"
+            "directory",
+            advice="run envd there",
         )
     return connect(_PATIENCE)
 
 
 def start(
-    client: docker.APIClient, image: str, options: Options, keys: Keys, emit: Sink, *,
-    force: bool, timeout: float,
+    client: docker.APIClient,
+    image: str,
+    options: Options,
+    keys: Keys,
+    emit: Sink,
+    *,
+    force: bool,
+    timeout: float,
 ) -> Started:
     """Start the environment of `image` (a tag or an ID) as `options` say.
 
@@ -89,9 +90,7 @@ def start(
         try:
             row = client.inspect_image(image)  # type: ignore[no-untyped-call]
         except ImageNotFound:
-            raise DockerError(
-                f"no image '{image}' in Docker", advice="make one with `envd up`"
-            ) from None
+            raise DockerError(f"no image '{image}' in Docker", advice="make one with `envd up`") from None
         gpus = "nvidia" in client.info().get("Runtimes", {})
         bridged = any(n["Driver"] == "bridge" for n in client.networks(names=["bridge"]))
     runtime = runtime_of(row["Config"].get("Labels") or {}, image)
@@ -99,8 +98,12 @@ def start(
     want = _without_missing_gpus(wanted(row["Id"], runtime, options, user), gpus, emit)
     for mount in want.left_out:
         emit(
-            Event("message", want.name, text=f"the image asks for {mount.source} of this machine at "
-                  f"{mount.target}: not mounted; give -v {mount.source}:{mount.target} if you want it")
+            Event(
+                "message",
+                want.name,
+                text=f"the image asks for {mount.source} of this machine at "
+                f"{mount.target}: not mounted; give -v {mount.source}:{mount.target} if you want it",
+            )
         )
     found = environments.find(client, want.name)
     if found is not None:
@@ -147,8 +150,11 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
     if want.gpus_asked:
         raise DockerError(f"--gpus {want.gpus}: {reason}", advice="install nvidia-container-toolkit")
     emit(
-        Event("message", want.name, text=f"without GPUs: {reason}; install "
-              "nvidia-container-toolkit, or give --no-gpu")
+        Event(
+            "message",
+            want.name,
+            text=f"without GPUs: {reason}; install nvidia-container-toolkit, or give --no-gpu",
+        )
     )
     from dataclasses import replace
 
@@ -168,16 +174,29 @@ def _again(
 
 
 def _create(
-    client: docker.APIClient, want: Wanted, image: str, chosen: tuple[ports.Port, ...], keys: Keys,
-    timeout: float, *, bridged: bool, emit: Sink,
+    client: docker.APIClient,
+    want: Wanted,
+    image: str,
+    chosen: tuple[ports.Port, ...],
+    keys: Keys,
+    timeout: float,
+    *,
+    bridged: bool,
+    emit: Sink,
 ) -> Started:
     make_sources(want.mounts)
     if not bridged:
         for exposed in want.exposed:
             if exposed.host_port in (0, exposed.port):
                 continue
-            emit(Event("message", want.name, text=f"{exposed.service} is at port {exposed.port}, "
-                       f"not {exposed.host_port}: without a bridge the host's network is shared"))
+            emit(
+                Event(
+                    "message",
+                    want.name,
+                    text=f"{exposed.service} is at port {exposed.port}, "
+                    f"not {exposed.host_port}: without a bridge the host's network is shared",
+                )
+            )
     identity = ""
     try:
         with explained(f"cannot start {want.name}"):
@@ -195,7 +214,8 @@ def _create(
         with explained(f"cannot start {want.name}"):
             # From now on it comes back with the engine; before, it would hide that it fails.
             client.update_container(
-                identity, restart_policy={"Name": "unless-stopped"}  # type: ignore[arg-type]
+                identity,
+                restart_policy={"Name": "unless-stopped"},  # type: ignore[arg-type]
             )
     except BaseException:
         if identity:
@@ -205,9 +225,7 @@ def _create(
     return Started(found, False)
 
 
-def _config(
-    want: Wanted, image: str, chosen: tuple[ports.Port, ...], *, bridged: bool,
-) -> dict[str, Any]:
+def _config(want: Wanted, image: str, chosen: tuple[ports.Port, ...], *, bridged: bool) -> dict[str, Any]:
     """The body of the engine's ContainerCreate."""
     by_service = {p.service: p for p in chosen}
     variables = {"ENVD_WORKDIR": want.workdir, "ENVD_OWN": "\n".join(want.owned)}
@@ -229,7 +247,8 @@ def _config(
     else:
         host["NetworkMode"] = "host"
         variables |= {
-            "ENVD_SSH_LISTEN": chosen[0].listen, "ENVD_SSH_PORT": str(chosen[0].container),
+            "ENVD_SSH_LISTEN": chosen[0].listen,
+            "ENVD_SSH_PORT": str(chosen[0].container),
             "ENVD_LISTEN": LOOPBACK,
         }
     if want.cpus:
@@ -274,9 +293,9 @@ def _authorize(client: docker.APIClient, identity: str, keys: Keys) -> None:
 def _protect(client: docker.APIClient, identity: str, want: Wanted) -> None:
     """Give its servers a random token and password of this container's own, unless the image brings
     one. As a file that is root's: neither labels nor variables are a secret's place."""
-    wanted = [path for path, there in (
-        (JUPYTER_TOKEN, want.jupyter), (RSTUDIO_PASSWORD, want.rstudio)
-    ) if there]
+    wanted = [
+        path for path, there in ((JUPYTER_TOKEN, want.jupyter), (RSTUDIO_PASSWORD, want.rstudio)) if there
+    ]
     for path in wanted:
         if environments.text_of(client, identity, path).strip():
             continue
@@ -337,26 +356,36 @@ class _Said:
         self._shown = len(lines)
 
 
-def _see_init(
-    client: docker.APIClient, identity: str, name: str, emit: Sink, patience: float
-) -> None:
+def _see_init(client: docker.APIClient, identity: str, name: str, emit: Sink, patience: float) -> None:
     """Say how runtime.init goes, or went: it runs beside sshd, and no failure of it ends the
     environment. `patience` is in seconds."""
     end = time.monotonic() + patience
     said = _Said(client, identity, name, emit)
     while (state := environments.text_of(client, identity, INIT_STATE).strip()) in ("", "running"):
         if time.monotonic() >= end:
-            emit(Event("message", name, text="runtime.init is still running; what it says is in "
-                       f"{INIT_LOG} (`envd exec --name {name} tail -f {INIT_LOG}`)"))
+            emit(
+                Event(
+                    "message",
+                    name,
+                    text="runtime.init is still running; what it says is in "
+                    f"{INIT_LOG} (`envd exec --name {name} tail -f {INIT_LOG}`)",
+                )
+            )
             return
         said.more()
         time.sleep(0.1)
     if state == "done":
         return
     tail = "\n".join(environments.text_of(client, identity, INIT_LOG).splitlines()[-20:])
-    emit(Event("message", name, text="warning: runtime.init failed with exit status "
-               f"{state.rpartition(' ')[2]}; the environment is up without what it does. The end of "
-               f"{INIT_LOG}:\n{tail}"))
+    emit(
+        Event(
+            "message",
+            name,
+            text="warning: runtime.init failed with exit status "
+            f"{state.rpartition(' ')[2]}; the environment is up without what it does. The end of "
+            f"{INIT_LOG}:\n{tail}",
+        )
+    )
 
 
 def _answers(port: ports.Port) -> bool:
@@ -368,15 +397,11 @@ def _answers(port: ports.Port) -> bool:
         return False
 
 
-def _enter(
-    client: docker.APIClient, found: Found, keys: Keys, *, forward_agent: bool
-) -> None:
+def _enter(client: docker.APIClient, found: Found, keys: Keys, *, forward_agent: bool) -> None:
     """Write the ssh config, with the host key that the engine gives us: no first use to trust."""
     key = _host_key(client, found)
     port = found.ssh
-    ssh_config.add(
-        ssh_config.Entry(found.name, port.address, port.host, keys.private, key, forward_agent)
-    )
+    ssh_config.add(ssh_config.Entry(found.name, port.address, port.host, keys.private, key, forward_agent))
 
 
 def _host_key(client: docker.APIClient, found: Found) -> str:
@@ -399,7 +424,6 @@ def _host_key(client: docker.APIClient, found: Found) -> str:
     match = _KEY.match(text)
     if match is None:
         raise DockerError(
-            f"its {HOST_KEY}.pub is not a public key", subject=found.name,
-            advice="do not trust this image",
+            f"its {HOST_KEY}.pub is not a public key", subject=found.name, advice="do not trust this image"
         )
     return match[0].decode("ascii")

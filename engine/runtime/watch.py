@@ -53,8 +53,14 @@ def services(client: docker.APIClient, found: Found, emit: Sink) -> None:
             break
         time.sleep(0.3)
     for port in waited:
-        emit(Event("message", found.name, text=f"warning: {port.service} does not answer yet at "
-                   f"{port.address}:{port.host}; `docker logs {found.name}` shows what it says"))
+        emit(
+            Event(
+                "message",
+                found.name,
+                text=f"warning: {port.service} does not answer yet at "
+                f"{port.address}:{port.host}; `docker logs {found.name}` shows what it says",
+            )
+        )
 
 
 def _deaths(client: docker.APIClient, found: Found) -> dict[str, list[str]]:
@@ -73,8 +79,14 @@ def _deaths(client: docker.APIClient, found: Found) -> dict[str, list[str]]:
 
 def _tell(client: docker.APIClient, found: Found, name: str, end: str, emit: Sink) -> None:
     log = environments.log_tail(client, found.id, _SAID)
-    emit(Event("message", found.name, text=f"warning: {name} ends as soon as it is started ({end}), "
-               f"and is started again and again; the log's end:\n{log}"))
+    emit(
+        Event(
+            "message",
+            found.name,
+            text=f"warning: {name} ends as soon as it is started ({end}), "
+            f"and is started again and again; the log's end:\n{log}",
+        )
+    )
 
 
 def _is_ours(port: ports.Port, token: str) -> bool:

@@ -49,9 +49,12 @@ def resolve(session: Session, old: Lock | None) -> LockedBase:
         names.append("python3")
     packages = apt.bootstrap(session.apt, names)
     return LockedBase(
-        "debootstrap", session.system.os, debian.release_of(asked).suite,
+        "debootstrap",
+        session.system.os,
+        debian.release_of(asked).suite,
         tuple(map(hidden, session.archives.sources)),
-        packages=tuple(packages), keys=debian.own_keys(environment),
+        packages=tuple(packages),
+        keys=debian.own_keys(environment),
     )
 
 
@@ -75,5 +78,3 @@ def located(environment: Environment, lock: Lock, directory: Path) -> Lock:
         return lock
     packages = archives(environment, directory).packages(lock.base.packages)
     return replace(lock, base=replace(lock.base, packages=packages))
-
-

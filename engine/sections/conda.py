@@ -34,15 +34,19 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     where = next((r.position for r in environment.conda_packages), environment.base.position)
     system.check_library(where, session.system, session.glibc(lock), only_glibc=True)
     return conda.resolve(
-        chosen_python.conda_requests(environment), environment.conda_channels, session.glibc(lock),
-        session.cache, session.log,
+        chosen_python.conda_requests(environment),
+        environment.conda_channels,
+        session.glibc(lock),
+        session.cache,
+        session.log,
     )
 
 
 def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Iterable[str]:
     there = {name.lower() for name in names(lock["conda"])}
-    matches = [(t, match[1]) for t in asked if not t.startswith("channel=")
-               and (match := _NAME.match(t)) is not None]
+    matches = [
+        (t, match[1]) for t in asked if not t.startswith("channel=") and (match := _NAME.match(t)) is not None
+    ]
     return [text for text, name in matches if name.lower() not in there]
 
 

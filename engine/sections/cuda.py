@@ -72,9 +72,7 @@ def settle(session: Session) -> None:
                 f"there is no {lacking}; and from apt: {error.text}", position=wanted.position
             ) from error
         if also := cuda_apt.lacks(wanted, lists, repository.title):
-            raise ResolveError(
-                f"there is no {lacking}; and no {also}", position=wanted.position
-            )
+            raise ResolveError(f"there is no {lacking}; and no {also}", position=wanted.position)
         source = "apt"
         text = f"there is no {lacking.partition(';')[0]}: taking it from {repository.title}"
         session.emit(Event("message", "cuda", text=text))
@@ -89,9 +87,7 @@ def _named(environment: Environment) -> tuple[Request, ...]:
     return tuple(Request(name, wanted.position) for name in cuda_apt.packages(wanted))
 
 
-def _refined(
-    session: Session, lock: Lock, requests: tuple[Request, ...]
-) -> tuple[Request, ...]:
+def _refined(session: Session, lock: Lock, requests: tuple[Request, ...]) -> tuple[Request, ...]:
     """CUDA's packages with the versions of the release asked for."""
     wanted = session.environment.cuda
     if wanted is None or wanted.source != "apt":
@@ -101,8 +97,11 @@ def _refined(
     implied = {r.text for r in _named(session.environment)} - own
     return (
         *(r for r in requests if r.text not in implied),
-        *(r for r in cuda_apt.requests(wanted, lists, repository.title)
-          if r.text.partition("=")[0] not in own),
+        *(
+            r
+            for r in cuda_apt.requests(wanted, lists, repository.title)
+            if r.text.partition("=")[0] not in own
+        ),
     )
 
 
@@ -133,18 +132,14 @@ def _layers(draft: Draft) -> Sequence[Derivation]:
 def _variables(environment: Environment, lock: Lock) -> Variables:
     if environment.cuda is None:
         return Variables()
-    return Variables(
-        dict(layers.environment(environment.cuda.version)), ("/usr/local/cuda/bin",)
-    )
+    return Variables(dict(layers.environment(environment.cuda.version)), ("/usr/local/cuda/bin",))
 
 
 CUDA = Section(
     name="cuda",
     holds=(Wheel,),
     requests=_requests,
-    places=lambda environment: (
-        () if environment.cuda is None else (environment.cuda.position,)
-    ),
+    places=lambda environment: () if environment.cuda is None else (environment.cuda.position,),
     resolve=_resolve,
     unpinned=_unpinned,
     derivations=_layers,

@@ -17,16 +17,7 @@ from engine.ecosystems.steps.shell import packages_for_shell
 from engine.lock.model import Lock
 from engine.lock.packages import Deb, LockedPackage
 from engine.sections import base, pythons, tools
-from engine.sections.section import (
-    BASE,
-    Debs,
-    Draft,
-    Section,
-    names,
-    no_variables,
-    places_of,
-    texts,
-)
+from engine.sections.section import BASE, Debs, Draft, Section, names, no_variables, places_of, texts
 from engine.sections.session import Session
 from grammar.environment import Environment, Request
 
@@ -35,10 +26,7 @@ _DEB = re.compile(r"[^:=/]+")
 
 def wants_services(environment: Environment) -> bool:
     """Whether something has to be started with the container."""
-    return bool(
-        environment.jupyter or environment.daemons or environment.init
-        or environment.rstudio_server
-    )
+    return bool(environment.jupyter or environment.daemons or environment.init or environment.rstudio_server)
 
 
 def _named(environment: Environment) -> tuple[Request, ...]:
@@ -83,23 +71,25 @@ def needs_distutils(session: Session, lock: Lock) -> bool:
     """Whether pip needs Debian's distutils beside the Python that an image has, or gets."""
     environment, own = session.environment, session.system.python
     python = chosen_python.python_of(environment)
-    if pythons.in_conda(environment) or not (python or pythons.wanted(environment)) \
-            or not session.system.apt or (python is not None and python.source != "distribution"):
+    if (
+        pythons.in_conda(environment)
+        or not (python or pythons.wanted(environment))
+        or not session.system.apt
+        or (python is not None and python.source != "distribution")
+    ):
         return False
     if environment.base.image and own:
         return own in chosen_python.SPLIT_DISTUTILS and not lock.base.facts.get("prefix")
     known = system.version_of(lock.base.packages, "python3")
     carried = known or max(
-        (m[1] for s in session.apt.stanzas("python3")
-         if (m := re.match(r"(3\.\d+)", s["Version"]))),
-        default="", key=lambda v: int(v[2:]),
+        (m[1] for s in session.apt.stanzas("python3") if (m := re.match(r"(3\.\d+)", s["Version"]))),
+        default="",
+        key=lambda v: int(v[2:]),
     )
     return carried in chosen_python.SPLIT_DISTUTILS and session.apt.provides(chosen_python.DISTUTILS)
 
 
-def _for_pip(
-    requests: tuple[Request, ...], session: Session, lock: Lock
-) -> tuple[Request, ...]:
+def _for_pip(requests: tuple[Request, ...], session: Session, lock: Lock) -> tuple[Request, ...]:
     """`requests` with what pip needs of the Python that is there, and without where it does not."""
     others = tuple(r for r in requests if r.position.line or r.text != chosen_python.DISTUTILS)
     named = any(r.text == chosen_python.DISTUTILS for r in others)
@@ -140,9 +130,7 @@ def _there(lock: Lock, *sections: Sequence[LockedPackage]) -> set[str]:
     return names(below).union(*map(names, sections))
 
 
-def _missing(
-    lock: Lock, asked: Sequence[str], there: set[str], implied: set[str]
-) -> list[str]:
+def _missing(lock: Lock, asked: Sequence[str], there: set[str], implied: set[str]) -> list[str]:
     """A lock without `provided` is of an older envd: there, what the user asked for may have been
     provided by a package of another name."""
     missing = [text for text in asked if _name(text) not in there]
@@ -221,4 +209,3 @@ DEV = Section(
     located=_located,
     since=frozenset(dev.EDITORS.values()),
 )
-

@@ -14,14 +14,7 @@ from engine.lock.model import Lock
 from engine.lock.packages import JuliaArtifact, JuliaPackage, LockedPackage, ToolArchive
 from engine.net.fetch import shown
 from engine.net.origins import Origins
-from engine.sections.section import (
-    Draft,
-    Section,
-    Variables,
-    places_of,
-    unless_empty,
-    with_settings,
-)
+from engine.sections.section import Draft, Section, Variables, places_of, unless_empty, with_settings
 from engine.sections.session import Session
 from grammar.environment import Environment
 from grammar.errors import SpecError
@@ -32,7 +25,8 @@ def _requests(environment: Environment) -> tuple[str, ...]:
     if asked is None:
         return ()
     return with_settings(
-        environment.julia_packages, server=shown(environment.julia_pkg_server or ""),
+        environment.julia_packages,
+        server=shown(environment.julia_pkg_server or ""),
         version=asked.version or "stable",
     )
 
@@ -47,8 +41,7 @@ def _faults(environment: Environment) -> Iterator[SpecError]:
     if languages.julia(environment) is None:
         for request in environment.julia_packages[:1]:
             yield SpecError(
-                "Julia packages need Julia; write base(language=\"julia\") or install.julia()",
-                request.position,
+                'Julia packages need Julia; write base(language="julia") or install.julia()', request.position
             )
 
 

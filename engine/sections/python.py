@@ -42,8 +42,7 @@ def _layers(
     """A layer for each package, or for a group of them; `below` is what building one needs."""
     builders = [p for p in packages if isinstance(p, BuildWheel)]
     single = [
-        sdist.derivation(p, builders, python, below) if isinstance(p, Sdist)
-        else wheel.derivation(p, python)
+        sdist.derivation(p, builders, python, below) if isinstance(p, Sdist) else wheel.derivation(p, python)
         for p in sorted(packages, key=lambda p: (p.name, p.version))
         if isinstance(p, Wheel | Sdist)
     ]
@@ -81,9 +80,7 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     system.check_library(where, session.system, session.glibc(lock), only_glibc=False)
     if not lock.python:
         raise system.no_python(where, session.system)
-    return pypi.resolve(
-        wanted, session.target(lock), session.cache, session.log, preferred=lock["wheels"]
-    )
+    return pypi.resolve(wanted, session.target(lock), session.cache, session.log, preferred=lock["wheels"])
 
 
 def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Iterable[str]:
@@ -135,8 +132,12 @@ PYTHON = Section(
 
 def _resolve_in_conda(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     return conda_wheels.resolve(
-        pythons.wanted_in_conda(session.environment), lock.rows("conda", Conda), session.glibc(lock),
-        session.cache, session.log, lock["conda_wheels"],
+        pythons.wanted_in_conda(session.environment),
+        lock.rows("conda", Conda),
+        session.glibc(lock),
+        session.cache,
+        session.log,
+        lock["conda_wheels"],
     )
 
 

@@ -29,9 +29,7 @@ def wanted_in_conda(environment: Environment) -> Wanted:
     if in_conda(environment):
         everything = _all(environment)
         return replace(everything, requests=(*environment.conda_pip, *everything.requests))
-    return Wanted(
-        environment.conda_pip, options=environment.python_options, index=environment.pip_index
-    )
+    return Wanted(environment.conda_pip, options=environment.python_options, index=environment.pip_index)
 
 
 def in_conda(environment: Environment) -> bool:
@@ -45,11 +43,16 @@ def in_conda(environment: Environment) -> bool:
 def _all(environment: Environment) -> Wanted:
     """The user's Python packages, with pip, and Jupyter when it is configured but not named."""
     asked = Wanted(
-        environment.python_packages, environment.python_inputs, environment.python_constraints,
-        environment.python_options, environment.pip_index,
+        environment.python_packages,
+        environment.python_inputs,
+        environment.python_constraints,
+        environment.python_options,
+        environment.pip_index,
     )
-    if not chosen_python.wants_python(environment) and not asked and not (
-        environment.jupyter and in_conda(environment)
+    if (
+        not chosen_python.wants_python(environment)
+        and not asked
+        and not (environment.jupyter and in_conda(environment))
     ):
         return Wanted()
     requests = asked.requests

@@ -14,16 +14,7 @@ from engine.lock.model import Lock
 from engine.lock.packages import LockedPackage, RSource
 from engine.net.fetch import shown
 from engine.net.origins import Origins
-from engine.sections.section import (
-    BASE,
-    Debs,
-    Draft,
-    Section,
-    names,
-    no_variables,
-    places_of,
-    with_settings,
-)
+from engine.sections.section import BASE, Debs, Draft, Section, names, no_variables, places_of, with_settings
 from engine.sections.session import Session
 from grammar.environment import Environment, Request
 from grammar.errors import SpecError
@@ -34,7 +25,8 @@ def _requests(environment: Environment) -> tuple[str, ...]:
         return ()
     asked = languages.r(environment)
     return with_settings(
-        environment.r_packages, mirror=shown(environment.cran_mirror or ""),
+        environment.r_packages,
+        mirror=shown(environment.cran_mirror or ""),
         version=asked.version if asked else "",
     )
 
@@ -44,9 +36,11 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     version = r.version_of(lists, environment, session.system, lock["apt"])
     target = cran.Target(session.system.title, version, r.provided(lists, version))
     repository = languages.cran_mirror(environment)
-    return languages.without_logins(cran_versions.resolve(
-        environment.r_packages, repository, target, lock.rows("r", RSource), session.store, session.log
-    ))
+    return languages.without_logins(
+        cran_versions.resolve(
+            environment.r_packages, repository, target, lock.rows("r", RSource), session.store, session.log
+        )
+    )
 
 
 def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Iterable[str]:
@@ -64,9 +58,7 @@ def needed(lock: Lock) -> tuple[str, ...]:
     return (languages.R_COMPILERS,) if compiled else ()
 
 
-def _refined(
-    session: Session, lock: Lock, requests: tuple[Request, ...]
-) -> tuple[Request, ...]:
+def _refined(session: Session, lock: Lock, requests: tuple[Request, ...]) -> tuple[Request, ...]:
     found = requests
     if languages.r(session.environment) is not None:
         found = r.requests(session.apt, session.environment, session.system, requests)
@@ -77,7 +69,7 @@ def _faults(environment: Environment) -> Iterator[SpecError]:
     if languages.r(environment) is None:
         for request in environment.r_packages[:1]:
             yield SpecError(
-                "R packages need R; write base(language=\"r\") or install.r_lang()", request.position
+                'R packages need R; write base(language="r") or install.r_lang()', request.position
             )
 
 

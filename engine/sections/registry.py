@@ -131,7 +131,8 @@ def check(environment: Environment) -> None:
     unknown = unclaimed(t.name for t in environment.toolchains)
     problems += [
         SpecError(f"this envd has no tool '{t.name}'", t.position)
-        for t in environment.toolchains if t.name in unknown
+        for t in environment.toolchains
+        if t.name in unknown
     ]
     if problems:
         raise together(problems)
@@ -158,7 +159,8 @@ def check_rows(lock: Lock) -> None:
         section = by_table.get(table)
         if section is None:
             raise UsageError(
-                "this envd knows no such section", subject=f"envd.lock: [[{table}]]",
+                "this envd knows no such section",
+                subject=f"envd.lock: [[{table}]]",
                 advice="update envd, or delete the lock and run `envd lock`",
             )
         for row in rows:
@@ -171,7 +173,8 @@ def located(environment: Environment, lock: Lock, directory: Path) -> Lock:
     `directory`): no part of any hash."""
     rows = {
         section.table: tuple(section.located(environment, directory, lock[section.table]))
-        for section in _sections if lock[section.table]
+        for section in _sections
+        if lock[section.table]
     }
     return replace(base.located(environment, lock, directory), packages=rows)
 
@@ -195,21 +198,23 @@ def place(name: str, environment: Environment) -> Position:
     return next((place for place in places if place.line), environment.base.position)
 
 
-_sections = _checked((
-    debian.APT,
-    cuda.CUDA,
-    tools.TOOLS,
-    python.PYTHON,
-    r.R,
-    julia.JULIA,
-    conda.CONDA,
-    python.CONDA_WHEELS,
-    vscode.VSCODE,
-    rstudio.RSTUDIO,
-    debian.DEV,
-    web.FILES,
-    web.IMAGES,
-))
+_sections = _checked(
+    (
+        debian.APT,
+        cuda.CUDA,
+        tools.TOOLS,
+        python.PYTHON,
+        r.R,
+        julia.JULIA,
+        conda.CONDA,
+        python.CONDA_WHEELS,
+        vscode.VSCODE,
+        rstudio.RSTUDIO,
+        debian.DEV,
+        web.FILES,
+        web.IMAGES,
+    )
+)
 
 if _lacking := sorted(lock_packages.OWN ^ lock_rows.RULES.keys()):
     raise SectionError(f"a kind of row without a rule, or a rule without a kind: {_lacking[0]}")

@@ -41,7 +41,7 @@ def _local(lock: Lock, store: Path) -> Iterator[Mapping[str, Path]]:
 def _faults(environment: Environment) -> Iterator[SpecError]:
     if environment.rstudio_server is not None and languages.r(environment) is None:
         yield SpecError(
-            "an RStudio server needs R; write base(language=\"r\") or install.r_lang()",
+            'an RStudio server needs R; write base(language="r") or install.r_lang()',
             environment.rstudio_server,
         )
 
@@ -61,9 +61,7 @@ RSTUDIO = Section(
     name="rstudio",
     holds=(Deb,),
     requests=_requests,
-    places=lambda environment: (
-        () if environment.rstudio_server is None else (environment.rstudio_server,)
-    ),
+    places=lambda environment: () if environment.rstudio_server is None else (environment.rstudio_server,),
     resolve=_resolve,
     unpinned=unless_empty("rstudio"),
     derivations=_layers,

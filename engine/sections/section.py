@@ -57,9 +57,7 @@ def _no_debs(_: Environment) -> tuple[Request, ...]:
     return ()
 
 
-def _as_they_are(
-    _: Session, __: Lock, requests: tuple[Request, ...]
-) -> tuple[Request, ...]:
+def _as_they_are(_: Session, __: Lock, requests: tuple[Request, ...]) -> tuple[Request, ...]:
     return requests
 
 
@@ -78,9 +76,7 @@ class Debs:
     needed: Callable[[Lock], tuple[str, ...]] | None = None
     joined: Callable[[Sequence[str]], bool] = lambda _: False
     refined: Callable[[Session, Lock, tuple[Request, ...]], tuple[Request, ...]] = _as_they_are
-    local: Callable[[Lock, Path], AbstractContextManager[Mapping[str, Path]]] = (
-        lambda _, __: nullcontext({})
-    )
+    local: Callable[[Lock, Path], AbstractContextManager[Mapping[str, Path]]] = lambda _, __: nullcontext({})
 
 
 @dataclass(frozen=True, kw_only=True)

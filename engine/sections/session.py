@@ -68,9 +68,7 @@ class Session:
                 if self.lacking is not None:
                     raise self.lacking
                 assert self.base is not None
-                self._system = image_system.of_image(
-                    self.environment, self.base, self.cache, self.log
-                )
+                self._system = image_system.of_image(self.environment, self.base, self.cache, self.log)
         return self._system
 
     @property
@@ -95,17 +93,15 @@ class Session:
 
     def _opened(self, lines: list[str]) -> Apt:
         found = self.archives
-        return self._stack.enter_context(
-            apt.open_apt(lines, found.keyring, self.cache, self.log, found.keys)
-        )
+        return self._stack.enter_context(apt.open_apt(lines, found.keyring, self.cache, self.log, found.keys))
 
     def nvidia(self, wanted: Cuda) -> tuple[cuda_apt.Repository, Apt]:
         """NVIDIA's repository, by itself: what is wrong with it is said where CUDA is asked for."""
         if self._nvidia is None:
             if not self.system.apt:
                 raise ResolveError(
-                    f"the base {self.system.title} has no apt, which "
-                    "install.cuda(source=\"apt\") needs", position=wanted.position
+                    f'the base {self.system.title} has no apt, which install.cuda(source="apt") needs',
+                    position=wanted.position,
                 )
             repository = cuda_apt.repository(wanted, self.system.os, self.cache)
             try:
@@ -114,8 +110,7 @@ class Session:
                 )
             except ResolveError as error:
                 raise ResolveError(
-                    error.message, position=wanted.position, subject=repository.title,
-                    advice=error.advice,
+                    error.message, position=wanted.position, subject=repository.title, advice=error.advice
                 ) from error
             self._nvidia = repository, lists
         return self._nvidia
@@ -126,9 +121,7 @@ class Session:
         version = chosen_python.python_version(lock, python)
         full = re.match(rf"{re.escape(python)}\.\d+", version)
         glibc = self.glibc(lock)
-        return Target(
-            python, glibc, full[0] if full else "", "" if glibc else self.system.musl
-        )
+        return Target(python, glibc, full[0] if full else "", "" if glibc else self.system.musl)
 
     def glibc(self, lock: Lock) -> str:
         return system.version_of(lock.base.packages, "libc6") or self.system.glibc
@@ -145,7 +138,8 @@ class Session:
             if jupyter and not (added or self.system.python or pythons.in_conda(self.environment)):
                 raise ResolveError(
                     f"config.jupyter needs a Python, and {self.system.title} "
-                    "has none: write install.python()", position=jupyter.position
+                    "has none: write install.python()",
+                    position=jupyter.position,
                 )
             return system.python_of(base, self.system, added) if wanted else ""
         if found is None:

@@ -131,9 +131,7 @@ def title(name: str, rows: Sequence[ToolArchive]) -> str:
     return f"{name}-{rows[0].version}"
 
 
-def one_archive(
-    name: str, place: str, strip: int = 1
-) -> Callable[[Sequence[ToolArchive]], Placed]:
+def one_archive(name: str, place: str, strip: int = 1) -> Callable[[Sequence[ToolArchive]], Placed]:
     """The layout of a release that is one archive with a bin/ in it: all of it goes to `place`."""
     return lambda rows: Placed(
         Layout(title(name, rows), (Unpack(rows[0].file, place, strip),)), (f"{place}/bin",)

@@ -40,17 +40,19 @@ def _checked(tools: Iterable[Tool]) -> dict[str, Tool]:
     return found
 
 
-_tools = _checked((
-    golang.GO,
-    nodejs.NODEJS,
-    rust.RUST,
-    pixi.PIXI,
-    uv.UV,
-    uv.UV_PYTHON,
-    standalone.PYTHON,
-    codex.CODEX,
-    conda.CONDA,
-))
+_tools = _checked(
+    (
+        golang.GO,
+        nodejs.NODEJS,
+        rust.RUST,
+        pixi.PIXI,
+        uv.UV,
+        uv.UV_PYTHON,
+        standalone.PYTHON,
+        codex.CODEX,
+        conda.CONDA,
+    )
+)
 
 
 def register(tool: Tool) -> None:
@@ -82,8 +84,12 @@ def check_distributed(environment: Environment, packages: Sequence[LockedPackage
     """Raise ResolveError when the archive carries another version of a tool than was asked for."""
     for tool in _tools.values():
         asked = tool.asked(environment)
-        if asked is None or not asked.version or tool.distributed is None \
-                or not tool.is_distributed(environment):
+        if (
+            asked is None
+            or not asked.version
+            or tool.distributed is None
+            or not tool.is_distributed(environment)
+        ):
             continue
         series = ".".join(asked.version.split(".")[:2])
         package = tool.distributed.versioned.format(series=series)
@@ -93,7 +99,8 @@ def check_distributed(environment: Environment, packages: Sequence[LockedPackage
             if found.name == package and not begins(upstream, asked.version):
                 raise ResolveError(
                     f"{environment.base.os} now carries {tool.name} {upstream}, not {asked.version}",
-                    position=asked.position, advice=f"write \"{series}\" for what it carries",
+                    position=asked.position,
+                    advice=f'write "{series}" for what it carries',
                 )
 
 
@@ -124,27 +131,25 @@ def resolve(
     for request, (tool, version) in _wanted(environment).items():
         rows = [p for p in kept if p.request == request]
         if not rows and tool.release is not None:
-            asked = tool.asked(environment) \
-                or Toolchain(tool.name, version, position=environment.base.position)
+            asked = tool.asked(environment) or Toolchain(
+                tool.name, version, position=environment.base.position
+            )
             if tool.release.is_of_glibc and not target.glibc:
                 raise ResolveError(
                     f"{tool.name} is built for glibc, and the base has another C library",
-                    position=asked.position, advice="use an image of Debian or Ubuntu",
+                    position=asked.position,
+                    advice="use an image of Debian or Ubuntu",
                 )
             log(f"looking up {tool.name} {version}".rstrip())
             order = Order(version, asked, environment, target, cache, log)
-            rows = [
-                replace(p, request=request)
-                for p in tool.release.resolve(order)
-            ]
+            rows = [replace(p, request=request) for p in tool.release.resolve(order)]
         found += rows
     return found
 
 
 def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
     return resolve(
-        session.environment, lock.rows("tools", ToolArchive), session.target(lock), session.cache,
-        session.log,
+        session.environment, lock.rows("tools", ToolArchive), session.target(lock), session.cache, session.log
     )
 
 
@@ -163,8 +168,8 @@ def _placed(lock: Lock) -> list[Placed]:
         tool = _tools.get(name)
         if tool is None or tool.release is None:
             raise UsageError(
-                f"envd.lock: [[tools]] {name}: this envd has no such tool: the lock may be of a newer "
-                "envd", advice="update envd, or run `envd lock`"
+                f"envd.lock: [[tools]] {name}: this envd has no such tool: the lock may be of a newer envd",
+                advice="update envd, or run `envd lock`",
             )
         found.append(tool.release.layout(list(group)))
     return found

@@ -27,9 +27,7 @@ VSCODE = Section(
     holds=(Vsix,),
     requests=lambda environment: texts(environment.vscode_extensions),
     places=lambda environment: places_of(environment.vscode_extensions),
-    resolve=lambda session, _: vscode.resolve(
-        session.environment.vscode_extensions, session.log
-    ),
+    resolve=lambda session, _: vscode.resolve(session.environment.vscode_extensions, session.log),
     unpinned=_unpinned,
     derivations=_layers,
     variables=no_variables,

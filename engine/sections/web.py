@@ -19,8 +19,7 @@ def _files(draft: Draft) -> Sequence[Derivation]:
     # There before the first step, in whichever order they are written.
     pinned = {p.request: p for p in draft.lock.rows("files", WebFile)}
     return [
-        http.derivation(pinned[web.text_of(wanted)], wanted.url)
-        for wanted in web.files(draft.environment)
+        http.derivation(pinned[web.text_of(wanted)], wanted.url) for wanted in web.files(draft.environment)
     ]
 
 

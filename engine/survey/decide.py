@@ -8,12 +8,7 @@ from pathlib import Path
 
 from engine.ecosystems.debian.releases import RELEASES
 from engine.survey.declared import Declared, declared, python_for
-from engine.survey.distributions import (
-    FRAMEWORKS,
-    GPU_ONLY,
-    debian_packages,
-    distribution,
-)
+from engine.survey.distributions import FRAMEWORKS, GPU_ONLY, debian_packages, distribution
 from engine.survey.imports import Imports, imports_of
 from engine.survey.languages import Language, languages
 from engine.survey.walk import files
@@ -72,7 +67,11 @@ def decide(root: Path, language: str | None = None) -> Choice:
     others = languages(root, paths)
     notebooks = [p.relative_to(root).as_posix() for p in paths if p.suffix == ".ipynb"]
     python = bool(
-        said.source or said.conda or used.modules or used.optional or notebooks
+        said.source
+        or said.conda
+        or used.modules
+        or used.optional
+        or notebooks
         or any(p.suffix == ".py" for p in paths)
     )
     names = [o.name for o in others]
@@ -91,9 +90,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
 
 
-def _found(
-    said: Declared, used: Imports, notebooks: list[str], others: list[Language]
-) -> list[Finding]:
+def _found(said: Declared, used: Imports, notebooks: list[str], others: list[Language]) -> list[Finding]:
     found = []
     if said.source:
         found.append(Finding("Python packages", said.source[1]))
@@ -132,22 +129,22 @@ def _python(choice: Choice, said: Declared, used: Imports) -> Choice:
     for text in used.installed:
         name = re.split(r"[<>=!~\[;]", text)[0].lower().replace("_", "-")
         imported.setdefault(name, "installed by a notebook")
-    missing = {
-        name: why for name, why in imported.items()
-        if not _knows(said.known, name)
-    }
+    missing = {name: why for name, why in imported.items() if not _knows(said.known, name)}
     optional = sorted(
-        name for name in _by_distribution(used.optional)
+        name
+        for name in _by_distribution(used.optional)
         if name not in imported and name != said.own and not _knows(said.known, name)
     )
     choice = replace(
-        choice, source=said.source, packages=tuple(said.packages), conda=said.conda,
-        also=tuple(said.also), optional=tuple(optional),
+        choice,
+        source=said.source,
+        packages=tuple(said.packages),
+        conda=said.conda,
+        also=tuple(said.also),
+        optional=tuple(optional),
     )
     if said.source is None and not said.conda:
-        choice = replace(
-            choice, packages=tuple(missing), packages_why="what the code imports",
-        )
+        choice = replace(choice, packages=tuple(missing), packages_why="what the code imports")
     else:
         choice = replace(choice, undeclared=tuple(missing.items()))
     everything = said.known | set(imported)
@@ -160,10 +157,18 @@ def _python(choice: Choice, said: Declared, used: Imports) -> Choice:
 def _knows(known: set[str], name: str) -> bool:
     """Whether a distribution is declared, perhaps by the name of a variant of it."""
     stem = re.sub(r"(-headless|-binary|-cpu|-gpu|-cuda\d+x?)$", "", name)
-    return bool({name, stem, f"{stem}-cpu", f"{stem}-gpu", f"{stem}-binary", f"{stem}-headless",
-                 f"{stem}-contrib-python"} & known) or any(
-        k.startswith(f"{stem}-cuda") for k in known
-    )
+    return bool(
+        {
+            name,
+            stem,
+            f"{stem}-cpu",
+            f"{stem}-gpu",
+            f"{stem}-binary",
+            f"{stem}-headless",
+            f"{stem}-contrib-python",
+        }
+        & known
+    ) or any(k.startswith(f"{stem}-cuda") for k in known)
 
 
 def _version(choice: Choice, said: Declared) -> Choice:
@@ -188,7 +193,5 @@ def _gpu(choice: Choice, said: Declared, used: Imports, names: set[str]) -> Choi
         return replace(choice, cuda=DEFAULT_CUDA, cuda_why=f"{only[0]} needs it")
     if used.gpu and names & FRAMEWORKS:
         framework = sorted(names & FRAMEWORKS)[0]
-        return replace(
-            choice, cuda=DEFAULT_CUDA, cuda_why=f"{framework} is used with a GPU ({used.gpu})"
-        )
+        return replace(choice, cuda=DEFAULT_CUDA, cuda_why=f"{framework} is used with a GPU ({used.gpu})")
     return choice

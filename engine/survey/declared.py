@@ -61,11 +61,12 @@ def declared(root: Path) -> Declared:
         candidates.append(("pyproject", "pyproject.toml", texts))
     if poetry.get("dependencies"):
         wanted = [
-            text for name, value in _table(poetry, "dependencies").items()
+            text
+            for name, value in _table(poetry, "dependencies").items()
             if name.lower() != "python" and (text := _of_poetry(name, value))
         ]
         candidates.append(("packages", "pyproject.toml", wanted))
-    if (setup := _setup_cfg(root / "setup.cfg")):
+    if setup := _setup_cfg(root / "setup.cfg"):
         candidates.append(("packages", "setup.cfg", setup))
     for kind, name, wanted in candidates:
         _learn(found, wanted)
@@ -186,9 +187,7 @@ def _of_conda(path: Path) -> list[str]:
     return found
 
 
-def _pythons(
-    root: Path, project: dict[str, Any], poetry: dict[str, Any], found: Declared
-) -> None:
+def _pythons(root: Path, project: dict[str, Any], poetry: dict[str, Any], found: Declared) -> None:
     if match := re.match(r"\s*(?:cpython-?)?(3\.\d+)", read(root / ".python-version")):
         found.python, found.python_from = f"=={match[1]}.*", ".python-version"
     elif text := project.get("requires-python"):

@@ -15,20 +15,43 @@ NAMESPACES = frozenset({"azure", "google", "mysql", "nvidia", "ruamel", "snowfla
 
 # distribution -> Debian packages that it needs when it runs
 DEBIAN: Mapping[str, tuple[str, ...]] = {
-    "graphviz": ("graphviz",), "pydot": ("graphviz",), "gitpython": ("git",),
-    "lightgbm": ("libgomp1",), "moviepy": ("ffmpeg",), "ffmpeg-python": ("ffmpeg",),
-    "openai-whisper": ("ffmpeg",), "opencv-python": ("libgl1", "libglib2.0-0"),
-    "opencv-contrib-python": ("libgl1", "libglib2.0-0"), "pdf2image": ("poppler-utils",),
-    "pydub": ("ffmpeg",), "pytesseract": ("tesseract-ocr",), "sounddevice": ("libportaudio2",),
-    "pyaudio": ("libportaudio2",), "python-magic": ("libmagic1",), "wand": ("libmagickwand-6.q16-6",),
-    "tabula-py": ("default-jre-headless",), "pyspark": ("default-jre-headless",),
+    "graphviz": ("graphviz",),
+    "pydot": ("graphviz",),
+    "gitpython": ("git",),
+    "lightgbm": ("libgomp1",),
+    "moviepy": ("ffmpeg",),
+    "ffmpeg-python": ("ffmpeg",),
+    "openai-whisper": ("ffmpeg",),
+    "opencv-python": ("libgl1", "libglib2.0-0"),
+    "opencv-contrib-python": ("libgl1", "libglib2.0-0"),
+    "pdf2image": ("poppler-utils",),
+    "pydub": ("ffmpeg",),
+    "pytesseract": ("tesseract-ocr",),
+    "sounddevice": ("libportaudio2",),
+    "pyaudio": ("libportaudio2",),
+    "python-magic": ("libmagic1",),
+    "wand": ("libmagickwand-6.q16-6",),
+    "tabula-py": ("default-jre-headless",),
+    "pyspark": ("default-jre-headless",),
 }
 
 # distributions that say by being there that a GPU is wanted
-GPU_ONLY = frozenset({
-    "apex", "bitsandbytes", "cupy-cuda11x", "cupy-cuda12x", "deepspeed", "flash-attn",
-    "nvidia-dali-cuda120", "onnxruntime-gpu", "tensorflow-gpu", "triton", "vllm", "xformers",
-})
+GPU_ONLY = frozenset(
+    {
+        "apex",
+        "bitsandbytes",
+        "cupy-cuda11x",
+        "cupy-cuda12x",
+        "deepspeed",
+        "flash-attn",
+        "nvidia-dali-cuda120",
+        "onnxruntime-gpu",
+        "tensorflow-gpu",
+        "triton",
+        "vllm",
+        "xformers",
+    }
+)
 FRAMEWORKS = frozenset({"jax", "tensorflow", "torch", "torchvision", "torchaudio"})
 
 

@@ -81,8 +81,7 @@ def _sources(path: Path, installed: list[str]) -> Iterator[str]:
             installed += [w for w in match[1].split() if re.match(r"[A-Za-z0-9]", w)]
         # IPython's magics are no Python.
         yield "\n".join(
-            "pass" if re.match(r"\s*[%!?]", line) else line.rstrip("?")
-            for line in code.splitlines()
+            "pass" if re.match(r"\s*[%!?]", line) else line.rstrip("?") for line in code.splitlines()
         )
 
 
@@ -135,6 +134,5 @@ def _is_own(place: Path, top: str) -> bool:
         return True
     # A directory such as "wandb" may hold what a library of that name wrote.
     return (
-        top not in SKIPPED and (place / top).is_dir()
-        and next((place / top).rglob("*.py"), None) is not None
+        top not in SKIPPED and (place / top).is_dir() and next((place / top).rglob("*.py"), None) is not None
     )

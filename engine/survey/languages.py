@@ -13,17 +13,68 @@ from pathlib import Path
 from engine.survey.walk import read
 
 # What R and Julia bring with them: nothing to install.
-_R_BASE = frozenset({
-    "R", "base", "compiler", "datasets", "graphics", "grDevices", "grid", "methods", "parallel",
-    "splines", "stats", "stats4", "tcltk", "tools", "utils", "translations",
-})
-_JULIA_BASE = frozenset({
-    "Base", "Core", "Main", "ArgTools", "Artifacts", "Base64", "CRC32c", "Dates", "DelimitedFiles",
-    "Distributed", "Downloads", "FileWatching", "Future", "InteractiveUtils", "LazyArtifacts",
-    "LibGit2", "Libdl", "LinearAlgebra", "Logging", "Markdown", "Mmap", "Pkg", "Printf", "Profile",
-    "REPL", "Random", "SHA", "Serialization", "SharedArrays", "Sockets", "SparseArrays",
-    "Statistics", "SuiteSparse", "TOML", "Tar", "Test", "UUIDs", "Unicode",
-})
+_R_BASE = frozenset(
+    {
+        "R",
+        "base",
+        "compiler",
+        "datasets",
+        "graphics",
+        "grDevices",
+        "grid",
+        "methods",
+        "parallel",
+        "splines",
+        "stats",
+        "stats4",
+        "tcltk",
+        "tools",
+        "utils",
+        "translations",
+    }
+)
+_JULIA_BASE = frozenset(
+    {
+        "Base",
+        "Core",
+        "Main",
+        "ArgTools",
+        "Artifacts",
+        "Base64",
+        "CRC32c",
+        "Dates",
+        "DelimitedFiles",
+        "Distributed",
+        "Downloads",
+        "FileWatching",
+        "Future",
+        "InteractiveUtils",
+        "LazyArtifacts",
+        "LibGit2",
+        "Libdl",
+        "LinearAlgebra",
+        "Logging",
+        "Markdown",
+        "Mmap",
+        "Pkg",
+        "Printf",
+        "Profile",
+        "REPL",
+        "Random",
+        "SHA",
+        "Serialization",
+        "SharedArrays",
+        "Sockets",
+        "SparseArrays",
+        "Statistics",
+        "SuiteSparse",
+        "TOML",
+        "Tar",
+        "Test",
+        "UUIDs",
+        "Unicode",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -62,17 +113,16 @@ def _r(root: Path, paths: Sequence[Path]) -> Language | None:
         names: list[str] = []
         for field in ("Depends", "Imports", "LinkingTo"):
             match = re.search(rf"^{field}:(.*(?:\n[ \t].*)*)", description, re.MULTILINE)
-            names += re.findall(r"([A-Za-z][A-Za-z0-9.]*)\s*(?:\([^)]*\))?\s*(?:,|$)", match[1]) \
-                if match else []
+            names += (
+                re.findall(r"([A-Za-z][A-Za-z0-9.]*)\s*(?:\([^)]*\))?\s*(?:,|$)", match[1]) if match else []
+            )
         return Language("r", "", tuple(sorted(set(names) - _R_BASE)), "DESCRIPTION")
     if not sources:
         return None
     used: set[str] = set()
     for path in sources:
         text = re.sub(r"#.*", "", read(path))
-        used |= set(
-            re.findall(r"""\b(?:library|require|requireNamespace)\(\s*["']?([A-Za-z][\w.]*)""", text)
-        )
+        used |= set(re.findall(r"""\b(?:library|require|requireNamespace)\(\s*["']?([A-Za-z][\w.]*)""", text))
         used |= set(re.findall(r"\b([A-Za-z][A-Za-z0-9.]*):::?[A-Za-z.]", text))
     return Language("r", "", tuple(sorted(used - _R_BASE)), _some(root, sources))
 

@@ -7,10 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Directories of dependencies, of products, of what tools write.
-SKIPPED = frozenset({
-    "__pycache__", "build", "dist", "env", "node_modules", "renv", "site-packages", "target",
-    "vendor", "venv", "wandb", "mlruns",
-})
+SKIPPED = frozenset(
+    {
+        "__pycache__",
+        "build",
+        "dist",
+        "env",
+        "node_modules",
+        "renv",
+        "site-packages",
+        "target",
+        "vendor",
+        "venv",
+        "wandb",
+        "mlruns",
+    }
+)
 _MOST = 5000  # files; more tell nothing new
 _LARGEST = 4 << 20  # bytes
 
@@ -28,8 +40,10 @@ def files(root: Path) -> list[Path]:
 def _walk(root: Path) -> Iterator[Path]:
     for top, directories, names in os.walk(root):
         directories[:] = sorted(
-            name for name in directories
-            if not name.startswith(".") and name not in SKIPPED
+            name
+            for name in directories
+            if not name.startswith(".")
+            and name not in SKIPPED
             and not name.endswith(".egg-info")
             and not (Path(top) / name / "pyvenv.cfg").exists()
         )

@@ -25,12 +25,11 @@ def spec(choice: Choice) -> str:
     if choice.cuda:
         parts.append(
             f"    # {_sentence(choice.cuda_why)}.\n"
-            f"    install.cuda(version={_text(choice.cuda)}, cudnn=\"9\")\n"
+            f'    install.cuda(version={_text(choice.cuda)}, cudnn="9")\n'
         )
     if choice.notebooks:
         parts.append(
-            f"    # For {choice.notebooks}: Jupyter starts with the environment.\n"
-            "    config.jupyter()\n"
+            f"    # For {choice.notebooks}: Jupyter starts with the environment.\n    config.jupyter()\n"
         )
     if choice.shell != "bash":
         parts.append(f"    shell({_text(choice.shell)})\n")
@@ -92,18 +91,15 @@ def _packages(choice: Choice) -> list[str]:
             what = {"uv_lock": "exactly what uv locked", "pylock": "exactly what is locked"}.get(
                 kind, "what the project asks for"
             )
-            parts.append(
-                f"    # {_sentence(what)}.\n    install.python_packages({kind}={_text(name)})\n"
-            )
+            parts.append(f"    # {_sentence(what)}.\n    install.python_packages({kind}={_text(name)})\n")
     elif choice.packages:
         parts.append(
-            f"    # {_sentence(choice.packages_why)}; pin versions as pip does: \"numpy>=2\".\n"
+            f'    # {_sentence(choice.packages_why)}; pin versions as pip does: "numpy>=2".\n'
             f"    install.python_packages({_list(choice.packages)})\n"
         )
     if choice.added:
         parts.append(
-            "    # Imported, but declared nowhere.\n"
-            f"    install.python_packages({_list(choice.added)})\n"
+            f"    # Imported, but declared nowhere.\n    install.python_packages({_list(choice.added)})\n"
         )
     parts += _hints(choice)
     return parts
@@ -140,6 +136,4 @@ def _wrapped(names: Sequence[str]) -> list[str]:
 
 
 def _r_or_julia(other: Language) -> str:
-    return (
-        f"    # From {other.why}.\n    install.{other.name}_packages({_list(other.packages)})\n"
-    )
+    return f"    # From {other.why}.\n    install.{other.name}_packages({_list(other.packages)})\n"

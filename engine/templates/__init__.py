@@ -28,7 +28,8 @@ def listed() -> list[Template]:
     """Every template, by name."""
     found: dict[str, Template] = {}
     for source, directory in (
-        ("envd", Path(__file__).parent), ("user", Path(locate.configuration()) / "templates")
+        ("envd", Path(__file__).parent),
+        ("user", Path(locate.configuration()) / "templates"),
     ):
         for path in directory.glob("*.envd"):
             found[path.stem] = Template(path.stem, _about(path), source, path)

@@ -14,9 +14,7 @@ def bind(function: Function, call: Call) -> list[Value]:
         return list(call.arguments)
     plain = parameters[: function.code.plain]
     given = call.arguments
-    values: dict[str, Value] = {
-        p.name: value for p, value in zip(plain, given, strict=False)
-    }
+    values: dict[str, Value] = {p.name: value for p, value in zip(plain, given, strict=False)}
     star = next((p.name for p in parameters if p.kind == "*" and p.name), None)
     keywords = next((p.name for p in parameters if p.kind == "**"), None)
     if star is not None:
@@ -40,19 +38,13 @@ def bind(function: Function, call: Call) -> list[Value]:
     elif others:
         name = next(iter(others))
         raise ValueProblem(
-            f"function {function.name} got unexpected keyword argument '{name}'"
-            f"{suggest(name, names)}"
+            f"function {function.name} got unexpected keyword argument '{name}'{suggest(name, names)}"
         )
     missing = [
-        p.name for p in parameters
-        if not p.kind and p.name not in values and p.name not in function.defaults
+        p.name for p in parameters if not p.kind and p.name not in values and p.name not in function.defaults
     ]
     if missing:
         raise ValueProblem(
-            f"function {function.name} missing {quantity(len(missing), 'argument')} "
-            f"({', '.join(missing)})"
+            f"function {function.name} missing {quantity(len(missing), 'argument')} ({', '.join(missing)})"
         )
-    return [
-        values[p.name] if p.name in values else function.defaults[p.name]
-        for p in parameters if p.name
-    ]
+    return [values[p.name] if p.name in values else function.defaults[p.name] for p in parameters if p.name]

@@ -116,9 +116,11 @@ _PREFIXES = {"0b": 2, "0o": 8, "0x": 16}
 
 
 def _integer(interpreter: Any, call: Call) -> Value:
-    value, base = bound("int", call, ("_x", REQUIRED), ("base", REQUIRED)) \
-        if len(call.arguments) + len(call.named) > 1 \
+    value, base = (
+        bound("int", call, ("_x", REQUIRED), ("base", REQUIRED))
+        if len(call.arguments) + len(call.named) > 1
         else [*bound("int", call, ("_x", REQUIRED)), None]
+    )
     if isinstance(value, str):
         radix = 10 if base is None else integer("int", base, "base")
         if radix != 0 and not 2 <= radix <= 36:
@@ -216,8 +218,7 @@ def _zip(interpreter: Any, call: Call) -> Value:
 def _shown(call: Call, interpreter: Any, *special: str) -> list[str]:
     texts = [display(x, interpreter.meter) for x in call.arguments]
     return texts + [
-        f"{name}={display(x, interpreter.meter)}"
-        for name, x in call.named.items() if name not in special
+        f"{name}={display(x, interpreter.meter)}" for name, x in call.named.items() if name not in special
     ]
 
 
@@ -309,9 +310,7 @@ def _bytes(interpreter: Any, call: Call) -> Value:
     if isinstance(value, bytes):
         return value
     if not isinstance(value, list | tuple | dict | range | Set | View):
-        raise ValueProblem(
-            f"bytes: got {type_name(value)}, want string, bytes, or iterable of ints"
-        )
+        raise ValueProblem(f"bytes: got {type_name(value)}, want string, bytes, or iterable of ints")
     items = elements(value, interpreter.meter)
     interpreter.meter.work(len(items) >> 2)
     for number, item in enumerate(items):
@@ -359,17 +358,41 @@ def _repr(interpreter: Any, call: Call) -> Value:
 
 
 _FUNCTIONS: dict[str, _Run] = {
-    "abs": _absolute, "all": _quantifier("all", False), "any": _quantifier("any", True),
-    "bool": _bool, "bytes": _bytes, "chr": _chr, "dict": _dict, "dir": _dir,
-    "enumerate": _enumerate, "fail": _fail, "float": _float, "getattr": _getattr,
-    "hasattr": _hasattr, "hash": _hash, "int": _integer, "len": _length,
-    "list": _sequence("list", List), "max": _extreme("max", 1), "min": _extreme("min", -1),
-    "ord": _ord, "print": _print, "range": _range, "repr": _repr,
-    "reversed": _sequence("reversed", lambda x: List(x[::-1]), 1), "set": _set,
-    "sorted": _sorted, "str": _str, "tuple": _sequence("tuple", tuple), "type": _type, "zip": _zip,
+    "abs": _absolute,
+    "all": _quantifier("all", False),
+    "any": _quantifier("any", True),
+    "bool": _bool,
+    "bytes": _bytes,
+    "chr": _chr,
+    "dict": _dict,
+    "dir": _dir,
+    "enumerate": _enumerate,
+    "fail": _fail,
+    "float": _float,
+    "getattr": _getattr,
+    "hasattr": _hasattr,
+    "hash": _hash,
+    "int": _integer,
+    "len": _length,
+    "list": _sequence("list", List),
+    "max": _extreme("max", 1),
+    "min": _extreme("min", -1),
+    "ord": _ord,
+    "print": _print,
+    "range": _range,
+    "repr": _repr,
+    "reversed": _sequence("reversed", lambda x: List(x[::-1]), 1),
+    "set": _set,
+    "sorted": _sorted,
+    "str": _str,
+    "tuple": _sequence("tuple", tuple),
+    "type": _type,
+    "zip": _zip,
 }
 
 UNIVERSE: dict[str, Value] = {
-    "None": None, "True": True, "False": False,
+    "None": None,
+    "True": True,
+    "False": False,
     **{name: Builtin(name, run) for name, run in _FUNCTIONS.items()},
 }

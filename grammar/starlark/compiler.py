@@ -103,6 +103,7 @@ class Compiler:
         count, value = self._counted(node, node.value), self.expression(node.value)
         interpreter = self._interpreter
         if interpreter.reports and self._is_request(node.value):
+
             def run_request(frame: Frame) -> None:
                 count()
                 try:
@@ -146,9 +147,7 @@ class Compiler:
     def _augmented(self, node: syntax.Assign) -> Statement:
         """`target op= value`: what is in the target is evaluated once, before the value."""
         count = self._counted(node, node.target, node.value)
-        meter, error, at, operator = (
-            self._meter, self._interpreter.error, node.position, node.operator
-        )
+        meter, error, at, operator = (self._meter, self._interpreter.error, node.position, node.operator)
         target, value = node.target, self.expression(node.value)
 
         def changed(old: Value, more: Value) -> Value:
@@ -201,9 +200,7 @@ class Compiler:
     def _statement_For(self, node: syntax.For) -> Statement:  # noqa: N802
         count = self._counted(node, node.value)
         turn = self._counted(node, node.target)
-        value, store, body = (
-            self.expression(node.value), self._store(node.target), self._block(node.body)
-        )
+        value, store, body = (self.expression(node.value), self._store(node.target), self._block(node.body))
         loop = self._loop(node.value.position)
 
         def run(frame: Frame) -> object:
@@ -242,8 +239,11 @@ class Compiler:
     def _statement_Def(self, node: syntax.Def) -> Statement:  # noqa: N802
         count = self._counted(node, *(p.default for p in node.parameters))
         make = self._function(node)
-        use = self._resolution.globals.get(node.name) if self._code is self._resolution.module \
+        use = (
+            self._resolution.globals.get(node.name)
+            if self._code is self._resolution.module
             else next(v for v in self._code.own if v.name == node.name)
+        )
         assert use is not None
         store = self._bind(use)
 
@@ -256,6 +256,7 @@ class Compiler:
     def _statement_Return(self, node: syntax.Return) -> Statement:  # noqa: N802
         count = self._counted(node, node.value)
         if node.value is None:
+
             def run_empty(frame: Frame) -> object:
                 count()
                 return RETURN
@@ -300,6 +301,7 @@ class Compiler:
             return store_global
         slot = self._code.slots[variable]
         if variable.captured:
+
             def store_cell(frame: Frame, value: Value) -> None:
                 frame[slot].value = value
 
@@ -355,9 +357,7 @@ class Compiler:
 
     def _function(self, node: syntax.Def | syntax.Lambda) -> Run:
         code = self._resolution.codes[id(node)]
-        defaults = [
-            (p.name, self.expression(p.default)) for p in node.parameters if p.default is not None
-        ]
+        defaults = [(p.name, self.expression(p.default)) for p in node.parameters if p.default is not None]
         taken = [self._code.slots[variable] for variable in code.free]
         outer, self._code = self._code, code
         run = self._body(code)
@@ -366,8 +366,11 @@ class Compiler:
 
         def make(frame: Frame) -> Function:
             return Function(
-                name, code, {key: default(frame) for key, default in defaults},
-                tuple([frame[slot] for slot in taken]), run,
+                name,
+                code,
+                {key: default(frame) for key, default in defaults},
+                tuple([frame[slot] for slot in taken]),
+                run,
             )
 
         return make
@@ -413,13 +416,12 @@ class Compiler:
                 try:
                     return values[name]
                 except KeyError:
-                    raise error(
-                        f"global variable '{name}' referenced before assignment", position
-                    ) from None
+                    raise error(f"global variable '{name}' referenced before assignment", position) from None
 
             return run_global
         slot = self._code.slots[variable]
         if variable.captured:
+
             def run_cell(frame: Frame) -> Value:
                 value = frame[slot].value
                 if value is UNBOUND:
@@ -455,9 +457,7 @@ class Compiler:
 
     def _Dict(self, node: syntax.Dict) -> Run:  # noqa: N802
         meter, error = self._meter, self._interpreter.error
-        pairs = [
-            (self.expression(key), self.expression(value), key.position) for key, value in node.pairs
-        ]
+        pairs = [(self.expression(key), self.expression(value), key.position) for key, value in node.pairs]
 
         def run(frame: Frame) -> Value:
             made = Dict()
@@ -560,7 +560,9 @@ class Compiler:
 
     def _Conditional(self, node: syntax.Conditional) -> Run:  # noqa: N802
         test, then, otherwise = (
-            self.expression(node.test), self.expression(node.then), self.expression(node.otherwise)
+            self.expression(node.test),
+            self.expression(node.then),
+            self.expression(node.otherwise),
         )
         return lambda frame: then(frame) if test(frame) else otherwise(frame)
 
@@ -570,9 +572,7 @@ class Compiler:
         return lambda frame: attribute(value(frame), name, position)
 
     def _Index(self, node: syntax.Index) -> Run:  # noqa: N802
-        value, key, position = (
-            self.expression(node.value), self.expression(node.index), node.position
-        )
+        value, key, position = (self.expression(node.value), self.expression(node.index), node.position)
         meter, error = self._meter, self._interpreter.error
 
         def run(frame: Frame) -> Value:
@@ -587,8 +587,7 @@ class Compiler:
     def _Slice(self, node: syntax.Slice) -> Run:  # noqa: N802
         value, position = self.expression(node.value), node.position
         start, stop, step = (
-            self.expression(x) if x is not None else None
-            for x in (node.start, node.stop, node.step)
+            self.expression(x) if x is not None else None for x in (node.start, node.stop, node.step)
         )
         meter, error = self._meter, self._interpreter.error
 
@@ -622,6 +621,7 @@ class Compiler:
         fill: Callable[[Frame, Value], None]
 
         if key is None:
+
             def fill_list(frame: Frame, made: Value) -> None:
                 count()
                 made.append(value(frame))
@@ -660,6 +660,7 @@ class Compiler:
     ) -> Callable[[Frame, Value], None]:
         value = self.expression(clause.value)
         if clause.target is None:
+
             def run_if(frame: Frame, made: Value) -> None:
                 if value(frame):
                     inner(frame, made)
@@ -708,9 +709,10 @@ class Compiler:
                 return lambda frame: call(
                     function(frame), Call(position, tuple([x(frame) for x in plain]), {}, places)
                 )
-            return lambda frame: call(function(frame), Call(
-                position, tuple([x(frame) for x in plain]), {k: x(frame) for k, x in named}, places
-            ))
+            return lambda frame: call(
+                function(frame),
+                Call(position, tuple([x(frame) for x in plain]), {k: x(frame) for k, x in named}, places),
+            )
         star = next((a for a in node.arguments if a.kind == "*"), None)
         stars = next((a for a in node.arguments if a.kind == "**"), None)
         more = self.expression(star.value) if star is not None else None
@@ -738,7 +740,10 @@ class Compiler:
             raise self._interpreter.error(str(problem), argument.position) from None
 
     def _keywords(
-        self, value: Value, argument: syntax.Argument, named: dict[str, Value],
+        self,
+        value: Value,
+        argument: syntax.Argument,
+        named: dict[str, Value],
         places: dict[int | str, Position],
     ) -> None:
         error, position = self._interpreter.error, argument.position

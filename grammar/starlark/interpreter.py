@@ -63,9 +63,7 @@ class Interpreter:
 
     def another(self) -> Interpreter:
         """An interpreter for one more module of this evaluation: limits and calls are shared."""
-        made = Interpreter(
-            self.universe, 0, self.requests, self._report, self._dialect, self._loader
-        )
+        made = Interpreter(self.universe, 0, self.requests, self._report, self._dialect, self._loader)
         made.meter, made._calls, made._active = self.meter, self._calls, self._active
         return made
 
@@ -128,9 +126,7 @@ class Interpreter:
     def unknown(self, node: syntax.Name) -> SpecError:
         """The error of a name that means nothing."""
         hint = self._hint(node.name, [*self.universe, *self.globals])
-        return self.error(
-            f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}"
-        )
+        return self.error(f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}")
 
     def _hint(self, name: str, known: Collection[str]) -> str:
         return self._elsewhere(name) or suggest(name, known)
@@ -138,7 +134,8 @@ class Interpreter:
     def _elsewhere(self, name: str) -> str:
         """A hint at the module that has `name`, when just one has."""
         found = [
-            f"{value.name}.{name}" for value in self.universe.values()
+            f"{value.name}.{name}"
+            for value in self.universe.values()
             if isinstance(value, Module) and name in value.members
         ]
         return f"; did you mean '{found[0]}'?" if len(found) == 1 else ""
@@ -162,8 +159,7 @@ class Interpreter:
             kind = type_name(value)
             hint = suggest(name, methods)
             raise self.error(f"{kind} has no .{name[:80]} field or method{hint}", position)
-        return Builtin(name, lambda interpreter, call: method(interpreter, value, call),
-                       type_name(value))
+        return Builtin(name, lambda interpreter, call: method(interpreter, value, call), type_name(value))
 
     def load(self, node: syntax.Load) -> None:
         """Execute a load statement. Raises SpecError."""
@@ -174,8 +170,7 @@ class Interpreter:
             if loaded.name not in found:
                 hint = suggest(loaded.name, found)
                 raise self.error(
-                    f"load: name '{loaded.name}' not found in module {node.module}{hint}",
-                    loaded.position,
+                    f"load: name '{loaded.name}' not found in module {node.module}{hint}", loaded.position
                 )
             self.globals[loaded.local] = found[loaded.name]
 
@@ -207,8 +202,7 @@ class Interpreter:
         code = function.code
         if id(code) in self._active and not self._dialect.recursion:
             raise self.error(
-                f"function {function.name} called recursively: Starlark has no recursion",
-                call.position,
+                f"function {function.name} called recursively: Starlark has no recursion", call.position
             )
         if len(self._calls) >= MAX_CALLS:
             raise self.error(f"more than {MAX_CALLS} calls inside each other", call.position)

@@ -13,12 +13,19 @@ from grammar.starlark.limits import MAX_BITS
 from grammar.starlark.text import from_digits
 
 _SIMPLE = {
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\",
-    "'": "'", '"': '"', "\n": "",
+    "a": "\a",
+    "b": "\b",
+    "f": "\f",
+    "n": "\n",
+    "r": "\r",
+    "t": "\t",
+    "v": "\v",
+    "\\": "\\",
+    "'": "'",
+    '"': '"',
+    "\n": "",
 }
-_ESCAPE = re.compile(
-    r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL
-)
+_ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{1,3}|.)", re.DOTALL)
 _PREFIX = re.compile(r"[rb]*")
 _DIGITS = {"x": "2 hexadecimal digits", "u": "4 hexadecimal digits", "U": "8 hexadecimal digits"}
 
@@ -97,8 +104,7 @@ def integer_value(token: str, position: Position) -> int:
     digits = token if base == 10 else token[2:]
     if base == 10 and len(token) > 1 and token[0] == "0":
         raise SpecError(
-            f"an int has no leading zeros: an octal one is written 0o{token.lstrip('0') or '0'}",
-            position,
+            f"an int has no leading zeros: an octal one is written 0o{token.lstrip('0') or '0'}", position
         )
     if len(digits) * (base.bit_length() - 1) > MAX_BITS:
         raise SpecError(f"an int of more than {MAX_BITS} bits", position)

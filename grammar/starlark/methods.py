@@ -99,8 +99,13 @@ def _clear(_: Any, items: List | Dict, call: Call) -> None:
 
 
 LIST: dict[str, Method] = {
-    "append": _append, "clear": _clear, "extend": _extend, "index": _list_index, "insert": _insert,
-    "pop": _pop, "remove": _list_remove,
+    "append": _append,
+    "clear": _clear,
+    "extend": _extend,
+    "index": _list_index,
+    "insert": _insert,
+    "pop": _pop,
+    "remove": _list_remove,
 }
 
 
@@ -198,13 +203,18 @@ def _update(interpreter: Any, table: Dict, call: Call) -> None:
 
 
 DICT: dict[str, Method] = {
-    "clear": _clear, "get": _get, "items": _items, "keys": _keys, "pop": _dict_pop,
-    "popitem": _popitem, "setdefault": _setdefault, "update": _update, "values": _values,
+    "clear": _clear,
+    "get": _get,
+    "items": _items,
+    "keys": _keys,
+    "pop": _dict_pop,
+    "popitem": _popitem,
+    "setdefault": _setdefault,
+    "update": _update,
+    "values": _values,
 }
 
-_METHODS: dict[type, dict[str, Method]] = {
-    str: STRING, bytes: BYTES, List: LIST, Dict: DICT, Set: SET,
-}
+_METHODS: dict[type, dict[str, Method]] = {str: STRING, bytes: BYTES, List: LIST, Dict: DICT, Set: SET}
 
 
 def methods_of(value: Value) -> dict[str, Method]:

@@ -39,9 +39,7 @@ def _is_number(value: Value) -> bool:
 
 
 def _refuse(operator: str, a: Value, b: Value) -> ValueProblem:
-    return ValueProblem(
-        f"unsupported binary operation: {type_name(a)} {operator} {type_name(b)}"
-    )
+    return ValueProblem(f"unsupported binary operation: {type_name(a)} {operator} {type_name(b)}")
 
 
 def _integer(value: Value, meter: Meter) -> Value:
@@ -176,10 +174,12 @@ def _xor(a: Value, b: Value, meter: Meter) -> Value:
         return _integer(a ^ b, meter)
     if isinstance(a, Set) and isinstance(b, Set):
         meter.elements("set", len(a) + len(b), 100)
-        return Set({
-            **{k: None for k in a.table if k not in b.table},
-            **{k: None for k in b.table if k not in a.table},
-        })
+        return Set(
+            {
+                **{k: None for k in a.table if k not in b.table},
+                **{k: None for k in b.table if k not in a.table},
+            }
+        )
     raise _refuse("^", a, b)
 
 
@@ -225,9 +225,7 @@ def contains(value: Value, container: Value, meter: Meter) -> bool:
         if isinstance(value, bytes):
             return value in container
         if not is_int(value):
-            raise ValueProblem(
-                f"'in <bytes>' requires bytes or int as left operand, not {type_name(value)}"
-            )
+            raise ValueProblem(f"'in <bytes>' requires bytes or int as left operand, not {type_name(value)}")
         if not 0 <= value <= 255:
             raise ValueProblem(f"int in bytes: {brief(value)} out of range")
         return value in container
@@ -248,12 +246,25 @@ def _ordered(operator: str, test: Callable[[int], bool]) -> Operation:
 
 
 BINARY: dict[str, Operation] = {
-    "+": _add, "-": _subtract, "*": _multiply, "/": _divide, "//": _floor_divide,
-    "%": _remainder, "&": _and, "|": _or, "^": _xor, "<<": _left, ">>": _right,
-    "==": equal, "!=": lambda a, b, meter: not equal(a, b, meter),
-    "<": _ordered("<", lambda order: order < 0), ">": _ordered(">", lambda order: order > 0),
-    "<=": _ordered("<=", lambda order: order <= 0), ">=": _ordered(">=", lambda order: order >= 0),
-    "in": contains, "not in": lambda a, b, meter: not contains(a, b, meter),
+    "+": _add,
+    "-": _subtract,
+    "*": _multiply,
+    "/": _divide,
+    "//": _floor_divide,
+    "%": _remainder,
+    "&": _and,
+    "|": _or,
+    "^": _xor,
+    "<<": _left,
+    ">>": _right,
+    "==": equal,
+    "!=": lambda a, b, meter: not equal(a, b, meter),
+    "<": _ordered("<", lambda order: order < 0),
+    ">": _ordered(">", lambda order: order > 0),
+    "<=": _ordered("<=", lambda order: order <= 0),
+    ">=": _ordered(">=", lambda order: order >= 0),
+    "in": contains,
+    "not in": lambda a, b, meter: not contains(a, b, meter),
 }
 
 
@@ -302,9 +313,7 @@ def _position(value: Value, key: Value, number: int) -> int:
         raise ValueProblem(f"{type_name(value)} index: got {type_name(key)}, want int")
     if not -number <= key < number:
         count = f"{number} element{'s' * (number != 1)}"
-        raise ValueProblem(
-            f"index {brief(key)} out of range: {type_name(value)} has {count}"
-        )
+        raise ValueProblem(f"index {brief(key)} out of range: {type_name(value)} has {count}")
     return int(key)
 
 

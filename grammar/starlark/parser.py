@@ -51,8 +51,7 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     except LayoutError as error:
         raise SpecError(str(error), Position(filename, error.line, error.column), text) from None
     except UnexpectedInput as error:
-        raise SpecError("invalid syntax", Position(filename, error.line, error.column), text) \
-            from None
+        raise SpecError("invalid syntax", Position(filename, error.line, error.column), text) from None
     except RecursionError:
         raise SpecError("nested too deeply", Position(filename, 1, 1), text) from None
     except SpecError as error:
@@ -129,8 +128,11 @@ class _Builder:
         arguments = [self.build(x) for x in c[1:] if x is not None]
         for argument in arguments:
             text = argument.value
-            if argument.kind not in ("", "=") or not isinstance(text, syntax.Literal) or \
-                    not isinstance(text.value, str):
+            if (
+                argument.kind not in ("", "=")
+                or not isinstance(text, syntax.Literal)
+                or not isinstance(text.value, str)
+            ):
                 raise SpecError("the arguments of load() are literal strings", argument.position)
         if not arguments or arguments[0].kind:
             raise SpecError("load() begins with the module, a literal string", at)
@@ -143,8 +145,7 @@ class _Builder:
                 raise SpecError(f"load: '{name}' is not a valid name", argument.value.position)
             if name.startswith("_"):
                 raise SpecError(
-                    f"load: names with leading underscores are not exported: {name}",
-                    argument.value.position,
+                    f"load: names with leading underscores are not exported: {name}", argument.value.position
                 )
             local = argument.name or name
             names.append(syntax.Loaded(argument.position, local, name))
@@ -192,15 +193,11 @@ class _Builder:
                 state = max(state, 1)
             elif state == 1:
                 raise SpecError(
-                    "required parameter may not follow optional: give it a default",
-                    parameter.position,
+                    "required parameter may not follow optional: give it a default", parameter.position
                 )
         for parameter, following in zip(found, [*found[1:], None], strict=True):
-            if parameter.kind == "*" and not parameter.name and \
-                    (following is None or following.kind):
-                raise SpecError(
-                    "bare * must be followed by a keyword-only parameter", parameter.position
-                )
+            if parameter.kind == "*" and not parameter.name and (following is None or following.kind):
+                raise SpecError("bare * must be followed by a keyword-only parameter", parameter.position)
         return tuple(found)
 
     def _plain_parameter(self, _: Any, c: Any, at: Position) -> syntax.Node:
@@ -244,8 +241,11 @@ class _Builder:
         return syntax.Sequence(at, "list", items)
 
     def _pairs(self, c: Any) -> list[tuple[Any, Any]]:
-        return [(self.build(x.children[0]), self.build(x.children[1]))
-                for x in c if x is not None and getattr(x, "data", "") == "pair"]
+        return [
+            (self.build(x.children[0]), self.build(x.children[1]))
+            for x in c
+            if x is not None and getattr(x, "data", "") == "pair"
+        ]
 
     def _dict_expr(self, _: Any, c: Any, at: Position) -> syntax.Node:
         return syntax.Dict(at, tuple(self._pairs(c)))
@@ -254,8 +254,9 @@ class _Builder:
         found = []
         for item in c:
             if item.data == "comp_for":
-                found.append(syntax.Clause(
-                    self.at(item), self.build(item.children[1]), self.build(item.children[3])))
+                found.append(
+                    syntax.Clause(self.at(item), self.build(item.children[1]), self.build(item.children[3]))
+                )
             else:
                 found.append(syntax.Clause(self.at(item), None, self.build(item.children[1])))
         if found[0].target is None:
@@ -273,8 +274,7 @@ class _Builder:
         return syntax.Conditional(at, self.build(c[2]), self.build(c[0]), self.build(c[4]))
 
     def _lambda_expr(self, _: Any, c: Any, at: Position) -> syntax.Node:
-        if c[1] is not None and c[1].children[-1] is not None and \
-                not hasattr(c[1].children[-1], "data"):
+        if c[1] is not None and c[1].children[-1] is not None and not hasattr(c[1].children[-1], "data"):
             raise SpecError("unexpected ',' after the parameters", self.at(c[1].children[-1]))
         return syntax.Lambda(at, self.optional(c[1]) or (), self.build(c[2]))
 
@@ -312,7 +312,8 @@ class _Builder:
             if rank < level or (rank == level and rank > 1):
                 raise SpecError(
                     f"{_ARGUMENTS[rank]} may not follow {_ARGUMENTS[level]}: arguments go in the "
-                    "order f(a, b=1, *c, **d)", argument.position,
+                    "order f(a, b=1, *c, **d)",
+                    argument.position,
                 )
             level = rank
             if argument.name in names:

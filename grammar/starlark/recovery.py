@@ -77,8 +77,10 @@ def _follows(error: SpecError, lines: list[str], guessed: bool) -> bool:
     guessed, or about brackets and indentation whose beginning was replaced."""
     number = error.position.line - 1
     line = lines[number].strip() if number < len(lines) else ""
-    return guessed or "indentation" in error.message or (
-        line[:1] in tuple(_CLOSE) and error.message.startswith("unexpected")
+    return (
+        guessed
+        or "indentation" in error.message
+        or (line[:1] in tuple(_CLOSE) and error.message.startswith("unexpected"))
     )
 
 

@@ -199,9 +199,7 @@ class _Resolver:
 
     def _control(self, kind: str, node: syntax.Node) -> None:
         if self._block is None and not self._dialect.top_level_control:
-            self._error(
-                f"{kind} statement not within a function: move it into a `def`", node.position
-            )
+            self._error(f"{kind} statement not within a function: move it into a `def`", node.position)
 
     def _function(
         self,
@@ -289,11 +287,10 @@ class _Resolver:
             self.result.uses[id(node)] = self.result.globals[node.name]
         elif node.name not in self._predeclared:
             # A hint compares with every name: only as many as anybody reads.
-            hint = self._hint(node.name, self._known()) \
-                if len(self.result.unknown) < MAX_ERRORS else ""
-            self.result.unknown.append(SpecError(
-                f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}"
-            ))
+            hint = self._hint(node.name, self._known()) if len(self.result.unknown) < MAX_ERRORS else ""
+            self.result.unknown.append(
+                SpecError(f"unknown name '{node.name[:80]}'{hint}", node.position, once=f"name {node.name}")
+            )
 
     def _known(self) -> set[str]:
         known = {*self._predeclared, *self.result.globals}

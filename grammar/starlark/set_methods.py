@@ -145,15 +145,22 @@ def _is_superset(interpreter: Any, value: Set, call: Call) -> Value:
 
 
 SET: dict[str, Method] = {
-    "add": _add, "clear": _clear, "discard": _discard, "pop": _pop, "remove": _remove,
+    "add": _add,
+    "clear": _clear,
+    "discard": _discard,
+    "pop": _pop,
+    "remove": _remove,
     "difference": _new("difference", _difference),
     "difference_update": _in_place("difference_update", _difference, "delete from"),
     "intersection": _new("intersection", _intersection),
     "intersection_update": _in_place("intersection_update", _intersection, "delete from"),
-    "isdisjoint": _is_disjoint, "issubset": _is_subset, "issuperset": _is_superset,
+    "isdisjoint": _is_disjoint,
+    "issubset": _is_subset,
+    "issuperset": _is_superset,
     "symmetric_difference": _new("symmetric_difference", _symmetric, single=True),
     "symmetric_difference_update": _in_place(
         "symmetric_difference_update", _symmetric, "change", single=True
     ),
-    "union": _new("union", _union), "update": _in_place("update", _union, "insert into"),
+    "union": _new("union", _union),
+    "update": _in_place("update", _union, "insert into"),
 }

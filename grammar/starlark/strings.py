@@ -106,9 +106,7 @@ def _index(digits: str) -> int:
     return int(digits) if len(digits) <= 12 else 10**12
 
 
-def braces(
-    text: str, arguments: Sequence[Value], named: Mapping[str, Value], meter: Meter
-) -> str:
+def braces(text: str, arguments: Sequence[Value], named: Mapping[str, Value], meter: Meter) -> str:
     """`text.format(…)`. Raises ValueProblem."""
     automatic = 0
     manual = False
@@ -157,6 +155,3 @@ def braces(
     meter.bytes(len(made))
     meter.recode(made)
     return joined(made)
-
-
-

@@ -47,7 +47,11 @@ def _identity(grammar: bytes) -> str:
 
 def _computed(grammar: bytes, layout: Layout | None) -> Lark:
     return Lark(
-        grammar.decode(), parser="lalr", lexer="basic", postlex=layout, propagate_positions=True,
+        grammar.decode(),
+        parser="lalr",
+        lexer="basic",
+        postlex=layout,
+        propagate_positions=True,
         maybe_placeholders=True,
     )
 

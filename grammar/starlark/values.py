@@ -131,9 +131,22 @@ class Module:
 
 
 _NAMES: dict[type, str] = {
-    type(None): "NoneType", bool: "bool", int: "int", float: "float", bytes: "bytes", str: "string",
-    list: "list", List: "list", dict: "dict", Dict: "dict", tuple: "tuple", range: "range",
-    Set: "set", Function: "function", Builtin: "builtin_function_or_method", Module: "module",
+    type(None): "NoneType",
+    bool: "bool",
+    int: "int",
+    float: "float",
+    bytes: "bytes",
+    str: "string",
+    list: "list",
+    List: "list",
+    dict: "dict",
+    Dict: "dict",
+    tuple: "tuple",
+    range: "range",
+    Set: "set",
+    Function: "function",
+    Builtin: "builtin_function_or_method",
+    Module: "module",
 }
 
 
@@ -353,17 +366,14 @@ def compare(a: Value, b: Value, meter: Meter, operator: str = "<", depth: int = 
     elif isinstance(a, bytes) and isinstance(b, bytes):
         meter.scan(len(a))
         return (a > b) - (a < b)
-    elif (isinstance(a, list) and isinstance(b, list)) or \
-            (isinstance(a, tuple) and isinstance(b, tuple)):
+    elif (isinstance(a, list) and isinstance(b, list)) or (isinstance(a, tuple) and isinstance(b, tuple)):
         _deep(depth)
         for one, other in zip(a, b, strict=False):
             meter.work(3)
             if not equal(one, other, meter, depth + 1):
                 return compare(one, other, meter, operator, depth + 1)
         return len(a) - len(b)
-    raise ValueProblem(
-        f"unsupported comparison: {type_name(a)} {operator} {type_name(b)}"
-    )
+    raise ValueProblem(f"unsupported comparison: {type_name(a)} {operator} {type_name(b)}")
 
 
 def truth(value: Value) -> bool:

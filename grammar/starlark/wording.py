@@ -11,9 +11,16 @@ from collections.abc import Iterable
 from typing import Any
 
 _CHARACTERS = {
-    "&": "write 'and'", "!": "write 'not'", "?": "write 'a if condition else b'",
-    "@": "Starlark has no decorators", "`": "write \"…\"", "$": "a string is written \"…\"",
-    "\u201c": "write \"", "\u201d": "write \"", "\u2018": "write '", "\u2019": "write '",
+    "&": "write 'and'",
+    "!": "write 'not'",
+    "?": "write 'a if condition else b'",
+    "@": "Starlark has no decorators",
+    "`": 'write "…"',
+    "$": 'a string is written "…"',
+    "\u201c": 'write "',
+    "\u201d": 'write "',
+    "\u2018": "write '",
+    "\u2019": "write '",
     "\u00a0": "it is a no-break space: write a plain one",
     "\\": "nothing but the end of the line may follow it",
 }

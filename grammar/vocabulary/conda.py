@@ -25,9 +25,7 @@ _CONDARC = ("channels", "default_channels", "custom_channels", "channel_alias")
 
 def _spec(state: State, text: str, position: Position) -> None:
     if not _SPEC.fullmatch(text):
-        raise SpecError(
-            f"'{text}' is not a valid conda package, such as 'numpy' or 'numpy>=2'", position
-        )
+        raise SpecError(f"'{text}' is not a valid conda package, such as 'numpy' or 'numpy>=2'", position)
     state.conda.append(Request(text, position))
 
 
@@ -68,13 +66,14 @@ def _document(text: str, file: str, offset: Position | None = None) -> Node | No
         mark = error.problem_mark
         where = offset
         if where is None:
-            where = Position(file, mark.line + 1, mark.column + 1) if mark else \
-                Position(file, 1, 1)
-        raise SpecError(f"invalid YAML: {error.problem or error.context}", where,
-                        "" if offset else text) from None
+            where = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
+        raise SpecError(
+            f"invalid YAML: {error.problem or error.context}", where, "" if offset else text
+        ) from None
     except yaml.YAMLError as error:
-        raise SpecError(f"invalid YAML: {str(error).splitlines()[0]}", offset or
-                        Position(file, 1, 1)) from None
+        raise SpecError(
+            f"invalid YAML: {str(error).splitlines()[0]}", offset or Position(file, 1, 1)
+        ) from None
 
 
 class _Yaml:
@@ -144,9 +143,7 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
                 continue
             for tool, below in yaml.pairs(node, "a dependency").items():
                 if tool != "pip":
-                    raise yaml.error(
-                        f"'{tool}' is not an installer that envd supports: write 'pip'", node
-                    )
+                    raise yaml.error(f"'{tool}' is not an installer that envd supports: write 'pip'", node)
                 for item in yaml.items(below, "pip"):
                     line = yaml.string(item, "a requirement")
                     with problems:
@@ -157,9 +154,7 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
 
 
 def _pip_line(state: State, path: Path, line: str, position: Position) -> None:
-    found = requirements.entry(
-        line, position, path.parent, (state.directory, *state.allowed)
-    )
+    found = requirements.entry(line, position, path.parent, (state.directory, *state.allowed))
     state.conda_pip += found.requests
     state.python_options += found.options
     state.read_files += found.read
@@ -203,18 +198,24 @@ def _condarc(state: State, given: Given) -> None:
 APIS = (
     Api(
         "install.conda_packages",
-        (Parameter("name", "list[str]", (), ("names",), "MatchSpecs, such as \"numpy>=2\""),
-         Parameter("channel", "list[str]", (), about="channels, names or URLs"),
-         Parameter("env_file", "str", None, about="an environment.yml, instead of the other two")),
-        _packages, "conda packages, in a prefix at /opt/conda.",
+        (
+            Parameter("name", "list[str]", (), ("names",), 'MatchSpecs, such as "numpy>=2"'),
+            Parameter("channel", "list[str]", (), about="channels, names or URLs"),
+            Parameter("env_file", "str", None, about="an environment.yml, instead of the other two"),
+        ),
+        _packages,
+        "conda packages, in a prefix at /opt/conda.",
         differs="Needs no install.conda() before it.",
     ),
     Api(
         "config.conda_channel",
-        (Parameter("channel", "str|list[str]", about="the text of a .condarc, or channels"),
-         Parameter("use_mamba", "bool", False, about="as in v0: install micromamba too")),
-        _condarc, "Where conda packages are.",
+        (
+            Parameter("channel", "str|list[str]", about="the text of a .condarc, or channels"),
+            Parameter("use_mamba", "bool", False, about="as in v0: install micromamba too"),
+        ),
+        _condarc,
+        "Where conda packages are.",
         differs="Takes names and URLs too; of a .condarc it reads channels, default_channels, "
-                "custom_channels and channel_alias.",
+        "custom_channels and channel_alias.",
     ),
 )

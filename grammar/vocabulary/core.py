@@ -61,10 +61,10 @@ def _system_hint(system: str) -> str:
     known = [x for x in SYSTEMS if family and family[0] and x.startswith(family[0])]
     plain = re.sub(r"[^a-z0-9.]", "", system.lower())
     if plain in SYSTEMS:
-        also = f" (an image is written base(image=\"{system}\"))" if ":" in system else ""
+        also = f' (an image is written base(image="{system}"))' if ":" in system else ""
         return f"; did you mean '{plain}'?{also}"
     if "/" in system or ":" in system:
-        return f"; an image is written base(image=\"{system}\")"
+        return f'; an image is written base(image="{system}")'
     if known:
         return f"; known: {', '.join(known)}"
     return suggest(system, SYSTEMS) or f"; known: {', '.join(SYSTEMS)}"
@@ -101,9 +101,7 @@ def _run(state: State, given: Given) -> None:
             )
     if commands:
         secrets = tuple(sorted({str(name) for name in given["secrets"]}))
-        state.steps.append(
-            Run(commands, given["mount_host"], given.position, given["network"], secrets)
-        )
+        state.steps.append(Run(commands, given["mount_host"], given.position, given["network"], secrets))
 
 
 def _git(state: State, given: Given) -> None:
@@ -126,7 +124,8 @@ def _include(state: State, given: Given) -> Value:
         raise SpecError(
             f"'{url}' is not the URL of a git repository; write https://HOST/PATH, "
             "ssh://USER@HOST/PATH, "
-            "USER@HOST:PATH or file:///PATH", given.at("git"),
+            "USER@HOST:PATH or file:///PATH",
+            given.at("git"),
         )
     if ref and (not _GIT_REF.fullmatch(ref) or ".." in ref or "@{" in ref):
         raise SpecError(f"'{ref}' is not a valid branch, tag or commit", given.at("ref"))
@@ -213,8 +212,7 @@ def _expose(state: State, given: Given) -> None:
                 ipaddress.ip_address(address)
             except ValueError:
                 raise SpecError(
-                    f"'{address}' is not a valid IP address, such as \"127.0.0.1\"",
-                    given.at("listen_addr")
+                    f"'{address}' is not a valid IP address, such as \"127.0.0.1\"", given.at("listen_addr")
                 ) from None
     problems.check()
     state.expose.append(
@@ -226,8 +224,7 @@ def _mount(state: State, given: Given) -> None:
     source, target = given["host_path"], str(given["envd_path"])
     if not target.startswith(("/", "~")):
         raise SpecError(
-            f"'{target}' is not a path in the container: begin it with '/' or '~'",
-            given.at("envd_path"),
+            f"'{target}' is not a path in the container: begin it with '/' or '~'", given.at("envd_path")
         )
     if isinstance(source, DataSource):
         state.mounts.append(Mount(source.name, target, True))
@@ -296,138 +293,259 @@ def _copy(state: State, given: Given) -> None:
     image = str(given["image"]) if given["image"] else None
     exclude = tuple(str(pattern) for pattern in given["exclude"])
     if exclude and image:
-        raise SpecError("io.copy(): 'exclude' is for files of the project, not of an image",
-                        given.at("exclude"))
-    state.steps.append(
-        Copy(str(given["source"]), str(given["target"]), image, exclude, given.position)
-    )
+        raise SpecError(
+            "io.copy(): 'exclude' is for files of the project, not of an image", given.at("exclude")
+        )
+    state.steps.append(Copy(str(given["source"]), str(given["target"]), image, exclude, given.position))
 
 
 _COMMANDS = Parameter("commands", "str|list[str]", about="shell commands, in order")
 _MOUNT = (
-    Parameter("host_path", "str|data", about="of the host (\"~\" is the caller's home), or "
-              "data.envd(...)", deprecated=("src",)),
-    Parameter("envd_path", about="in the container (\"~\" is its user's home)",
-              deprecated=("dest",)),
+    Parameter(
+        "host_path",
+        "str|data",
+        about='of the host ("~" is the caller\'s home), or data.envd(...)',
+        deprecated=("src",),
+    ),
+    Parameter("envd_path", about='in the container ("~" is its user\'s home)', deprecated=("dest",)),
 )
 
 APIS = (
-    Api("base",
-        (Parameter("os", "str", "debian12", about="the distribution", choices=SYSTEMS),
-         Parameter("language", "str", "", about="\"python\", \"r\" or \"julia\", with a version "
-                   "(\"python3.11\") or without", choices=LANGUAGES),
-         Parameter("image", "str", None, about="an OCI image, instead of os"),
-         Parameter("dev", "bool", False, about="what a development environment needs: sshd, git, "
-                   "sudo, an editor")),
-        _base, "The bottom layer: a Debian or Ubuntu, or an image of a registry.",
+    Api(
+        "base",
+        (
+            Parameter("os", "str", "debian12", about="the distribution", choices=SYSTEMS),
+            Parameter(
+                "language",
+                "str",
+                "",
+                about='"python", "r" or "julia", with a version ("python3.11") or without',
+                choices=LANGUAGES,
+            ),
+            Parameter("image", "str", None, about="an OCI image, instead of os"),
+            Parameter(
+                "dev", "bool", False, about="what a development environment needs: sshd, git, sudo, an editor"
+            ),
+        ),
+        _base,
+        "The bottom layer: a Debian or Ubuntu, or an image of a registry.",
         differs="Without arguments it is debian12, not an Ubuntu image; the parameters are those of "
-                "v0 and v1 together, so an image is always given by name."),
-    Api("shell", (Parameter("name", "str", "bash", about="the shell", choices=SHELLS),), _shell,
-        "The login shell."),
-    Api("run",
-        (_COMMANDS, Parameter("mount_host", "bool", False,
-                              about="mount the project, read-only, and run in it"),
-         Parameter("network", "bool", False,
-                   about="let them reach the network; the lock pins what they give"),
-         Parameter("secrets", "list[str]", (),
-                   about="names of secrets: each a file /run/secrets/NAME while they run; values "
-                   "come from `--secret NAME=env:VARIABLE` or `=file:PATH`")),
-        _run, "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
-              "/home/envd/PROJECT, without network.",
+        "v0 and v1 together, so an image is always given by name.",
+    ),
+    Api(
+        "shell",
+        (Parameter("name", "str", "bash", about="the shell", choices=SHELLS),),
+        _shell,
+        "The login shell.",
+    ),
+    Api(
+        "run",
+        (
+            _COMMANDS,
+            Parameter("mount_host", "bool", False, about="mount the project, read-only, and run in it"),
+            Parameter(
+                "network", "bool", False, about="let them reach the network; the lock pins what they give"
+            ),
+            Parameter(
+                "secrets",
+                "list[str]",
+                (),
+                about="names of secrets: each a file /run/secrets/NAME while they run; values "
+                "come from `--secret NAME=env:VARIABLE` or `=file:PATH`",
+            ),
+        ),
+        _run,
+        "Shell commands at build time: one script of bash (-euo pipefail), in one layer, in "
+        "/home/envd/PROJECT, without network.",
         differs="There is no network: fetch with io.http, or write network=True, which is new; the lock "
-                "pins what such a step gives. secrets is new. It runs as root, in development "
-                "environments too, and in the order written, not after all else; the directory "
-                "/home/envd/PROJECT stays only when something is put into it. In an image without "
-                "bash it is sh's. Takes one string too."),
-    Api("git_config",
-        (Parameter("name", "str", "", about="user.name"),
-         Parameter("email", "str", "", about="user.email"),
-         Parameter("editor", "str", "", about="core.editor")), _git, "git's settings."),
-    Api("include",
-        (Parameter("git", about="the URL of a git repository"),
-         Parameter("ref", "str", "", about="a branch, tag or commit [the remote's own default]")),
-        _include, "The functions of another repository's *.envd files, as a module.",
-        differs="The lock pins the commit; ref is new."),
-    Api("config.apt_source",
-        (Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),
-         Parameter("key", "str", None, about="a file of the project's: the key that signs it")),
-        _apt_source, "Where Debian packages are.", differs="key is new."),
-    Api("config.pip_index",
-        (Parameter("url", about="the index"),
-         Parameter("extra_url", "str", "", about="one more, treated equally"),
-         Parameter("trust", "bool", False, about="do not verify its certificate")),
-        _pip_index, "Where Python packages are.",
+        "pins what such a step gives. secrets is new. It runs as root, in development "
+        "environments too, and in the order written, not after all else; the directory "
+        "/home/envd/PROJECT stays only when something is put into it. In an image without "
+        "bash it is sh's. Takes one string too.",
+    ),
+    Api(
+        "git_config",
+        (
+            Parameter("name", "str", "", about="user.name"),
+            Parameter("email", "str", "", about="user.email"),
+            Parameter("editor", "str", "", about="core.editor"),
+        ),
+        _git,
+        "git's settings.",
+    ),
+    Api(
+        "include",
+        (
+            Parameter("git", about="the URL of a git repository"),
+            Parameter("ref", "str", "", about="a branch, tag or commit [the remote's own default]"),
+        ),
+        _include,
+        "The functions of another repository's *.envd files, as a module.",
+        differs="The lock pins the commit; ref is new.",
+    ),
+    Api(
+        "config.apt_source",
+        (
+            Parameter("source", "str", None, about="lines of sources.list, or one archive's URL"),
+            Parameter("key", "str", None, about="a file of the project's: the key that signs it"),
+        ),
+        _apt_source,
+        "Where Debian packages are.",
+        differs="key is new.",
+    ),
+    Api(
+        "config.pip_index",
+        (
+            Parameter("url", about="the index"),
+            Parameter("extra_url", "str", "", about="one more, treated equally"),
+            Parameter("trust", "bool", False, about="do not verify its certificate"),
+        ),
+        _pip_index,
+        "Where Python packages are.",
         differs="Variables of the machine are not replaced in a URL: logins are kept in ~/.netrc or in "
-                "uv's or pip's own configuration."),
-    Api("config.jupyter",
-        (Parameter("token", "str", "", about="what a browser must show [a random one]",
-                   deprecated=("password",)),
-         Parameter("port", "int", 8888, about="its port in the container")),
-        _jupyter, "A Jupyter server that starts with the container.",
+        "uv's or pip's own configuration.",
+    ),
+    Api(
+        "config.jupyter",
+        (
+            Parameter(
+                "token", "str", "", about="what a browser must show [a random one]", deprecated=("password",)
+            ),
+            Parameter("port", "int", 8888, about="its port in the container"),
+        ),
+        _jupyter,
+        "A Jupyter server that starts with the container.",
         differs="Without a token there is a random one, which `envd up` prints; in an image that is run "
-                "otherwise it is in the container's log."),
-    Api("config.entrypoint", (Parameter("args", "list[str]", about="program and arguments"),),
-        _entrypoint, "The image's entry point."),
-    Api("config.gpu", (Parameter("count", "int", 1, about="how many"),), _gpu,
-        "How many GPUs the environment needs."),
-    Api("config.shm_size", (Parameter("size", "int", about="in megabytes"),), _shm_size,
-        "The size of shared memory."),
-    Api("config.repo",
-        (Parameter("url", about="the repository"),
-         Parameter("description", "str", "", about="what it holds")), _repo,
-        "Where the environment's sources are, for the image's labels."),
-    Api("config.owner", (Parameter("uid", "int", about="0 to 65535"),
-                         Parameter("gid", "int", about="0 to 65535")), _owner,
-        "A fixed uid and gid of the environment's user."),
-    Api("runtime.environ",
-        (Parameter("env", "dict[str]", {}, about="names and values"),
-         Parameter("extra_path", "list[str]", (), about="directories before PATH")), _environ,
-        "Environment variables of the container."),
-    Api("runtime.expose",
-        (Parameter("envd_port", "int", about="in the container"),
-         Parameter("host_port", "int", None, about="on the host [0: a free one]"),
-         Parameter("service", "str", "", about="its name"),
-         Parameter("listen_addr", "str", "", about="an IP address of the host [127.0.0.1]")),
-        _expose, "A port that the host forwards."),
-    Api("runtime.mount", _MOUNT, _mount, "A directory of the host, mounted when it runs.",
+        "otherwise it is in the container's log.",
+    ),
+    Api(
+        "config.entrypoint",
+        (Parameter("args", "list[str]", about="program and arguments"),),
+        _entrypoint,
+        "The image's entry point.",
+    ),
+    Api(
+        "config.gpu",
+        (Parameter("count", "int", 1, about="how many"),),
+        _gpu,
+        "How many GPUs the environment needs.",
+    ),
+    Api(
+        "config.shm_size",
+        (Parameter("size", "int", about="in megabytes"),),
+        _shm_size,
+        "The size of shared memory.",
+    ),
+    Api(
+        "config.repo",
+        (
+            Parameter("url", about="the repository"),
+            Parameter("description", "str", "", about="what it holds"),
+        ),
+        _repo,
+        "Where the environment's sources are, for the image's labels.",
+    ),
+    Api(
+        "config.owner",
+        (Parameter("uid", "int", about="0 to 65535"), Parameter("gid", "int", about="0 to 65535")),
+        _owner,
+        "A fixed uid and gid of the environment's user.",
+    ),
+    Api(
+        "runtime.environ",
+        (
+            Parameter("env", "dict[str]", {}, about="names and values"),
+            Parameter("extra_path", "list[str]", (), about="directories before PATH"),
+        ),
+        _environ,
+        "Environment variables of the container.",
+    ),
+    Api(
+        "runtime.expose",
+        (
+            Parameter("envd_port", "int", about="in the container"),
+            Parameter("host_port", "int", None, about="on the host [0: a free one]"),
+            Parameter("service", "str", "", about="its name"),
+            Parameter("listen_addr", "str", "", about="an IP address of the host [127.0.0.1]"),
+        ),
+        _expose,
+        "A port that the host forwards.",
+    ),
+    Api(
+        "runtime.mount",
+        _MOUNT,
+        _mount,
+        "A directory of the host, mounted when it runs.",
         differs="One that is outside of the project and of your home is mounted with "
-                "`envd up --allow-mount DIR` alone."),
-    Api("runtime.command", (Parameter("commands", "dict[str]", {}, about="names and commands"),),
-        _command, "Named commands, for `envd exec --command NAME`."),
-    Api("runtime.daemon", (Parameter("commands", "list[list[str]]", about="argument vectors"),),
-        _daemon, "Commands that start with the container and are kept running.",
+        "`envd up --allow-mount DIR` alone.",
+    ),
+    Api(
+        "runtime.command",
+        (Parameter("commands", "dict[str]", {}, about="names and commands"),),
+        _command,
+        "Named commands, for `envd exec --command NAME`.",
+    ),
+    Api(
+        "runtime.daemon",
+        (Parameter("commands", "list[list[str]]", about="argument vectors"),),
+        _daemon,
+        "Commands that start with the container and are kept running.",
         differs="Words such as `>>file` and `2>&1` are redirections, as its own examples have them; "
-                "`~/` is the home; `$NAME`, `${NAME}` and `${NAME:-default}` are variables of the "
-                "container, but for the text of `sh -c`, which is left to that shell. Every word stays "
-                "one word. What ends is started again, for ever, a second apart; there, three times."),
-    Api("runtime.init", (_COMMANDS,), _init,
+        "`~/` is the home; `$NAME`, `${NAME}` and `${NAME:-default}` are variables of the "
+        "container, but for the text of `sh -c`, which is left to that shell. Every word stays "
+        "one word. What ends is started again, for ever, a second apart; there, three times.",
+    ),
+    Api(
+        "runtime.init",
+        (_COMMANDS,),
+        _init,
         "One script of bash (-euo pipefail) for each call, at each start of the container, beside "
         "sshd, Jupyter and daemons, as its user.",
         differs="The scripts of several calls run one after the other, not all at once, and one that "
-                "fails is not tried again; what comes after it does not run. The environment is up all "
-                "the same, and `envd up` says so."),
-    Api("io.copy",
-        (Parameter("source", "str", aliases=("host_path",),
-                   about="in the project, or in the image", deprecated=("src",)),
-         Parameter("target", "str", "./", ("envd_path",), "in the container", (), ("dest",)),
-         Parameter("image", "str", None, about="an OCI image to copy from"),
-         Parameter("exclude", "str|list[str]", (), about="what not to copy: patterns as in "
-                   ".dockerignore, relative to the source")), _copy,
+        "fails is not tried again; what comes after it does not run. The environment is up all "
+        "the same, and `envd up` says so.",
+    ),
+    Api(
+        "io.copy",
+        (
+            Parameter(
+                "source",
+                "str",
+                aliases=("host_path",),
+                about="in the project, or in the image",
+                deprecated=("src",),
+            ),
+            Parameter("target", "str", "./", ("envd_path",), "in the container", (), ("dest",)),
+            Parameter("image", "str", None, about="an OCI image to copy from"),
+            Parameter(
+                "exclude",
+                "str|list[str]",
+                (),
+                about="what not to copy: patterns as in .dockerignore, relative to the source",
+            ),
+        ),
+        _copy,
         "Files of the project, or of an image. What is copied to a directory goes into it under its "
-        "name, as with COPY and cp: a file, and a directory too. Of \".\" it is the contents.",
+        'name, as with COPY and cp: a file, and a directory too. Of "." it is the contents.',
         differs="Copies and commands happen in the order in which they are written, not all copies "
-                "first. \"~\" is the home (there, a directory of that name). A source that is a link "
-                "is followed. Directories that are there keep their owner and mode, also below a "
-                "copied directory, and links to directories are followed there too (there, an "
-                "error); an image's files keep their owners. What .envdignore or .dockerignore "
-                "names is not copied, nor are .git, .venv, .env, "
-                "__pycache__ and envd.lock, unless they are the source itself or an ignore file "
-                "takes them back (\"!.env\"); exclude is new."),
-    Api("io.http",
-        (Parameter("url", about="http or https"),
-         Parameter("checksum", "str", None, about="\"sha256:…\" [pinned by the lock]"),
-         Parameter("filename", "str", None, about="its name [the URL's]")), _http,
+        'first. "~" is the home (there, a directory of that name). A source that is a link '
+        "is followed. Directories that are there keep their owner and mode, also below a "
+        "copied directory, and links to directories are followed there too (there, an "
+        "error); an image's files keep their owners. What .envdignore or .dockerignore "
+        "names is not copied, nor are .git, .venv, .env, "
+        "__pycache__ and envd.lock, unless they are the source itself or an ignore file "
+        'takes them back ("!.env"); exclude is new.',
+    ),
+    Api(
+        "io.http",
+        (
+            Parameter("url", about="http or https"),
+            Parameter("checksum", "str", None, about='"sha256:…" [pinned by the lock]'),
+            Parameter("filename", "str", None, about="its name [the URL's]"),
+        ),
+        _http,
         "A file from the web, at ~/extra_source.",
-        differs="Of digests only sha256."),
+        differs="Of digests only sha256.",
+    ),
     Api("io.mount", _MOUNT, _mount, "The old name of `runtime.mount`.", instead="runtime.mount"),
 )

@@ -23,7 +23,9 @@ def _envd(state: State, given: Given) -> DataSource:
 
 APIS = (
     Api(
-        "data.envd", (Parameter("name", about="the volume's name"),), _envd,
+        "data.envd",
+        (Parameter("name", about="the volume's name"),),
+        _envd,
         "A named volume that is kept between environments, for `runtime.mount`.",
     ),
 )

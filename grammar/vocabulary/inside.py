@@ -28,7 +28,8 @@ def inside(path: Path, directory: Path, allowed: Sequence[Path], position: Posit
     if not fits:
         raise SpecError(
             f"{path} is outside of the project's directory; if you trust this spec, run "
-            f"envd --allow-path {real.parent}", position,
+            f"envd --allow-path {real.parent}",
+            position,
         )
     with suppress(OSError):
         mode = real.stat().st_mode

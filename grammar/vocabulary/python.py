@@ -17,15 +17,20 @@ _FILES = {"pyproject": "pyproject", "uv_lock": "uv.lock", "pylock": "pylock"}
 def _python(state: State, given: Given) -> None:
     problems = Problems()
     with problems:
-        each(given, "name", lambda text, where: _add(
-            state, requirements.entry(text, where, state.directory, state.allowed)))
+        each(
+            given,
+            "name",
+            lambda text, where: _add(state, requirements.entry(text, where, state.directory, state.allowed)),
+        )
     if given["requirements"]:
         text = given["requirements"]
         with problems:
-            _add(state, requirements.read(
-                state.directory / text, given.where("requirements", text), state.directory,
-                state.allowed,
-            ))
+            _add(
+                state,
+                requirements.read(
+                    state.directory / text, given.where("requirements", text), state.directory, state.allowed
+                ),
+            )
     with problems:
         each(given, "local_wheels", lambda text, where: _input(state, "wheel", text, where))
     with problems:
@@ -63,7 +68,11 @@ def _project(state: State, given: Given) -> None:
 
 
 def _input(
-    state: State, kind: str, path: str, position: Position, extras: tuple[str, ...] = (),
+    state: State,
+    kind: str,
+    path: str,
+    position: Position,
+    extras: tuple[str, ...] = (),
     groups: tuple[str, ...] = (),
 ) -> None:
     """A file that says which packages: read when it is locked, so it must be there."""
@@ -87,18 +96,27 @@ def _input(
 APIS = (
     Api(
         "install.python_packages",
-        (Parameter("name", "list[str]", (), ("names",), "PEP 508 requirements; an entry may hold "
-                   "pip's --index-url, --extra-index-url and --find-links"),
-         Parameter("requirements", "str", None, about="a requirements file of pip's format"),
-         Parameter("local_wheels", "list[str]", (), about="wheels of the project's directory"),
-         Parameter("pyproject", "str", None, about="a pyproject.toml: its dependencies, not itself"),
-         Parameter("uv_lock", "str", None, about="a uv.lock, taken as it is"),
-         Parameter("pylock", "str", None, about="a pylock.toml (PEP 751), taken as it is"),
-         Parameter("extras", "list[str]", (), about="optional dependencies of the project"),
-         Parameter("groups", "list[str]", (), about="dependency groups (PEP 735)")),
-        _python, "Python packages, resolved by uv and locked with their hashes.",
+        (
+            Parameter(
+                "name",
+                "list[str]",
+                (),
+                ("names",),
+                "PEP 508 requirements; an entry may hold "
+                "pip's --index-url, --extra-index-url and --find-links",
+            ),
+            Parameter("requirements", "str", None, about="a requirements file of pip's format"),
+            Parameter("local_wheels", "list[str]", (), about="wheels of the project's directory"),
+            Parameter("pyproject", "str", None, about="a pyproject.toml: its dependencies, not itself"),
+            Parameter("uv_lock", "str", None, about="a uv.lock, taken as it is"),
+            Parameter("pylock", "str", None, about="a pylock.toml (PEP 751), taken as it is"),
+            Parameter("extras", "list[str]", (), about="optional dependencies of the project"),
+            Parameter("groups", "list[str]", (), about="dependency groups (PEP 735)"),
+        ),
+        _python,
+        "Python packages, resolved by uv and locked with their hashes.",
         differs="What cannot be locked (git URLs, editable installs, directories) is refused; an "
-                "index beside a requirement is asked besides the others, not instead of them. All "
-                "that name a project's own files are new.",
+        "index beside a requirement is asked besides the others, not instead of them. All "
+        "that name a project's own files are new.",
     ),
 )

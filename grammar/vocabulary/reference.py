@@ -18,16 +18,24 @@ from grammar.vocabulary.registry import APIS
 from grammar.vocabulary.signature import REQUIRED, Api, Parameter
 
 TYPES = {
-    "str": "str", "bool": "bool", "int": "int", "list[str]": "list[str]",
-    "dict[str]": "dict[str, str]", "list[list[str]]": "list[list[str]]",
-    "str|list[str]": "str | list[str]", "str|data": "str | DataSource",
+    "str": "str",
+    "bool": "bool",
+    "int": "int",
+    "list[str]": "list[str]",
+    "dict[str]": "dict[str, str]",
+    "list[list[str]]": "list[list[str]]",
+    "str|list[str]": "str | list[str]",
+    "str|data": "str | DataSource",
 }
 # What calls return; None for all others.
 _RETURNS = {"data.envd": "DataSource", "include": "Module"}
 MODULES = {
-    "": "Functions without a module", "install": "`install`: packages, languages and tools",
-    "config": "`config`: settings of the environment", "runtime": "`runtime`: the running container",
-    "io": "`io`: files", "data": "`data`: where data sets live",
+    "": "Functions without a module",
+    "install": "`install`: packages, languages and tools",
+    "config": "`config`: settings of the environment",
+    "runtime": "`runtime`: the running container",
+    "io": "`io`: files",
+    "data": "`data`: where data sets live",
 }
 
 
@@ -41,9 +49,7 @@ def default_of(parameter: Parameter) -> str:
 
 def signature(api: Api) -> str:
     """A function as a reader sees it: `shell(name="bash")`."""
-    parts = [
-        p.name if p.required else f"{p.name}={default_of(p)}" for p in api.parameters
-    ]
+    parts = [p.name if p.required else f"{p.name}={default_of(p)}" for p in api.parameters]
     return f"{api.name}({', '.join(parts)})"
 
 
@@ -97,33 +103,39 @@ def markdown(tests: Mapping[str, str]) -> str:
         "are. Functions that set one thing may be called again with the same arguments only.",
         "",
         "The first line may say `# syntax=v0` or `# syntax=v1`. v1 is the default; v0 is",
-        "the same, except that `base(dev=True, language=\"python3\")` is then the default.",
+        'the same, except that `base(dev=True, language="python3")` is then the default.',
         "",
     ]
     for module, title in MODULES.items():
-        lines += [f"## {title}", "", "| function | parameters | what it does | test |",
-                  "|---|---|---|---|"]
+        lines += [f"## {title}", "", "| function | parameters | what it does | test |", "|---|---|---|---|"]
         for api in _of_module(module):
             about = api.about + (f" Deprecated: write `{api.instead}`." if api.instead else "")
             lines.append(
-                f"| `{api.name}` | {_parameters(api)} | {_cell(about)} "
-                f"| `{tests.get(api.name, 'none')}` |"
+                f"| `{api.name}` | {_parameters(api)} | {_cell(about)} | `{tests.get(api.name, 'none')}` |"
             )
         lines.append("")
         if module == "data":
-            lines += [f"`data.path.{n}` is `\"{p}\"`." for n, p in data.PATHS.items()] + [""]
+            lines += [f'`data.path.{n}` is `"{p}"`.' for n, p in data.PATHS.items()] + [""]
     lines += [
-        "## Known names", "",
+        "## Known names",
+        "",
         f"- `base(os=…)`: {', '.join(settings.SYSTEMS)}.",
         f"- `base(language=…)`: {', '.join(settings.LANGUAGES)}, each with a version or without "
         "(`python3.11`, `r4.2`, `julia1.8`).",
-        f"- `shell(…)`: {', '.join(settings.SHELLS)}.", "",
-        "## Limits", "",
-        "A spec cannot make envd hang. One evaluation may use:", "",
-        "| what | at most |", "|---|---|",
-        *(f"| {what} | {number:,} |" for what, number in _LIMITS), "",
-        "## Differences from tensorchord/envd", "",
-        "A `build.envd` written for it works here, or one message says what differs:", "",
+        f"- `shell(…)`: {', '.join(settings.SHELLS)}.",
+        "",
+        "## Limits",
+        "",
+        "A spec cannot make envd hang. One evaluation may use:",
+        "",
+        "| what | at most |",
+        "|---|---|",
+        *(f"| {what} | {number:,} |" for what, number in _LIMITS),
+        "",
+        "## Differences from tensorchord/envd",
+        "",
+        "A `build.envd` written for it works here, or one message says what differs:",
+        "",
         *(f"- `{api.name}`: {api.differs}" for api in APIS if api.differs),
         "- An image that is not a development environment has services, too: what `config.jupyter`,",
         "  `runtime.daemon` and `runtime.init` ask for starts with it, in its working directory, unless",
@@ -159,7 +171,8 @@ def stubs() -> str:
         "Pyright and Pylance read it when it lies as __builtins__.pyi beside the build.envd.",
         '"""',
         "",
-        "from typing import Literal", "",
+        "from typing import Literal",
+        "",
         "class DataSource: ...",
         "class Module:",
         "    def __getattr__(self, name: str) -> object: ...",
@@ -192,8 +205,7 @@ def _stub(api: Api, indentation: str) -> list[str]:
     body = "\n".join(f"{indentation}    {line}".rstrip() for line in text.split("\n")).strip()
     return [
         f"{indentation}def {name}({', '.join(parts)}) -> {returns}:",
-        f'{indentation}    """{body}"""' if not body.endswith('"') else
-        f'{indentation}    """{body} """',
+        f'{indentation}    """{body}"""' if not body.endswith('"') else f'{indentation}    """{body} """',
         "",
     ]
 

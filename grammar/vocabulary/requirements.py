@@ -19,15 +19,24 @@ from grammar.vocabulary.inside import inside
 
 # Options that are kept, by every spelling that pip takes: with a value, and without.
 _VALUED = {
-    "-i": "index-url", "--index-url": "index-url", "--pypi-url": "index-url",
-    "--extra-index-url": "extra-index-url", "-f": "find-links", "--find-links": "find-links",
-    "--trusted-host": "trusted-host", "--only-binary": "only-binary",
+    "-i": "index-url",
+    "--index-url": "index-url",
+    "--pypi-url": "index-url",
+    "--extra-index-url": "extra-index-url",
+    "-f": "find-links",
+    "--find-links": "find-links",
+    "--trusted-host": "trusted-host",
+    "--only-binary": "only-binary",
 }
 _FLAGS = {"--no-index": "no-index", "--pre": "pre", "--require-hashes": "require-hashes"}
 # They change nothing here: a wheel is always preferred, and everything is hashed.
 _IGNORED = frozenset({"--prefer-binary"})
-_INCLUDES = {"-r": "requests", "--requirement": "requests", "-c": "constraints",
-             "--constraint": "constraints"}
+_INCLUDES = {
+    "-r": "requests",
+    "--requirement": "requests",
+    "-c": "constraints",
+    "--constraint": "constraints",
+}
 _EDITABLE = frozenset({"-e", "--editable"})
 _HASH = re.compile(r"--hash[= ]\s*([a-z0-9]+):([0-9a-fA-F]+)")
 
@@ -57,7 +66,8 @@ def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> 
         what = "a version-control URL" if "+" in scheme else f"a {scheme or 'relative'} URL"
         raise SpecError(
             f"'{text}': {what} cannot be locked; build a wheel of it and name that in "
-            "local_wheels, or give an https URL of an archive", position,
+            "local_wheels, or give an https URL of an archive",
+            position,
         )
     return Request(text, position, hashes)
 
@@ -75,9 +85,7 @@ def _reason(text: str) -> str:
     return ""
 
 
-def entry(
-    text: str, position: Position, directory: Path, allowed: Sequence[Path] = ()
-) -> Collected:
+def entry(text: str, position: Position, directory: Path, allowed: Sequence[Path] = ()) -> Collected:
     """One name of install.python_packages: a requirement, options of pip's, or both.
 
     Files that it names are in `directory` or in those `allowed`. An index that is named beside a
@@ -94,15 +102,12 @@ def entry(
             reader._line(part, position, directory / "build.envd", "requests", (), [])
     if wanted:
         found.options = [
-            replace(o, name="extra-index-url") if o.name == "index-url" else o
-            for o in found.options
+            replace(o, name="extra-index-url") if o.name == "index-url" else o for o in found.options
         ]
     return found
 
 
-def read(
-    path: Path, asked: Position, directory: Path, allowed: Sequence[Path] = ()
-) -> Collected:
+def read(path: Path, asked: Position, directory: Path, allowed: Sequence[Path] = ()) -> Collected:
     """Read the file at `path`; `directory` is the project's, and files of it and of those `allowed`
     may be named. Raises SpecError at the line."""
     found = Collected()
@@ -155,12 +160,16 @@ class _Reader:
             for request, has in hashed:
                 if not has:
                     raise SpecError(
-                        f"--require-hashes is set, and '{request.text}' has no --hash",
-                        request.position,
+                        f"--require-hashes is set, and '{request.text}' has no --hash", request.position
                     ).with_source(text)
 
     def _line(
-        self, content: str, where: Position, path: Path, kind: str, parents: tuple[Path, ...],
+        self,
+        content: str,
+        where: Position,
+        path: Path,
+        kind: str,
+        parents: tuple[Path, ...],
         hashed: list[tuple[Request, bool]],
     ) -> None:
         if content.startswith("-"):
@@ -183,7 +192,8 @@ class _Reader:
         if option in _EDITABLE:
             raise SpecError(
                 f"'{option} {value}': an editable install cannot be locked; mount the project when "
-                "it runs, or build a wheel and name it in local_wheels", where,
+                "it runs, or build a wheel and name it in local_wheels",
+                where,
             )
         if option in _VALUED and value:
             literally(value, where)
@@ -197,7 +207,8 @@ class _Reader:
         elif option not in _IGNORED:
             raise SpecError(
                 f"option '{option}' is not supported in requirements files; what it says belongs "
-                "into build.envd (config.pip_index)", where,
+                "into build.envd (config.pip_index)",
+                where,
             )
 
     def _wheel(self, text: str, where: Position, path: Path) -> PythonInput | None:

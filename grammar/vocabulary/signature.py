@@ -14,9 +14,14 @@ from grammar.vocabulary.state import DataSource, State
 
 REQUIRED = object()
 KINDS = {
-    "str": "a string", "bool": "True or False", "int": "an int", "list[str]": "a list of strings",
-    "dict[str]": "a dict of strings", "list[list[str]]": "a list of lists of strings",
-    "str|list[str]": "a string or a list of strings", "str|data": "a string or data.envd(...)",
+    "str": "a string",
+    "bool": "True or False",
+    "int": "an int",
+    "list[str]": "a list of strings",
+    "dict[str]": "a dict of strings",
+    "list[list[str]]": "a list of lists of strings",
+    "str|list[str]": "a string or a list of strings",
+    "str|data": "a string or data.envd(...)",
 }
 
 
@@ -128,9 +133,7 @@ class Api:
                     values[parameter.name] = self._typed(parameter, value, places[parameter.name])
             elif not unknown:  # else it may be what the unknown name was meant for
                 with problems:
-                    raise SpecError(
-                        f"{self.name}() lacks the argument '{parameter.name}'", call.position
-                    )
+                    raise SpecError(f"{self.name}() lacks the argument '{parameter.name}'", call.position)
         problems.check()
         return Given(call.position, values, places)
 
@@ -145,9 +148,7 @@ class Api:
             at = call.places.get(f"{key}=", call.place(key))
             raise SpecError(f"{self.name}() has no parameter '{key}'{hint}", at)
         if key in parameter.deprecated:
-            state.warn(
-                f"{self.name}(): '{key}' is deprecated; write '{parameter.name}'", call.place(key)
-            )
+            state.warn(f"{self.name}(): '{key}' is deprecated; write '{parameter.name}'", call.place(key))
         return parameter
 
     def _typed(self, parameter: Parameter, value: Value, place: Position) -> Any:
@@ -199,8 +200,8 @@ class Api:
     def _element(self, parameter: Parameter, item: Value, place: Position) -> None:
         if not isinstance(item, str):
             raise SpecError(
-                f"{self.name}(): '{parameter.name}' is {KINDS[parameter.kind]}; it holds "
-                f"{_called(item)}", place,
+                f"{self.name}(): '{parameter.name}' is {KINDS[parameter.kind]}; it holds {_called(item)}",
+                place,
             )
         where = item.position if isinstance(item, SpecStr) else place
         if "\0" in item:

@@ -136,9 +136,7 @@ class State:
         before, had = self.once[name]
         if values is None or values != had:
             where = f"line {before.line}" if before.file == position.file else str(before)
-            raise SpecError(
-                f"{name}() was called before, at {where}, with other arguments", position
-            )
+            raise SpecError(f"{name}() was called before, at {where}, with other arguments", position)
 
     def want(self, section: str, request: Request) -> None:
         """Ask for something of a section of the lock that has no field of its own here."""
@@ -153,9 +151,7 @@ class State:
     def freeze(self) -> Environment:
         """The Environment."""
         return Environment(
-            base=self.base or (
-                Base(dev=True, language=V0_LANGUAGE) if self.syntax == "v0" else Base()
-            ),
+            base=self.base or (Base(dev=True, language=V0_LANGUAGE) if self.syntax == "v0" else Base()),
             apt_packages=tuple(self.apt.values()),
             python_packages=tuple(dict.fromkeys(self.python)),
             conda_packages=tuple(dict.fromkeys(self.conda)),
@@ -189,8 +185,7 @@ class State:
             julia_pkg_server=self.julia_pkg_server,
             rstudio_server=self.rstudio_server,
             wants=tuple(
-                (section, tuple(requests.values()))
-                for section, requests in sorted(self.wants.items())
+                (section, tuple(requests.values())) for section, requests in sorted(self.wants.items())
             ),
             gpu=self.gpu,
             shm_size=self.shm_size,

@@ -1,6 +1,6 @@
 """`make faults`: do every row, print the table, fail when something was lost or an error unclear.
 
-    python -m tests.faults [--seed N] [--only PART …] [--output FILE]
+python -m tests.faults [--seed N] [--only PART …] [--output FILE]
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from tests.integration import distribution, servers
 
 AT_ONCE = 6  # rows: most of them wait
 MODULES = (  # each enters its rows, in this order
-    "killed", "machine", "users", "damage", "crowd", "network", "archives", "registries", "engines",
+    "killed",
+    "machine",
+    "users",
+    "damage",
+    "crowd",
+    "network",
+    "archives",
+    "registries",
+    "engines",
 )
 
 
@@ -45,7 +53,8 @@ def main(arguments: Sequence[str]) -> int:
     for name in MODULES:
         import_module(f"tests.faults.{name}")
     chosen = {
-        name: do for name, do in ROWS.items()
+        name: do
+        for name, do in ROWS.items()
         if not options.only or any(part in name for part in options.only)
     }
     directory = Path(tempfile.mkdtemp(prefix="envd-faults-", dir=os.environ.get("ENVD_FAULTS_DIR")))
@@ -74,9 +83,7 @@ def main(arguments: Sequence[str]) -> int:
     return int(any(t.lost or t.ended == "unclear" for row in done for t in row.trials))
 
 
-def _all(
-    world: World, chosen: dict[str, Do], so_far: Callable[[Sequence[Row]], object]
-) -> list[Row]:
+def _all(world: World, chosen: dict[str, Do], so_far: Callable[[Sequence[Row]], object]) -> list[Row]:
     """Do the rows, some side by side; `so_far` gets those that are done whenever one ends."""
     done: dict[str, Row] = {}
     guard = threading.Lock()
@@ -94,9 +101,7 @@ def _all(
     return [done[name] for name in chosen]
 
 
-def _write(
-    rows: Sequence[Row], options: argparse.Namespace, directory: Path, begin: float
-) -> str:
+def _write(rows: Sequence[Row], options: argparse.Namespace, directory: Path, begin: float) -> str:
     text = table(rows, options.seed, time.monotonic() - begin).replace(str(directory), "DIR")
     if options.output:
         options.output.write_text(text + "\n")
@@ -125,12 +130,15 @@ def _do(world: World, name: str, do: Do) -> Row:
 def table(done: Sequence[Row], seed: int, seconds: float) -> str:
     """The table in Markdown."""
     lines = [
-        "# What faults do", "",
+        "# What faults do",
+        "",
         "Made by `make faults` (`tests/faults`): a trial is survived when the command ends well in "
         "spite of the fault; an error is clear when it is one message, with exit status 1 or 2 (130 "
         "for a signal), no traceback and no internal error. After each trial the fault is "
-        "gone, the store must verify and the build must give the same image: else data is lost.", "",
-        f"Seed {seed}; {sum(len(r.trials) for r in done)} trials in {seconds / 60:.0f} minutes.", "",
+        "gone, the store must verify and the build must give the same image: else data is lost.",
+        "",
+        f"Seed {seed}; {sum(len(r.trials) for r in done)} trials in {seconds / 60:.0f} minutes.",
+        "",
         "| fault | trials | survived | clear error | unclear | data lost | remarks |",
         "|---|---|---|---|---|---|---|",
     ]

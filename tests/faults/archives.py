@@ -34,17 +34,21 @@ def _release(world: World, what: str) -> bytes:
     if what == "newer":  # the lists' hashes are not those that the lists have
         text = "".join(
             line.replace(line.split()[0], "0" * len(line.split()[0]))
-            if line.startswith(" ") and line.rstrip().endswith("/Packages") else line
+            if line.startswith(" ") and line.rstrip().endswith("/Packages")
+            else line
             for line in text.splitlines(keepends=True)
         )
     if what == "future":
         text = text.replace(date, "Date: Sun, 01 Mar 2099 12:00:00 UTC")
     if what == "expired":
-        text = text.replace(date, "Date: Thu, 01 Mar 2001 12:00:00 UTC\n"
-                                  "Valid-Until: Thu, 08 Mar 2001 12:00:00 UTC")
+        text = text.replace(
+            date, "Date: Thu, 01 Mar 2001 12:00:00 UTC\nValid-Until: Thu, 08 Mar 2001 12:00:00 UTC"
+        )
     done = subprocess.run(
         ["gpg", "--batch", "--quiet", "--homedir", str(world.key.home), "--clearsign"],
-        input=text.encode(), capture_output=True, check=True,
+        input=text.encode(),
+        capture_output=True,
+        check=True,
     )
     return done.stdout
 
@@ -80,8 +84,7 @@ def _once(world: World) -> Iterator[Trial]:
 def _always(world: World) -> Iterator[Trial]:
     with ThreadPoolExecutor(6) as pool:
         yield from pool.map(
-            lambda kind: _locked(world, kind, Fault(kind)),
-            ["404", "500", "drop", "html", "loop", "hole"],
+            lambda kind: _locked(world, kind, Fault(kind)), ["404", "500", "drop", "html", "loop", "hole"]
         )
 
 
@@ -95,8 +98,7 @@ def _half(world: World) -> Iterator[Trial]:
 
 
 @row(
-    "apt archive: Hash Sum mismatch, InRelease damaged, of another time, of the future, expired",
-    debian=True,
+    "apt archive: Hash Sum mismatch, InRelease damaged, of another time, of the future, expired", debian=True
 )
 def _mismatch(world: World) -> Iterator[Trial]:
     yield _locked(world, "Packages wrong", Fault("wrong", "Packages"))
@@ -162,10 +164,7 @@ def _apt_killed(world: World) -> Iterator[Trial]:
         yield trial
 
 
-@row(
-    ".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always",
-    debian=True,
-)
+@row(".deb while building: once cut off; 404, drop, cut off, wrong, html, circle always", debian=True)
 def _debs(world: World) -> Iterator[Trial]:
     # One archive, so that there is one base: the trials come one after the other.
     store, project = world.store("debs"), _project(world, world.debs.address)
@@ -174,16 +173,20 @@ def _debs(world: World) -> Iterator[Trial]:
     image = world.run(*BUILD, store=reference, project=project).out.strip()
     world.drop(reference)
     for kind, times in (
-        ("close", 1), ("404", 99), ("drop", 99), ("close", 99), ("short", 99), ("wrong", 99),
-        ("html", 99), ("loop", 99),
+        ("close", 1),
+        ("404", 99),
+        ("drop", 99),
+        ("close", 99),
+        ("short", 99),
+        ("wrong", 99),
+        ("html", 99),
+        ("loop", 99),
     ):
         store = world.store("debs")
         world.debs.faults[:] = [Fault(kind, "/faulty_", times=times)]
         done = world.run(*BUILD, store=store, project=project)
         world.debs.faults.clear()
-        yield world.judge(
-            done, store, project, image=image, remark=kind if done.code else ""
-        )
+        yield world.judge(done, store, project, image=image, remark=kind if done.code else "")
         world.drop(store)
 
 
@@ -209,7 +212,11 @@ def _dpkg_killed(world: World) -> Iterator[Trial]:
             process.kill()
         done = world.end(process)
         trial = world.judge(
-            done, store, project, image=image, killed=victim == "envd",
+            done,
+            store,
+            project,
+            image=image,
+            killed=victim == "envd",
             remark=f"{victim} killed" if done.code else "",
         )
         if not found:
@@ -223,7 +230,8 @@ def _installing() -> list[int]:
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (path / "comm").read_text().strip() == "dpkg" \
-                    and b"/sleepy_1.0" in (path / "cmdline").read_bytes():
+            if (path / "comm").read_text().strip() == "dpkg" and b"/sleepy_1.0" in (
+                path / "cmdline"
+            ).read_bytes():
                 found.append(int(path.name))
     return found

@@ -35,10 +35,7 @@ def _at_once(world: World) -> Iterator[Trial]:
 
         with ThreadPoolExecutor(10) as pool:
             sweeping = pool.submit(sweep)
-            ends = list(pool.map(
-                lambda p, store=store: world.run(*BUILD, store=store, project=p),
-                projects,
-            ))
+            ends = list(pool.map(lambda p, store=store: world.run(*BUILD, store=store, project=p), projects))
             over.set()
             swept = sweeping.result()
         images = {d.out.strip() for d in ends}
@@ -55,14 +52,15 @@ def _locks(world: World) -> Iterator[Trial]:
     for project in (one, two):
         (project / "envd.lock").unlink()
     with ThreadPoolExecutor(4) as pool:
-        ends = list(pool.map(
-            lambda p: world.run("lock", store=store, project=p), (one, one, one, two)
-        ))
+        ends = list(pool.map(lambda p: world.run("lock", store=store, project=p), (one, one, one, two)))
     texts = {(p / "envd.lock").read_text() for p in (one, two) if (p / "envd.lock").exists()}
     strays = [p.name for p in one.iterdir() if p.name.startswith(".envd.lock")]
     good = all(d.code == 0 for d in ends) and len(texts) == 1 and not strays
-    yield Trial("survived" if good else "unclear", lost=not good,
-                remark="" if good else f"{[d.err[-150:] for d in ends if d.code]} {strays}")
+    yield Trial(
+        "survived" if good else "unclear",
+        lost=not good,
+        remark="" if good else f"{[d.err[-150:] for d in ends if d.code]} {strays}",
+    )
     world.drop(store)
 
 
@@ -73,9 +71,9 @@ def _database_held(world: World) -> Iterator[Trial]:
     world.drop(reference)
     for ever in (False, True):
         store, project = world.store("held", of=world.directory / "pushed"), world.copy("held")
-        with closing(sqlite3.connect(
-            store / "db.sqlite", isolation_level=None, check_same_thread=False
-        )) as other:
+        with closing(
+            sqlite3.connect(store / "db.sqlite", isolation_level=None, check_same_thread=False)
+        ) as other:
             other.execute("BEGIN IMMEDIATE")
             process = world.start(*BUILD, store=store, project=project)
             told = world.told(process, "waiting for another process")

@@ -60,7 +60,8 @@ for _how in ("flipped", "truncated", "deleted"):
         done = world.run(*BUILD, "-o", f"oci:{out}", store=store, project=project)
         if done.code == 0 and how != "deleted":
             checked = subprocess.run(
-                ["skopeo", "copy", "-q", f"oci-archive:{out}", f"oci-archive:{out}2"], check=False,
+                ["skopeo", "copy", "-q", f"oci-archive:{out}", f"oci-archive:{out}2"],
+                check=False,
                 capture_output=True,
             )
             if checked.returncode:
@@ -69,7 +70,8 @@ for _how in ("flipped", "truncated", "deleted"):
         ended = "survived" if done.code == 0 else "clear" if done.clear else "unclear"
         trial = _mend_and_judge(world, store, project, done.code or 1)
         yield Trial(
-            ended if trial.ended != "unclear" else "unclear", trial.lost,
+            ended if trial.ended != "unclear" else "unclear",
+            trial.lost,
             f"{done.said if done.code else ''} {trial.remark}".strip(),
         )
         world.drop(store)
@@ -130,8 +132,6 @@ for _how in ("deleted", "truncated", "torn", "flipped"):
         world.drop(store)
 
 
-
-
 for _how in ("flipped", "truncated", "deleted"):
 
     @row(f"fetched file {_how}")
@@ -140,7 +140,8 @@ for _how in ("flipped", "truncated", "deleted"):
         project = world.copy()
         wheel = next((world.directory / "index/simple/six").glob("*.whl")).read_bytes()
         found = [
-            p for p in (store / "blobs/sha256").iterdir()
+            p
+            for p in (store / "blobs/sha256").iterdir()
             if p.stat().st_size == len(wheel) and p.read_bytes() == wheel
         ]
         assert len(found) == 1
@@ -156,8 +157,7 @@ def _trees_deleted(world: World) -> Iterator[Trial]:
     for base in (True, False):
         store, project, image = _used(world, "trees")
         found = [
-            tree for tree in (store / "trees").iterdir()
-            if (tree / "etc/debian_version").exists() == base
+            tree for tree in (store / "trees").iterdir() if (tree / "etc/debian_version").exists() == base
         ]
         assert found
         for tree in found:

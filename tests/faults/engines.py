@@ -23,8 +23,10 @@ def _pid(host: str) -> int:
 def _has(host: str, image: str) -> bool:
     """Whether an engine has the image, and can write it out whole."""
     done = subprocess.run(
-        ["docker", "--host", host, "save", image], stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL, check=False,
+        ["docker", "--host", host, "save", image],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=False,
     )
     return done.returncode == 0
 
@@ -37,12 +39,15 @@ def _absent(world: World) -> Iterator[Trial]:
         done = world.run(*arguments, store=store, project=project, environment=nowhere)
         yield done.trial(arguments[0])
     with ThreadPoolExecutor(2) as pool:
-        ends = list(pool.map(
-            lambda _: world.run("build", "--locked", store=store, project=project), range(2)
-        ))
+        ends = list(
+            pool.map(lambda _: world.run("build", "--locked", store=store, project=project), range(2))
+        )
     good = all(d.code == 0 for d in ends) and _has(world.docker, world.image)
-    yield Trial("survived" if good else "unclear", lost=not good,
-                remark="" if good else str([d.err[-200:] for d in ends]))
+    yield Trial(
+        "survived" if good else "unclear",
+        lost=not good,
+        remark="" if good else str([d.err[-200:] for d in ends]),
+    )
     world.drop(store)
 
 
@@ -70,9 +75,7 @@ def _stopped(world: World) -> Iterator[Trial]:
     store, project = world.store("docker", of=world.directory / "pushed"), world.copy()
     with servers.docker_engine() as host:
         environment = {"DOCKER_HOST": host}
-        process = world.start(
-            "build", "--locked", store=store, project=project, environment=environment
-        )
+        process = world.start("build", "--locked", store=store, project=project, environment=environment)
         time.sleep(world.random.uniform(0.8, 2.0))
         os.kill(_pid(host), signal.SIGSTOP)
         time.sleep(3)
@@ -115,15 +118,17 @@ def _up(world: World) -> Iterator[Trial]:
         rows = json.loads(run("envs", "list", "-f", "json").out)
         inside = run("exec", "-n", name, "echo", "there")
         good = all(d.code == 0 for d in ends) and len(rows) == 1 and "there" in inside.out
-        yield Trial("survived" if good else "unclear", lost=not good, remark="" if good else
-                    f"{[d.err[-200:] for d in ends]} {rows} {inside.err[-200:]}")
+        yield Trial(
+            "survived" if good else "unclear",
+            lost=not good,
+            remark="" if good else f"{[d.err[-200:] for d in ends]} {rows} {inside.err[-200:]}",
+        )
         config = home / ".ssh/config"
         entries = config.read_text().count(f"Host {name}.envd") if config.exists() else 0
         if entries != 1:
             yield Trial("unclear", remark=f"{entries} entries in ~/.ssh/config")
         os.kill(_pid(host), signal.SIGKILL)
-        for arguments in (up, ("exec", "-n", name, "true"), ("envs", "list"),
-                          ("destroy", "--name", name)):
+        for arguments in (up, ("exec", "-n", name, "true"), ("envs", "list"), ("destroy", "--name", name)):
             yield run(*arguments).trial(arguments[0])
     verified = world.run("store", "verify", store=store)
     yield verified.trial("verify", lost=verified.code != 0)

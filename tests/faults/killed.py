@@ -63,7 +63,9 @@ def _first_moments(world: World) -> Iterator[Trial]:
 @row("SIGINT, SIGTERM and SIGHUP while downloading from a black hole, a stall, 0.5 kB/s")
 def _downloads(world: World) -> Iterator[Trial]:
     for kind, number in (
-        ("hole", signal.SIGINT), ("stall", signal.SIGTERM), ("slow", signal.SIGHUP),
+        ("hole", signal.SIGINT),
+        ("stall", signal.SIGTERM),
+        ("slow", signal.SIGHUP),
         ("slow", signal.SIGINT),
     ):
         with site(world) as (bad, store, project):
@@ -91,8 +93,7 @@ def _asked(bad: Bad, times: int = 1) -> None:
 
 
 def _stopped(
-    world: World, number: signal.Signals, longest: float, *arguments: str, store: Path,
-    project: Path,
+    world: World, number: signal.Signals, longest: float, *arguments: str, store: Path, project: Path
 ) -> Done:
     process = world.start(*arguments, store=store, project=project)
     time.sleep(world.random.uniform(0.05, longest))
@@ -129,7 +130,9 @@ def _locks(world: World) -> Iterator[Trial]:
 @row("SIGKILL (3) and SIGTERM (1) at a random moment of gc and of prune, with garbage")
 def _sweeps(world: World) -> Iterator[Trial]:
     for number, command in (
-        (_KILL, ("store", "gc")), (_KILL, ("prune",)), (_KILL, ("store", "gc")),
+        (_KILL, ("store", "gc")),
+        (_KILL, ("prune",)),
+        (_KILL, ("store", "gc")),
         (_TERM, ("store", "gc")),
     ):
         store = world.store("gc-killed", of=world.directory / "pushed")
@@ -186,8 +189,16 @@ def _transfers(world: World) -> Iterator[Trial]:
             again = world.run(*command, store=store, project=project)
             verified = world.run("store", "verify", store=store)
             whole = subprocess.run(
-                ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{name}",
-                 f"oci-archive:{project}/whole.tar"], check=False, capture_output=True,
+                [
+                    "skopeo",
+                    "copy",
+                    "-q",
+                    "--src-tls-verify=false",
+                    f"docker://{name}",
+                    f"oci-archive:{project}/whole.tar",
+                ],
+                check=False,
+                capture_output=True,
             )
             lost = bool(again.code or verified.code or whole.returncode)
             trial = done.trial(f"{number.name} of {verb}", lost=lost)

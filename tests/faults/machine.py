@@ -99,8 +99,13 @@ def _relief(world: World) -> Iterator[Trial]:
         kept = mount / "kept"
         subprocess.run(["cp", "-a", str(world.directory / "pushed"), str(kept)], check=True)
         for arguments in (
-            ("store", "gc"), ("prune",), ("prune", "--all"), ("store", "ls"),
-            ("images", "ls"), ("store", "verify"), _REPAIR,
+            ("store", "gc"),
+            ("prune",),
+            ("prune", "--all"),
+            ("store", "ls"),
+            ("images", "ls"),
+            ("store", "verify"),
+            _REPAIR,
         ):
             store, project = world.store("relief", of=kept, at=mount), world.copy()
             world.write(project, word="garbage")
@@ -177,9 +182,18 @@ def _read_only(world: World) -> Iterator[Trial]:
     there = f"{world.registry}/read-only/x:1"
     try:
         for arguments in (
-            BUILD, ("lock", "--update"), ("store", "ls"), ("images", "ls"), ("store", "verify"),
-            _REPAIR, ("store", "gc"), ("store", "gc", "--dry-run"), ("prune",),
-            ("store", "roots"), ("push", "-t", "s:1", there), ("pull", there),
+            BUILD,
+            ("lock", "--update"),
+            ("store", "ls"),
+            ("images", "ls"),
+            ("store", "verify"),
+            _REPAIR,
+            ("store", "gc"),
+            ("store", "gc", "--dry-run"),
+            ("prune",),
+            ("store", "roots"),
+            ("push", "-t", "s:1", there),
+            ("pull", there),
             ("images", "load", "s:1"),
         ):
             before = (project / "envd.lock").read_bytes()
@@ -198,9 +212,7 @@ def _overlay(world: World) -> Iterator[Trial]:
         for name in ("l", "u", "w", "m"):
             (place / name).mkdir()
         options = f"lowerdir={place}/l,upperdir={place}/u,workdir={place}/w"
-        subprocess.run(
-            ["mount", "-t", "overlay", "overlay", "-o", options, str(place / "m")], check=True
-        )
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(place / "m")], check=True)
         try:
             done = world.run(*BUILD, store=place / "m/store", project=world.copy())
             fast = "building" not in done.err

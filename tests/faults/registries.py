@@ -32,8 +32,16 @@ def _registry(world: World, verb: str, cases: list[Fault]) -> Iterator[Trial]:
         lost = again.code != 0
         if done.code == 0 and verb == "push":
             whole = subprocess.run(
-                ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{there}",
-                 f"oci-archive:{project}/{number}.tar"], check=False, capture_output=True,
+                [
+                    "skopeo",
+                    "copy",
+                    "-q",
+                    "--src-tls-verify=false",
+                    f"docker://{there}",
+                    f"oci-archive:{project}/{number}.tar",
+                ],
+                check=False,
+                capture_output=True,
             )
             lost = lost or whole.returncode != 0
         if verb == "pull":
@@ -104,8 +112,10 @@ def _interrupted_registry(world: World) -> Iterator[Trial]:
             process.send_signal(number)
             done = world.end(process)
         quick = done.seconds < 5
-        yield Trial("clear" if done.clear and quick else "unclear",
-                    remark=f"{verb}: {done.said} ({done.seconds:.1f} s)")
+        yield Trial(
+            "clear" if done.clear and quick else "unclear",
+            remark=f"{verb}: {done.said} ({done.seconds:.1f} s)",
+        )
         world.drop(store)
 
 
@@ -122,8 +132,11 @@ def _gc_during_push(world: World) -> Iterator[Trial]:
         swept = world.run("store", "gc", store=store, project=project)
         done = world.end(process)
     good = done.code == 0 and swept.code == 0
-    yield Trial("survived" if good else "unclear", lost=not good,
-                remark="" if good else done.err[-200:] + swept.err[-200:])
+    yield Trial(
+        "survived" if good else "unclear",
+        lost=not good,
+        remark="" if good else done.err[-200:] + swept.err[-200:],
+    )
     world.drop(store)
 
 
@@ -161,8 +174,16 @@ def _one_killed(world: World, verb: str, comes_back: bool) -> Trial:
             again = world.run(*arguments, store=store)
         verified = world.run("store", "verify", store=store)
         whole = subprocess.run(
-            ["skopeo", "copy", "-q", "--src-tls-verify=false", f"docker://{name}",
-             f"oci-archive:{place}/whole.tar"], check=False, capture_output=True,
+            [
+                "skopeo",
+                "copy",
+                "-q",
+                "--src-tls-verify=false",
+                f"docker://{name}",
+                f"oci-archive:{place}/whole.tar",
+            ],
+            check=False,
+            capture_output=True,
         )
     finally:
         registry.kill()

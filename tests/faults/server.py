@@ -148,7 +148,9 @@ class Handler(BaseHTTPRequestHandler):
             connection = http.client.HTTPConnection(self.behind, timeout=60)
             try:
                 connection.request(
-                    self.command, self.path, self.rfile.read(size) if size else None,
+                    self.command,
+                    self.path,
+                    self.rfile.read(size) if size else None,
                     {**{k: v for k, v in self.headers.items() if k.lower() != "connection"}},
                 )
                 answer = connection.getresponse()
@@ -218,7 +220,9 @@ class Registry:
         serve = servers.program("docker-registry", "docker-registry")
         self._process = subprocess.Popen(
             [serve, "serve", str(self._settings)],  # no --pdeathsig: a thread that ends has started it
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def wait(self) -> None:

@@ -12,9 +12,17 @@ from tests.faults.world import ENVD, Trial, World
 UID = 65534
 _AS = ("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups")
 _ALL = (
-    BUILD, ("lock", "--update"), ("store", "ls"), ("images", "ls"), ("store", "roots"),
-    ("store", "verify"), ("store", "verify", "--repair"), ("store", "gc"), ("prune",),
-    ("push", "-t", "s:1", "127.0.0.1:9/x/y:1"), ("images", "load", "s:1"),
+    BUILD,
+    ("lock", "--update"),
+    ("store", "ls"),
+    ("images", "ls"),
+    ("store", "roots"),
+    ("store", "verify"),
+    ("store", "verify", "--repair"),
+    ("store", "gc"),
+    ("prune",),
+    ("push", "-t", "s:1", "127.0.0.1:9/x/y:1"),
+    ("images", "load", "s:1"),
 )
 
 
@@ -36,9 +44,7 @@ def _states(world: World, mode: int) -> Iterator[Trial]:
     project, environment = _project(world)
     before = (store / "db.sqlite").read_bytes()
     for arguments in _ALL:
-        done = world.run(
-            *arguments, store=store, project=project, environment=environment, prefix=_AS
-        )
+        done = world.run(*arguments, store=store, project=project, environment=environment, prefix=_AS)
         yield done.trial(" ".join(arguments[:2]))
     lost = (store / "db.sqlite").read_bytes() != before
     trial = world.judge(world.run(*BUILD, store=store, project=world.copy()), store, world.copy())
@@ -79,7 +85,5 @@ def _not_made(world: World) -> Iterator[Trial]:
     file.write_text("no store\n")
     for store in (world.directory / "new" / "store", file, file / "store"):
         for arguments in (BUILD, ("store", "ls"), ("store", "gc")):
-            done = world.run(
-                *arguments, store=store, project=project, environment=environment, prefix=_AS
-            )
+            done = world.run(*arguments, store=store, project=project, environment=environment, prefix=_AS)
             yield done.trial(f"{arguments[0]} {arguments[1]}", lost=file.read_text() != "no store\n")

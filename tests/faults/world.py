@@ -109,7 +109,13 @@ class World:
     """Everything lies in `directory`. `bad` serves the Python index, `debs` the apt archive."""
 
     def __init__(
-        self, directory: Path, seed: int, bad: Bad, debs: Bad, docker: str, registry: str,
+        self,
+        directory: Path,
+        seed: int,
+        bad: Bad,
+        debs: Bad,
+        docker: str,
+        registry: str,
         key: distribution.Key,
     ) -> None:
         self.directory, self.seed, self.bad, self.debs = directory, seed, bad, debs
@@ -153,8 +159,12 @@ class World:
         (first / "build.envd").write_text(f"def build():\n{_BASE}")
         elsewhere = mine.directory / "first-store"
         mine._fine(mine.run("lock", "--dev", store=elsewhere, project=first))
-        fill_archive(self.directory / "debs", tomllib.loads((first / "envd.lock").read_text()),
-                     self.key, Store.open(elsewhere))
+        fill_archive(
+            self.directory / "debs",
+            tomllib.loads((first / "envd.lock").read_text()),
+            self.key,
+            Store.open(elsewhere),
+        )
         mine.drop(elsewhere)
         mine._prepare()
         return mine
@@ -178,14 +188,16 @@ class World:
         assert done.code == 0, done.err[-3000:]
         return done
 
-    def spec(
-        self, text: str = "", *, steps: str = "", word: str = "hello", more: str = ""
-    ) -> str:
+    def spec(self, text: str = "", *, steps: str = "", word: str = "hello", more: str = "") -> str:
         """The project's spec with other steps, or another word in them."""
         text = text or self._base + _REST + more + (steps or _STEPS)
         return text.format(
             registry=self.registry,
-            archive=self.debs.address, suite=SUITE, key=_KEY, index=self.bad.address, word=word
+            archive=self.debs.address,
+            suite=SUITE,
+            key=_KEY,
+            index=self.bad.address,
+            word=word,
         )
 
     def write(self, project: Path, body: str = "", word: str = "hello") -> None:
@@ -219,24 +231,36 @@ class World:
         subprocess.run(["rm", "-rf", "--one-file-system", str(store)], check=False)
 
     def start(
-        self, *arguments: str, store: Path, project: Path, environment: Mapping[str, str] = {},
+        self,
+        *arguments: str,
+        store: Path,
+        project: Path,
+        environment: Mapping[str, str] = {},
         prefix: Sequence[str] = (),
     ) -> subprocess.Popen[str]:
         """Begin a command."""
         return subprocess.Popen(
-            [*prefix, str(ENVD), *arguments], cwd=project, text=True, stdin=subprocess.DEVNULL,
+            [*prefix, str(ENVD), *arguments],
+            cwd=project,
+            text=True,
+            stdin=subprocess.DEVNULL,
             env={**os.environ, "ENVD_STORE": str(store), "DOCKER_HOST": self.docker, **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
 
     def run(
-        self, *arguments: str, store: Path, project: Path | None = None,
-        environment: Mapping[str, str] = {}, prefix: Sequence[str] = (),
+        self,
+        *arguments: str,
+        store: Path,
+        project: Path | None = None,
+        environment: Mapping[str, str] = {},
+        prefix: Sequence[str] = (),
     ) -> Done:
         """Run a command to its end."""
         process = self.start(
-            *arguments, store=store, project=project or self.project, environment=environment,
-            prefix=prefix,
+            *arguments, store=store, project=project or self.project, environment=environment, prefix=prefix
         )
         return self.end(process)
 
@@ -263,7 +287,13 @@ class World:
         return Done(code, out, err, time.monotonic() - begin)
 
     def judge(
-        self, done: Done, store: Path, project: Path, *, image: str = "", killed: bool = False,
+        self,
+        done: Done,
+        store: Path,
+        project: Path,
+        *,
+        image: str = "",
+        killed: bool = False,
         remark: str = "",
     ) -> Trial:
         """What a trial gave: the command's own end, then whether the store is clean and the build
@@ -319,9 +349,11 @@ def scratch_files(directory: Path) -> dict[str, bytes | str]:
     directory.mkdir()
     root = small_root.make(directory / "root")
     files: dict[str, bytes | str] = {
-        "etc/os-release": b"ID=small\n", "etc/debian_version": b"12.0\n",
+        "etc/os-release": b"ID=small\n",
+        "etc/debian_version": b"12.0\n",
         "opt/noise": random.Random(1).randbytes(6_000_000),
-        "usr/bin/python3": "python3.11", "usr/bin/python3.11": b"#!/bin/sh\nexit 1\n",
+        "usr/bin/python3": "python3.11",
+        "usr/bin/python3.11": b"#!/bin/sh\nexit 1\n",
         "usr/lib/python3/dist-packages/README": b"\n",
         **{f"opt/many/{n}": f"{n}\n".encode() for n in range(300)},
     }
@@ -348,9 +380,7 @@ def python_index(directory: Path) -> None:
     index.lay_out(directory)
 
 
-def fill_archive(
-    directory: Path, lock: Mapping[str, Any], key: distribution.Key, store: Store
-) -> None:
+def fill_archive(directory: Path, lock: Mapping[str, Any], key: distribution.Key, store: Store) -> None:
     """A signed archive of the .debs that a lock pins, and two more: "faulty", and "sleepy", whose
     installation takes some seconds. `store` is for what is fetched meanwhile."""
     pool = directory / "pool"

@@ -37,47 +37,96 @@ from tests.fuzz.harness import Bits
 HERE = Position("build.envd", 1, 1)
 SHA = "sha256:" + "a" * 64
 INDEX: Any = {
-    "schemaVersion": 2, "mediaType": pull.OCI_INDEX,
+    "schemaVersion": 2,
+    "mediaType": pull.OCI_INDEX,
     "manifests": [
-        {"digest": SHA, "size": 10, "mediaType": pull.OCI_MANIFEST,
-         "platform": {"os": "linux", "architecture": "amd64"}},
+        {
+            "digest": SHA,
+            "size": 10,
+            "mediaType": pull.OCI_MANIFEST,
+            "platform": {"os": "linux", "architecture": "amd64"},
+        },
         {"digest": SHA, "size": 10, "platform": {"os": "linux", "architecture": "arm64"}},
     ],
 }
 MANIFEST: Any = {
-    "schemaVersion": 2, "mediaType": pull.OCI_MANIFEST,
+    "schemaVersion": 2,
+    "mediaType": pull.OCI_MANIFEST,
     "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": SHA, "size": 5},
-    "layers": [
-        {"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": SHA, "size": 100},
-    ],
+    "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": SHA, "size": 100}],
 }
 CONFIG: Any = {
-    "os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": [SHA]},
+    "os": "linux",
+    "architecture": "amd64",
+    "rootfs": {"type": "layers", "diff_ids": [SHA]},
     "config": {
-        "Env": ["PATH=/bin", "A=b=c"], "Entrypoint": ["sh"], "Cmd": None, "User": "0", "WorkingDir": "/",
-        "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}}, "Volumes": {"/x": {}}, "StopSignal": "9",
+        "Env": ["PATH=/bin", "A=b=c"],
+        "Entrypoint": ["sh"],
+        "Cmd": None,
+        "User": "0",
+        "WorkingDir": "/",
+        "Labels": {"a": "b"},
+        "ExposedPorts": {"80/tcp": {}},
+        "Volumes": {"/x": {}},
+        "StopSignal": "9",
     },
     "history": [{"created_by": "x", "empty_layer": True}, {"created_by": "y"}],
 }
 LABEL: Any = {
-    "shell": "zsh", "jupyter": [8888, ""], "owner": [1000, 1000], "gpu": 1, "shm_size": 64,
-    "mounts": [["a", "/a", True]], "expose": [[80, 80, "w", ""]], "init": 1, "commands": {"a": "b"},
+    "shell": "zsh",
+    "jupyter": [8888, ""],
+    "owner": [1000, 1000],
+    "gpu": 1,
+    "shm_size": 64,
+    "mounts": [["a", "/a", True]],
+    "expose": [[80, 80, "w", ""]],
+    "init": 1,
+    "commands": {"a": "b"},
     "apt": ["git"],
 }
 GALLERY: Any = {
-    "namespace": "a", "name": "b", "version": "1.0.0", "targetPlatform": "linux-x64",
+    "namespace": "a",
+    "name": "b",
+    "version": "1.0.0",
+    "targetPlatform": "linux-x64",
     "files": {"download": "https://h/b.vsix", "sha256": "https://h/b.sha256"},
-    "dependencies": [{"namespace": "c", "extension": "d"}], "bundledExtensions": [],
+    "dependencies": [{"namespace": "c", "extension": "d"}],
+    "bundledExtensions": [],
     "extensions": [{"namespace": "a", "name": "b"}],
 }
-ERRORS: Any = {
-    "errors": [{"code": "X", "message": "no", "detail": None}], "token": "t", "access_token": "t",
-}
+ERRORS: Any = {"errors": [{"code": "X", "message": "no", "detail": None}], "token": "t", "access_token": "t"}
 NASTY: list[Any] = [
-    None, True, 0, -1, 1 << 70, 1.5, 1e308, float("nan"), float("inf"), "", "x", "../..", "/",
-    "\0", "\n", "\x1b[2J", "\ud800", SHA, "sha256:" + "/" * 64, "sha512:" + "a" * 128, [], {},
-    [[]], [1], ["x"], {"a": 1}, {"os": 1, "architecture": 2}, "linux", "x" * 5000,
-    "file:///etc/passwd", "1e999",
+    None,
+    True,
+    0,
+    -1,
+    1 << 70,
+    1.5,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../..",
+    "/",
+    "\0",
+    "\n",
+    "\x1b[2J",
+    "\ud800",
+    SHA,
+    "sha256:" + "/" * 64,
+    "sha512:" + "a" * 128,
+    [],
+    {},
+    [[]],
+    [1],
+    ["x"],
+    {"a": 1},
+    {"os": 1, "architecture": 2},
+    "linux",
+    "x" * 5000,
+    "file:///etc/passwd",
+    "1e999",
 ]
 
 

@@ -85,8 +85,7 @@ def main() -> None:
 
         corpus = directory / "corpus"
         corpus.mkdir()
-        options = ["-timeout=20", "-max_len=2000", "-rss_limit_mb=4096",
-                   f"-dict={HERE / 'starlark.dict'}"]
+        options = ["-timeout=20", "-max_len=2000", "-rss_limit_mb=4096", f"-dict={HERE / 'starlark.dict'}"]
         if all(option.startswith("-") for option in given):
             given = [*given, str(corpus), str(HERE / "seeds")]
         os.environ.setdefault("ASAN_OPTIONS", "detect_leaks=0")

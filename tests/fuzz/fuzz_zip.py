@@ -29,20 +29,48 @@ from tests.fuzz.harness import Bits
 
 NAME = "p-1.0-py3-none-any.whl"
 PARTS = [
-    "p", "q.py", "..", ".", "", "/", "a\nb", "p-1.0.dist-info", "p-1.0.data", "scripts", "headers",
-    "purelib", "data", "platlib", "extension", "package.json", "é", "n" * 260, "\\", "C:", "bin",
-    "nvidia", "lib", "cu13", "pyproject.toml", "\x1b[2J", "con", "~", "*",
+    "p",
+    "q.py",
+    "..",
+    ".",
+    "",
+    "/",
+    "a\nb",
+    "p-1.0.dist-info",
+    "p-1.0.data",
+    "scripts",
+    "headers",
+    "purelib",
+    "data",
+    "platlib",
+    "extension",
+    "package.json",
+    "é",
+    "n" * 260,
+    "\\",
+    "C:",
+    "bin",
+    "nvidia",
+    "lib",
+    "cu13",
+    "pyproject.toml",
+    "\x1b[2J",
+    "con",
+    "~",
+    "*",
 ]
 FILES = {
-    "p-1.0.dist-info/WHEEL":
-        "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "p-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "p-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: p\nVersion: 1.0\n",
     "p-1.0.dist-info/entry_points.txt": "[console_scripts]\np = p:main\n",
     "p-1.0.dist-info/RECORD": "p/__init__.py,,\n",
     "extension/package.json": '{"publisher": "a", "name": "b", "version": "1.0.0"}',
-    "p/__init__.py": "", "p-1.0/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n',
-    "nvidia/cuda_runtime/lib/libx.so": "", "p-1.0.data/scripts/p": "#!python\n",
-    "p-1.0.data/headers/p.h": "", "p-1.0.data/data/share/p": "",
+    "p/__init__.py": "",
+    "p-1.0/pyproject.toml": '[build-system]\nrequires = ["setuptools"]\n',
+    "nvidia/cuda_runtime/lib/libx.so": "",
+    "p-1.0.data/scripts/p": "#!python\n",
+    "p-1.0.data/headers/p.h": "",
+    "p-1.0.data/data/share/p": "",
 }
 METHODS = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
 
@@ -102,9 +130,7 @@ def _wheel(path: Path, scratch: Path) -> None:
 
 
 def _vsix(path: Path, scratch: Path) -> None:
-    vscode.build(
-        context(path, "b.vsix", scratch, {"name": "a.b", "version": "1.0.0", "place": "a.b-1.0.0"})
-    )
+    vscode.build(context(path, "b.vsix", scratch, {"name": "a.b", "version": "1.0.0", "place": "a.b-1.0.0"}))
 
 
 def _tool(path: Path, scratch: Path) -> None:

@@ -30,7 +30,10 @@ LARGEST = 32 << 20  # bytes of one file that a target may write: more is what a 
 
 
 def run(
-    name: str, one_input: Callable[[bytes, Path], None], *, longest: int = 4096,
+    name: str,
+    one_input: Callable[[bytes, Path], None],
+    *,
+    longest: int = 4096,
     mutate: Callable[[bytes, int, int], bytes] | None = None,
 ) -> None:
     """Fuzz `one_input(data, directory)`; `directory` is empty before each, and what it may write."""
@@ -48,9 +51,7 @@ def run(
                 one_input(data, inside)
             check(victim, outside)
 
-        options = [
-            "-timeout=60", "-report_slow_units=60", f"-max_len={longest}", "-rss_limit_mb=2048",
-        ]
+        options = ["-timeout=60", "-report_slow_units=60", f"-max_len={longest}", "-rss_limit_mb=2048"]
         dictionary = HERE / f"{name}.dict"
         if dictionary.exists():
             options.append(f"-dict={dictionary}")

@@ -45,10 +45,16 @@ def state(directory: Path) -> dict[str, tuple[object, ...]]:
     for path in (directory, *directory.rglob("*")):
         info = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(info.st_mode) else b""
-        attributes = {n: os.getxattr(path, n, follow_symlinks=False)
-                      for n in os.listxattr(path, follow_symlinks=False)}
+        attributes = {
+            n: os.getxattr(path, n, follow_symlinks=False) for n in os.listxattr(path, follow_symlinks=False)
+        }
         found[str(path)] = (
-            info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_nlink, content,
+            info.st_mode,
+            info.st_uid,
+            info.st_gid,
+            info.st_mtime_ns,
+            info.st_nlink,
+            content,
             tuple(sorted(attributes.items())),
         )
     return found

@@ -14,22 +14,41 @@ def number(value: int, width: int) -> bytes:
     """A field of a header: octal, or in base 256 what does not fit (GNU tar's manual)."""
     if 0 <= value < 8 ** (width - 1):
         return b"%0*o\0" % (width - 1, value)
-    return (0x80 if value >= 0 else 0xFF).to_bytes(1, "big") + (
-        value % (1 << 8 * (width - 1))
-    ).to_bytes(width - 1, "big")
+    return (0x80 if value >= 0 else 0xFF).to_bytes(1, "big") + (value % (1 << 8 * (width - 1))).to_bytes(
+        width - 1, "big"
+    )
 
 
 def header(
-    name: bytes, kind: bytes = FILE, size: int = 0, link: bytes = b"", mode: int = 0o644,
-    uid: int = 0, gid: int = 0, mtime: int = 0, device: tuple[int, int] = (0, 0),
+    name: bytes,
+    kind: bytes = FILE,
+    size: int = 0,
+    link: bytes = b"",
+    mode: int = 0o644,
+    uid: int = 0,
+    gid: int = 0,
+    mtime: int = 0,
+    device: tuple[int, int] = (0, 0),
     tail: bytes = b"",
 ) -> bytes:
     """One block. `tail` is what comes in place of the prefix, for old GNU tar's own kinds."""
+
     def made(check: bytes) -> bytes:
         return (
-            name[:100].ljust(100, b"\0") + number(mode, 8) + number(uid, 8) + number(gid, 8)
-            + number(size, 12) + number(mtime, 12) + check + kind + link[:100].ljust(100, b"\0")
-            + b"ustar\x0000" + b"\0" * 64 + number(device[0], 8) + number(device[1], 8) + tail
+            name[:100].ljust(100, b"\0")
+            + number(mode, 8)
+            + number(uid, 8)
+            + number(gid, 8)
+            + number(size, 12)
+            + number(mtime, 12)
+            + check
+            + kind
+            + link[:100].ljust(100, b"\0")
+            + b"ustar\x0000"
+            + b"\0" * 64
+            + number(device[0], 8)
+            + number(device[1], 8)
+            + tail
         ).ljust(BLOCK, b"\0")
 
     return made(b"%06o\0 " % sum(made(b" " * 8)))

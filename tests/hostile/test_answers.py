@@ -28,6 +28,7 @@ Answers = Callable[[str], tuple[int, Mapping[str, str], bytes] | None]
 @contextmanager
 def server(answers: Answers) -> Iterator[str]:
     """A server whose answers are made up from the path; gives its address."""
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -57,8 +58,16 @@ def test_numbers_without_end_are_refused(number: bytes) -> None:
     """Python's own reader takes them all, and int() of them is no ValueError."""
     release = {
         "version": "go1.22.0",
-        "files": [{"filename": "go1.22.0.linux-amd64.tar.gz", "os": "linux", "arch": "amd64",
-                   "kind": "archive", "sha256": "0" * 64, "size": 12345}],
+        "files": [
+            {
+                "filename": "go1.22.0.linux-amd64.tar.gz",
+                "os": "linux",
+                "arch": "amd64",
+                "kind": "archive",
+                "sha256": "0" * 64,
+                "size": 12345,
+            }
+        ],
     }
     body = json.dumps([release]).encode().replace(b"12345", number)
     with server(lambda path: ok(body)) as address:
@@ -73,7 +82,10 @@ def test_numbers_without_end_are_refused(number: bytes) -> None:
 
 def _about(**changed: Any) -> dict[str, Any]:
     sound = {
-        "namespace": "a", "name": "b", "version": "1.0.0", "targetPlatform": "universal",
+        "namespace": "a",
+        "name": "b",
+        "version": "1.0.0",
+        "targetPlatform": "universal",
         "files": {"download": "http://HOST/b.vsix", "sha256": "http://HOST/b.sha256"},
     }
     return {**sound, **changed}
@@ -87,10 +99,10 @@ GALLERIES: dict[str, Any] = {
     "target that climbs": _about(targetPlatform="../../x"),
     "name that is a number": _about(name=5),
     "download from a file": _about(files={"download": "file:///etc/passwd"}),
-    "download from a scheme that is only ever ours":
-        _about(files={"download": "https+unchecked://HOST/b.vsix"}),
-    "checksum from a file":
-        _about(files={"download": "http://HOST/b.vsix", "sha256": "file:///etc/passwd"}),
+    "download from a scheme that is only ever ours": _about(
+        files={"download": "https+unchecked://HOST/b.vsix"}
+    ),
+    "checksum from a file": _about(files={"download": "http://HOST/b.vsix", "sha256": "file:///etc/passwd"}),
     "file name that is dots": _about(
         files={"download": "http://HOST/x/..", "sha256": "http://HOST/b.sha256"}
     ),
@@ -103,8 +115,12 @@ GALLERIES: dict[str, Any] = {
     "dependencies that are texts": _about(dependencies=["c.d"]),
     "dependencies that are numbers": _about(dependencies=[{"namespace": 1, "extension": 2}]),
     "dependency that climbs": _about(dependencies=[{"namespace": "../..", "extension": "x"}]),
-    "a list": [], "a number": 5, "nothing": b"", "no JSON": b"<html>",
-    "nested": b"[" * 100_000, "not UTF-8": b"\xff\xfe\xfd",
+    "a list": [],
+    "a number": 5,
+    "nothing": b"",
+    "no JSON": b"<html>",
+    "nested": b"[" * 100_000,
+    "not UTF-8": b"\xff\xfe\xfd",
 }
 
 
@@ -128,14 +144,15 @@ def test_a_gallery_is_one_error(case: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_gallery_without_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each extension needs another, which has never been heard of."""
+
     def answers(path: str) -> tuple[int, Mapping[str, str], bytes] | None:
         parts = path.split("/")
         if path == "/b.sha256":
             return ok(b"a" * 64)
         name = parts[3]
-        text = json.dumps(_about(
-            name=name, dependencies=[{"namespace": "a", "extension": f"{name[0]}{int(name[1:]) + 1}"}]
-        ))
+        text = json.dumps(
+            _about(name=name, dependencies=[{"namespace": "a", "extension": f"{name[0]}{int(name[1:]) + 1}"}])
+        )
         return ok(text.replace("HOST", address).encode())
 
     with server(answers) as address:
@@ -162,17 +179,24 @@ def _config(**changed: Any) -> dict[str, Any]:
 
 def _manifest(body: bytes, **changed: Any) -> dict[str, Any]:
     return {
-        "schemaVersion": 2, "mediaType": pull.OCI_MANIFEST,
+        "schemaVersion": 2,
+        "mediaType": pull.OCI_MANIFEST,
         "config": {"digest": digest(body), "size": len(body), "mediaType": "x"},
-        "layers": [{"digest": GZIP, "size": 5, "mediaType": LAYER}], **changed,
+        "layers": [{"digest": GZIP, "size": 5, "mediaType": LAYER}],
+        **changed,
     }
 
 
 CONFIGS: dict[str, Any] = {
-    "a list": [], "a text": "x", "nested": b"[" * 100_000, "no JSON": b"\x1f\x8b", "null": None,
+    "a list": [],
+    "a text": "x",
+    "nested": b"[" * 100_000,
+    "no JSON": b"\x1f\x8b",
+    "null": None,
     "of another machine": _config(architecture="arm64"),
     "of a system that is a list": _config(os=["linux"]),
-    "without rootfs": {**AMD64}, "with rootfs as a list": _config(rootfs=[]),
+    "without rootfs": {**AMD64},
+    "with rootfs as a list": _config(rootfs=[]),
     "with more layers": _config(rootfs={"diff_ids": [GZIP, GZIP]}),
     "with diff_ids that are a text": _config(rootfs={"diff_ids": "x"}),
     "with diff_ids that are numbers": _config(rootfs={"diff_ids": [5]}),
@@ -192,7 +216,10 @@ CONFIGS: dict[str, Any] = {
 
 CONFIG = json.dumps(_config()).encode()
 MANIFESTS: dict[str, Any] = {
-    "a list": [], "nested": b"[" * 100_000, "no JSON": b"<html>", "of schema 1": {"schemaVersion": 1},
+    "a list": [],
+    "nested": b"[" * 100_000,
+    "no JSON": b"<html>",
+    "of schema 1": {"schemaVersion": 1},
     "without layers": _manifest(CONFIG, layers=None),
     "with layers as a text": _manifest(CONFIG, layers="x"),
     "with layers as texts": _manifest(CONFIG, layers=["x"]),
@@ -208,9 +235,7 @@ MANIFESTS: dict[str, Any] = {
     "with a weaker digest": _manifest(
         CONFIG, layers=[{"digest": "md5:" + "a" * 32, "size": 5, "mediaType": LAYER}]
     ),
-    "with a size below zero": _manifest(
-        CONFIG, layers=[{"digest": GZIP, "size": -5, "mediaType": LAYER}]
-    ),
+    "with a size below zero": _manifest(CONFIG, layers=[{"digest": GZIP, "size": -5, "mediaType": LAYER}]),
     "with a size without end": _manifest(
         CONFIG, layers=[{"digest": GZIP, "size": float("inf"), "mediaType": LAYER}]
     ),
@@ -225,16 +250,19 @@ MANIFESTS: dict[str, Any] = {
     "an index that is a table": {"schemaVersion": 2, "manifests": {"a": 1}},
     "an index of texts": {"schemaVersion": 2, "manifests": ["x"]},
     "an index of nothing": {"schemaVersion": 2, "manifests": []},
-    "an index with a platform as a text":
-        {"schemaVersion": 2, "manifests": [{"digest": GZIP, "platform": "linux/amd64"}]},
-    "an index with a system that is a number":
-        {"schemaVersion": 2, "manifests": [{"platform": {"os": 5, "architecture": "x"}}]},
+    "an index with a platform as a text": {
+        "schemaVersion": 2,
+        "manifests": [{"digest": GZIP, "platform": "linux/amd64"}],
+    },
+    "an index with a system that is a number": {
+        "schemaVersion": 2,
+        "manifests": [{"platform": {"os": 5, "architecture": "x"}}],
+    },
     "an index with a digest that climbs": {
-        "schemaVersion": 2, "manifests": [{"digest": "sha256:../../x", "platform": AMD64}],
+        "schemaVersion": 2,
+        "manifests": [{"digest": "sha256:../../x", "platform": AMD64}],
     },
-    "an index of itself": {
-        "schemaVersion": 2, "manifests": [{"digest": "SELF", "platform": AMD64}],
-    },
+    "an index of itself": {"schemaVersion": 2, "manifests": [{"digest": "SELF", "platform": AMD64}]},
 }
 
 
@@ -294,9 +322,12 @@ CHALLENGES = {
     "nothing": "Bearer ",
 }
 TOKENS: dict[str, Any] = {
-    "a list": ["t"], "a list of tokens": {"token": ["t"]}, "a number": {"token": 5},
+    "a list": ["t"],
+    "a list of tokens": {"token": ["t"]},
+    "a number": {"token": 5},
     "nested": b"[" * 100_000,
-    "with a new line": {"token": "t\r\nX-Evil: 1"}, "not ASCII": {"token": "é"},
+    "with a new line": {"token": "t\r\nX-Evil: 1"},
+    "not ASCII": {"token": "é"},
 }
 
 
@@ -314,8 +345,15 @@ def test_a_token_server_is_one_error(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b'{"errors": [{"message": "\\u001b[2J\\u0007evil\\nline"}]}', b'{"errors": 5}',
-             b"[" * 100_000, b"\x1b[2J" * 1000, b'{"errors": [{"message": 5}]}', b"\xff" * 100],
+    "body",
+    [
+        b'{"errors": [{"message": "\\u001b[2J\\u0007evil\\nline"}]}',
+        b'{"errors": 5}',
+        b"[" * 100_000,
+        b"\x1b[2J" * 1000,
+        b'{"errors": [{"message": 5}]}',
+        b"\xff" * 100,
+    ],
     ids=range(6),
 )
 def test_what_a_registry_says_is_one_line(body: bytes) -> None:

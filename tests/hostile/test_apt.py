@@ -73,18 +73,24 @@ def test_it_is_accepted_on_the_command_line(
 
 
 def environment(source: str) -> Environment:
-    return replace(
-        Environment(base=Base(os="debian12")), apt_source=source, apt_source_position=AT
-    )
+    return replace(Environment(base=Base(os="debian12")), apt_source=source, apt_source_position=AT)
 
 
-@pytest.mark.parametrize("options", [
-    "trusted=yes", "arch=amd64 trusted=yes", "trusted=1", "Trusted=true", "allow-insecure=yes",
-    "allow-weak=yes", "allow-downgrade-to-insecure=yes", "trusted+=yes", "lang=en  trusted=yes",
-])
-def test_a_source_without_signatures_needs_a_flag(
-    options: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        "trusted=yes",
+        "arch=amd64 trusted=yes",
+        "trusted=1",
+        "Trusted=true",
+        "allow-insecure=yes",
+        "allow-weak=yes",
+        "allow-downgrade-to-insecure=yes",
+        "trusted+=yes",
+        "lang=en  trusted=yes",
+    ],
+)
+def test_a_source_without_signatures_needs_a_flag(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = environment(f"# a comment\ndeb [{options}] http://127.0.0.1:9/ x main\n")
     with pytest.raises(ResolveError, match=r"build.envd:3:2: .*--allow-unsigned-apt"):
         debian.sources(wanted, debian.RELEASES["debian12"])
@@ -110,9 +116,18 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     signer.sign(flat)
     (suite / "main/binary-amd64/Packages").write_bytes((flat / "Packages").read_bytes())
     done = subprocess.run(
-        ["apt-ftparchive", "-o", "APT::FTPArchive::Release::Components=main", "-o",
-         "APT::FTPArchive::Release::Architectures=amd64", "release", "."],
-        cwd=suite, check=True, capture_output=True,
+        [
+            "apt-ftparchive",
+            "-o",
+            "APT::FTPArchive::Release::Components=main",
+            "-o",
+            "APT::FTPArchive::Release::Architectures=amd64",
+            "release",
+            ".",
+        ],
+        cwd=suite,
+        check=True,
+        capture_output=True,
     )
     (suite / "Release").write_bytes(done.stdout)
     signer.clearsign(suite)
@@ -126,13 +141,19 @@ def opened(line: str, key: str, cache: Path) -> list[str]:
         return found.names
 
 
-@pytest.mark.parametrize("source", [
-    "file:{0}/flat ./", "copy:{0}/flat ./", "file://{0}/flat/ ./", "file:{0} flat/",
-    "file:{0}/tree x main", "copy:{0}/tree x main", "mirror+file:{0}/mirrors ./",
-])
-def test_archives_of_this_machine_are_read(
-    source: str, signed: tuple[Path, Path], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    "source",
+    [
+        "file:{0}/flat ./",
+        "copy:{0}/flat ./",
+        "file://{0}/flat/ ./",
+        "file:{0} flat/",
+        "file:{0}/tree x main",
+        "copy:{0}/tree x main",
+        "mirror+file:{0}/mirrors ./",
+    ],
+)
+def test_archives_of_this_machine_are_read(source: str, signed: tuple[Path, Path], tmp_path: Path) -> None:
     place, key = signed
     (place / "mirrors").write_text(f"copy:{place}/flat/\n")
     line = f"deb [signed-by={key}] {source.format(place)}"
@@ -194,21 +215,40 @@ def test_apt_sees_nothing_of_the_machine(
     store.write_text("x")
     (tmp_path / "cache").mkdir()
     looks = tmp_path / "looks"
-    seen = (victim.directory, store, "/etc/shadow", "/root/.bashrc", "/home", "/var/lib", __file__,
-            place / "flat", "/etc/ssl/private", f"/proc/{os.getpid()}/exe")
+    seen = (
+        victim.directory,
+        store,
+        "/etc/shadow",
+        "/root/.bashrc",
+        "/home",
+        "/var/lib",
+        __file__,
+        place / "flat",
+        "/etc/ssl/private",
+        f"/proc/{os.getpid()}/exe",
+    )
     written = (victim.directory / "new", tmp_path / "new")
     # What it says is the proxy's name, which nobody knows; what is written is what was there.
-    looks.write_text("\n".join([
-        "#!/bin/sh", "found=looked",
-        *(f"test -e {path} && found=$found-saw{number}" for number, path in enumerate(seen)),
-        *(f"old=$(cat {path}) && {{ echo \"$old\" >{path}; }} 2>&- && found=$found-wrote"
-          for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory")),
-        *(f"{{ printf '' >{path}; }} 2>&-" for path in written),
-        f"for path in {tmp_path}/cache/apt-*; do test -w $path && found=$found-cache; done",
-        f"for path in {tmp_path}/cache/apt-*/lists; do test -w $path || found=$found-nolists; done",
-        "test -w /usr && found=$found-usr", 'test -n "$MY_SECRET" && found=$found-environment',
-        "echo http://$found.invalid:1/",
-    ]) + "\n")
+    looks.write_text(
+        "\n".join(
+            [
+                "#!/bin/sh",
+                "found=looked",
+                *(f"test -e {path} && found=$found-saw{number}" for number, path in enumerate(seen)),
+                *(
+                    f'old=$(cat {path}) && {{ echo "$old" >{path}; }} 2>&- && found=$found-wrote'
+                    for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory")
+                ),
+                *(f"{{ printf '' >{path}; }} 2>&-" for path in written),
+                f"for path in {tmp_path}/cache/apt-*; do test -w $path && found=$found-cache; done",
+                f"for path in {tmp_path}/cache/apt-*/lists; do test -w $path || found=$found-nolists; done",
+                "test -w /usr && found=$found-usr",
+                'test -n "$MY_SECRET" && found=$found-environment',
+                "echo http://$found.invalid:1/",
+            ]
+        )
+        + "\n"
+    )
     looks.chmod(0o755)
     (tmp_path / "apt.conf").write_text(f'Acquire::http::Proxy-Auto-Detect "{looks}";\n')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
@@ -225,16 +265,12 @@ def test_directories_that_are_no_archives_are_not_shown(source: str) -> None:
     assert not [path for path in found if os.path.exists(path)]  # noqa: PTH110 - may be unreadable
 
 
-def test_a_list_that_is_a_link_of_the_hosts_is_not_read(
-    signed: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_list_that_is_a_link_of_the_hosts_is_not_read(signed: tuple[Path, Path], tmp_path: Path) -> None:
     """As an apt that was taken over might leave it."""
     place, key = signed
     secret = tmp_path / "secret"
     secret.write_text("Package: hosts-own\nVersion: 1\n\n")
-    with apt.open_apt(
-        [f"deb copy:{place}/flat ./"], str(key), tmp_path / "cache", lambda _: None
-    ) as found:
+    with apt.open_apt([f"deb copy:{place}/flat ./"], str(key), tmp_path / "cache", lambda _: None) as found:
         (found.directory / "lists/x_Packages").symlink_to(secret)
         (found.directory / "lists/x_Release").symlink_to(secret)
         before = found.state

@@ -31,8 +31,12 @@ DOTS = b"/".join([b".."] * 12)
 
 def context(scratch: Path, files: list[Path], parameters: dict[str, Any]) -> BuildContext:
     return BuildContext(
-        name="hostile", parameters=parameters, layers=(), files=tuple((p.name, p) for p in files),
-        scratch=scratch, log=lambda _: None,
+        name="hostile",
+        parameters=parameters,
+        layers=(),
+        files=tuple((p.name, p) for p in files),
+        scratch=scratch,
+        log=lambda _: None,
     )
 
 
@@ -41,9 +45,9 @@ def unpack_tool(place: Path, *archives: Path, moved: str = "") -> Path:
     scratch.mkdir()
     one = {"into": "/opt/t", "strip": 0, "only": "*", "without": [], "executable": False}
     how = [one] * len(archives)
-    return tool.build(context(
-        scratch, list(archives), {"unpack": how, "moved": moved, "links": {}, "files": {}}
-    ))
+    return tool.build(
+        context(scratch, list(archives), {"unpack": how, "moved": moved, "links": {}, "files": {}})
+    )
 
 
 def written(place: Path, content: bytes, name: str = "t.tar.gz") -> Path:
@@ -66,12 +70,13 @@ def _refused(victim: bytes) -> dict[str, bytes]:
         "absolute link": tars.link(b"l", victim),
         "link that climbs": tars.link(b"l", b"../../../../../../etc"),
         "link through a link": ladder + tars.link(b"e", climbing(victim)),
-        "link through a link that comes later":
-            tars.link(b"e", b"b/c/../../b/c") + tars.link(b"b", b"."),
-        "hard link through a link": ladder + tars.link(b"e", b"a/a/../../../.." + DOTS + victim)
-            + tars.hard(b"steal", b"e/file"),
-        "hard link through a link inside": tars.file(b"d/f") + tars.link(b"l", b"d")
-            + tars.hard(b"h", b"l/f"),
+        "link through a link that comes later": tars.link(b"e", b"b/c/../../b/c") + tars.link(b"b", b"."),
+        "hard link through a link": ladder
+        + tars.link(b"e", b"a/a/../../../.." + DOTS + victim)
+        + tars.hard(b"steal", b"e/file"),
+        "hard link through a link inside": tars.file(b"d/f")
+        + tars.link(b"l", b"d")
+        + tars.hard(b"h", b"l/f"),
         "hard link to an absolute path": tars.hard(b"h", victim + b"/file"),
         "hard link that climbs": tars.hard(b"h", b"../../victim/file"),
         "hard link to a link": tars.file(b"f") + tars.link(b"l", b"f") + tars.hard(b"h", b"l"),
@@ -115,18 +120,20 @@ def test_a_tool_is_one_error(case: str, tmp_path: Path) -> None:
     ("tar", "right"),
     [
         (tars.file(b"f", b"1") + tars.file(b"f", b"2"), lambda r: (r / "f").read_bytes() == b"2"),
-        (tars.file(b"f") + tars.link(b"l", b"f") + tars.file(b"l", b"2"),
-         lambda r: (r / "f").read_bytes() == b"theirs\n" and not (r / "l").is_symlink()),
+        (
+            tars.file(b"f") + tars.link(b"l", b"f") + tars.file(b"l", b"2"),
+            lambda r: (r / "f").read_bytes() == b"theirs\n" and not (r / "l").is_symlink(),
+        ),
         (tars.file(b"d/f") + tars.hard(b"h", b"d/f"), lambda r: (r / "h").stat().st_nlink == 2),
-        (tars.link(b"b/l", b"../d/e/../f") + tars.file(b"d/f") + tars.directory(b"d/e"),
-         lambda r: (r / "b/l").read_bytes() == b"theirs\n"),
+        (
+            tars.link(b"b/l", b"../d/e/../f") + tars.file(b"d/f") + tars.directory(b"d/e"),
+            lambda r: (r / "b/l").read_bytes() == b"theirs\n",
+        ),
         (tars.header(b"f", mode=0o4777), lambda r: stat.S_IMODE((r / "f").stat().st_mode) == 0o755),
         (tars.file(b"\xff\n"), lambda r: [os.fsencode(p.name) for p in r.iterdir()] == [b"\xff\n"]),
     ],
 )
-def test_what_is_odd_has_its_meaning(
-    tar: bytes, right: Callable[[Path], bool], tmp_path: Path
-) -> None:
+def test_what_is_odd_has_its_meaning(tar: bytes, right: Callable[[Path], bool], tmp_path: Path) -> None:
     assert right(unpack_tool(tmp_path, written(tmp_path, tar)) / "opt/t")
 
 
@@ -157,11 +164,16 @@ def zipped(place: Path, rows: list[tuple[str, bytes]], name: str = "t.zip") -> P
 
 
 ZIPS = {
-    "name that climbs": [("../x", b"")], "name that climbs later": [("a/../../x", b"")],
-    "absolute name": [("/etc/x", b"")], "file and directory": [("a", b""), ("a/b", b"")],
-    "directory and file": [("a/b", b""), ("a", b"")], "part of 256 bytes": [("n" * 256, b"")],
-    "a path of 60000 bytes": [("d/" * 30_000 + "f", b"")], "newline": [("a\nb", b"")],
-    "escape": [("a\x1b[2Jb", b"")], "nothing": [],
+    "name that climbs": [("../x", b"")],
+    "name that climbs later": [("a/../../x", b"")],
+    "absolute name": [("/etc/x", b"")],
+    "file and directory": [("a", b""), ("a/b", b"")],
+    "directory and file": [("a/b", b""), ("a", b"")],
+    "part of 256 bytes": [("n" * 256, b"")],
+    "a path of 60000 bytes": [("d/" * 30_000 + "f", b"")],
+    "newline": [("a\nb", b"")],
+    "escape": [("a\x1b[2Jb", b"")],
+    "nothing": [],
 }
 
 
@@ -179,7 +191,7 @@ def test_a_zipped_tool_is_one_error(case: str, tmp_path: Path) -> None:
 def changed(data: bytes, record: bytes, offset: int, value: bytes) -> bytes:
     """`data` with other bytes in its first record of a kind (APPNOTE.TXT, 4.3)."""
     at = data.index(record) + offset
-    return data[:at] + value + data[at + len(value):]
+    return data[:at] + value + data[at + len(value) :]
 
 
 LOCAL, CENTRAL = b"PK\3\4", b"PK\1\2"
@@ -242,9 +254,9 @@ def test_descriptions_of_the_host_are_not_read(tmp_path: Path) -> None:
 def test_packages_of_r_and_julia_are_one_error(case: str, tmp_path: Path) -> None:
     victim = canary.make(tmp_path)
     path = written(tmp_path, _refused(victim.path)[case])
-    for number, (build, parameters) in enumerate((
-        (rpackage.build, {"package": "p"}), (julia.build_tree, {"place": "usr/local/share/julia/x"}),
-    )):
+    for number, (build, parameters) in enumerate(
+        ((rpackage.build, {"package": "p"}), (julia.build_tree, {"place": "usr/local/share/julia/x"}))
+    ):
         scratch = tmp_path / f"scratch{number}"
         scratch.mkdir()
         try:
@@ -271,8 +283,15 @@ def test_reading_at_lock_time_is_one_error(case: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"build-system = 5", b"[build-system]\nrequires = 5", b"[build-system]\nrequires = [5]",
-     b"\xff\xfe", b"a = " + b"[" * 5000, b"a" * (17 << 20), b"[build-system"],
+    [
+        b"build-system = 5",
+        b"[build-system]\nrequires = 5",
+        b"[build-system]\nrequires = [5]",
+        b"\xff\xfe",
+        b"a = " + b"[" * 5000,
+        b"a" * (17 << 20),
+        b"[build-system",
+    ],
     ids=range(7),
 )
 @pytest.mark.parametrize("form", ["tar.gz", "zip"])

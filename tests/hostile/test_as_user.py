@@ -48,11 +48,30 @@ def test_all_of_it_as_an_ordinary_user(
     place.mkdir()
     shutil.chown(place, ordinary_user)
     done = subprocess.run(
-        ["runuser", "-u", ordinary_user, "--", "unshare", "--user", "--map-root-user", "--map-auto",
-         str(readable_copy / "venv/bin/python"), "-m", "pytest", "-v", "--tb=short",
-         f"--basetemp={place}/run", "-m", "not needs_root", "tests/hostile",
-         *(f"--ignore=tests/hostile/{name}" for name in LEFT_OUT)],
-        cwd=readable_copy, env={**environment, "HOME": str(home)}, capture_output=True, text=True,
+        [
+            "runuser",
+            "-u",
+            ordinary_user,
+            "--",
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--map-auto",
+            str(readable_copy / "venv/bin/python"),
+            "-m",
+            "pytest",
+            "-v",
+            "--tb=short",
+            f"--basetemp={place}/run",
+            "-m",
+            "not needs_root",
+            "tests/hostile",
+            *(f"--ignore=tests/hostile/{name}" for name in LEFT_OUT),
+        ],
+        cwd=readable_copy,
+        env={**environment, "HOME": str(home)},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert " passed" in done.stdout  # said with -v, for pyproject.toml has -q

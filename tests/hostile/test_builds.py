@@ -40,9 +40,7 @@ def victim(tmp_path: Path) -> Path:
 
 def content(directory: Path) -> dict[str, str]:
     """Every file below it."""
-    return {
-        p.relative_to(directory).as_posix(): p.read_text() for p in directory.rglob("*") if p.is_file()
-    }
+    return {p.relative_to(directory).as_posix(): p.read_text() for p in directory.rglob("*") if p.is_file()}
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["one layer", "a layer each"])
@@ -68,9 +66,11 @@ def test_nothing_of_the_host_is_touched(
 def test_a_steps_own_overlay_marks_mean_nothing(shared_store: Path, tmp_path: Path) -> None:
     """Overlayfs has its marks in attributes: of the same names, some of a step's own can be set."""
     setxattr = {"x86_64": 188, "aarch64": 5}[platform.machine()]
-    names = " ".join(f"{space}.overlay.{name}" for space in ("user", "trusted") for name in (
-        "opaque", "redirect", "metacopy", "whiteout", "origin", "impure",
-    ))
+    names = " ".join(
+        f"{space}.overlay.{name}"
+        for space in ("user", "trusted")
+        for name in ("opaque", "redirect", "metacopy", "whiteout", "origin", "impure")
+    )
     program = (
         f'for my $d ("/", "/usr/share/perl5") {{ for my $n (qw({names})) '
         f'{{ my ($path, $name, $y) = ($d, $n, "y"); syscall({setxattr}, $path, $name, $y, 1, 0); }} }}'

@@ -57,15 +57,25 @@ def tree(tmp_path: Path) -> Path:
 
 def unharmed(tree: Path) -> bool:
     victim = tree.parent / "victim"
-    return sorted(p.relative_to(victim).as_posix() for p in victim.rglob("*")) == [
-        "deep", "deep/keep", "keep",
-    ] and (victim / "keep").read_text() == (victim / "deep/keep").read_text() == "mine"
+    return (
+        sorted(p.relative_to(victim).as_posix() for p in victim.rglob("*")) == ["deep", "deep/keep", "keep"]
+        and (victim / "keep").read_text() == (victim / "deep/keep").read_text() == "mine"
+    )
 
 
 @pytest.mark.parametrize(
     "pattern",
-    ["var/cache/man/*", "var/log/*", "var/log/deep/*", "var/*/keep", "*/*/*/keep", "etc/loop/*",
-     "etc/pipe/*", "etc/machine-id/*", "nothing/*"],
+    [
+        "var/cache/man/*",
+        "var/log/*",
+        "var/log/deep/*",
+        "var/*/keep",
+        "*/*/*/keep",
+        "etc/loop/*",
+        "etc/pipe/*",
+        "etc/machine-id/*",
+        "nothing/*",
+    ],
 )
 def test_a_pattern_ends_at_a_link(tree: Path, pattern: str) -> None:
     for path in confined.find(tree, pattern):
@@ -143,9 +153,7 @@ def test_a_rewritten_file_is_the_same_file(tree: Path) -> None:
     assert (info.st_size, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (0, 0o640, 7, 8)
 
 
-@pytest.mark.parametrize(
-    "path", ["var/cache/man/x", "var/log/x/y", "etc/machine-id", "etc/pipe/x", "etc"]
-)
+@pytest.mark.parametrize("path", ["var/cache/man/x", "var/log/x/y", "etc/machine-id", "etc/pipe/x", "etc"])
 def test_nothing_is_added_behind_a_link(tree: Path, path: str) -> None:
     assert confined.add(tree, path, b"theirs", 0o644) is False
     assert unharmed(tree)
@@ -163,9 +171,7 @@ def test_what_is_added_has_its_directories(tree: Path) -> None:
     assert (tree / "srv/a.log").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize(
-    "path", ["var/cache/man", "var/log", "var/cache", "srv/b.log", "etc/machine-id"]
-)
+@pytest.mark.parametrize("path", ["var/cache/man", "var/log", "var/cache", "srv/b.log", "etc/machine-id"])
 def test_only_what_is_empty_is_removed(tree: Path, path: str) -> None:
     assert confined.remove_empty(tree, path) is False
     assert os.path.lexists(tree / path)

@@ -38,8 +38,12 @@ def deb(path: Path, members: Sequence[Member], about: Sequence[Member] = _CONTRO
 
 
 def _tar(members: Sequence[Member]) -> bytes:
-    kinds = {"dir": tarfile.DIRTYPE, "file": tarfile.REGTYPE, "link": tarfile.SYMTYPE,
-             "hard": tarfile.LNKTYPE}
+    kinds = {
+        "dir": tarfile.DIRTYPE,
+        "file": tarfile.REGTYPE,
+        "link": tarfile.SYMTYPE,
+        "hard": tarfile.LNKTYPE,
+    }
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, kind, text in members:
@@ -56,36 +60,28 @@ def _tar(members: Sequence[Member]) -> bytes:
 
 ARCHIVES: dict[str, Sequence[Sequence[Member]]] = {
     "a directory's link of an earlier one": [
-        [("./hostdir", "link", "{victim}/dir")], [("./hostdir/pwned", "file", "x")],
+        [("./hostdir", "link", "{victim}/dir")],
+        [("./hostdir/pwned", "file", "x")],
     ],
     "a relative link that climbs": [
         [("./up", "link", "../../../../../../../../../../../../{victim}/dir")],
         [("./up/pwned", "file", "x")],
     ],
-    "a link to a file, then the file": [
-        [("./conf", "link", "{victim}/file")], [("./conf", "file", "x")],
-    ],
+    "a link to a file, then the file": [[("./conf", "link", "{victim}/file")], [("./conf", "file", "x")]],
     "a link of links": [
-        [("./a", "link", "/{victim}"), ("./b", "link", "a/dir")], [("./b/pwned", "file", "x")],
+        [("./a", "link", "/{victim}"), ("./b", "link", "a/dir")],
+        [("./b/pwned", "file", "x")],
     ],
-    "a hard link to a file of the host": [
-        [("./steal", "hard", "{victim}/file")], [("./steal", "file", "x")],
-    ],
-    "a hard link through a link": [
-        [("./d", "link", "{victim}")], [("./steal", "hard", "./d/file")],
-    ],
+    "a hard link to a file of the host": [[("./steal", "hard", "{victim}/file")], [("./steal", "file", "x")]],
+    "a hard link through a link": [[("./d", "link", "{victim}")], [("./steal", "hard", "./d/file")]],
     "names that climb": [[("../" * 20 + "{victim}/dir/pwned", "file", "x")]],
     "absolute names": [[("{victim}/dir/pwned", "file", "x")]],
-    "a link in the place of usr": [
-        [("./usr", "link", "{victim}/dir")], [("./usr/pwned", "file", "x")],
-    ],
+    "a link in the place of usr": [[("./usr", "link", "{victim}/dir")], [("./usr/pwned", "file", "x")]],
     "where the host writes afterwards": [
         [("./etc/apt", "link", "{victim}/dir"), ("./etc/hostname", "link", "{victim}/file")],
         [("./etc/apt/sources.list", "file", "x")],
     ],
-    "the host's programs": [
-        [("./x", "link", "/usr/share")], [("./x/envd-was-here", "file", "x")],
-    ],
+    "the host's programs": [[("./x", "link", "/usr/share")], [("./x/envd-was-here", "file", "x")]],
     "the host's /etc": [[("./x", "link", "/etc")], [("./x/envd-was-here", "file", "x")]],
 }
 
@@ -100,9 +96,13 @@ def test_it_stays_in_the_base(name: str, tmp_path: Path) -> None:
         place.chmod(0o777)
     scratch.mkdir()
     files = [
-        (f"{number}.deb", deb(tmp_path / f"{number}.deb",
-                              [(n.format(victim=victim), k, t.format(victim=victim))
-                               for n, k, t in members]))
+        (
+            f"{number}.deb",
+            deb(
+                tmp_path / f"{number}.deb",
+                [(n.format(victim=victim), k, t.format(victim=victim)) for n, k, t in members],
+            ),
+        )
         for number, members in enumerate(ARCHIVES[name])
     ]
     parameters = {"essential": [n for n, _ in files], "sources": ["deb file:/x y main"]}
@@ -134,8 +134,15 @@ def test_honest_ones_keep_owner_mode_and_links(tmp_path: Path) -> None:
     (root / "usr/lib").mkdir(parents=True)
     (root / "lib").symlink_to("usr/lib")
     place.mkdir()
-    deb(place / "a.deb", [("./lib/a", "file", "x"), ("./lib/b", "hard", "./lib/a"),
-                          ("./etc", "dir", ""), ("./etc/c", "link", "/lib/a")])
+    deb(
+        place / "a.deb",
+        [
+            ("./lib/a", "file", "x"),
+            ("./lib/b", "hard", "./lib/a"),
+            ("./etc", "dir", ""),
+            ("./etc/c", "link", "/lib/a"),
+        ],
+    )
     context = BuildContext("base", {}, (), (), tmp_path, print)
     base._extract(["a.deb"], place, root, context)
     assert (root / "usr/lib/a").read_text() == "x"
@@ -184,16 +191,15 @@ def test_what_steps_may_have_is_no_limit_of_what_reads(
     served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control: list[Member] = [
-        ("./control", "file", FIELDS.format("1.5")), ("./large", "file", "\0" * (24 << 20)),
+        ("./control", "file", FIELDS.format("1.5")),
+        ("./large", "file", "\0" * (24 << 20)),
     ]
     deb(served / "x.deb", [], control)
     monkeypatch.setenv("ENVD_LIMITS", "memory=16M,disk=1K,processes=1,time=0.01,silence=0.01,log=1")
     assert pinned(tmp_path).version == "1.5"
 
 
-def test_a_version_that_is_long(
-    served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_version_that_is_long(served: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deb(served / "x.deb", [], [("./control", "file", FIELDS.format("1" * (1 << 20)))])
     monkeypatch.setenv("ENVD_LIMITS", "answer=64K,download=8M")
     with pytest.raises(ResolveError, match=r"build\.envd:3:2: .*dpkg-deb: it says more than 64K"):

@@ -21,9 +21,11 @@ SPEC = b"def x():\n    pass\n"
 
 def run(directory: Path, *arguments: str, text: bytes = b"") -> str:
     done = subprocess.run(
-        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always",
-         *arguments],
-        cwd=directory, input=text, capture_output=True, check=True,
+        ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "protocol.file.allow=always", *arguments],
+        cwd=directory,
+        input=text,
+        capture_output=True,
+        check=True,
         env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1"},
     )
     return done.stdout.decode().strip()
@@ -55,15 +57,24 @@ def files(remote: Path, cache: Path) -> dict[str, bytes]:
 
 def test_hooks_and_settings_of_a_remote(remote: Path, ran: Path, tmp_path: Path) -> None:
     commit(remote)
-    script = f"#!/bin/sh\ntouch {ran}\nexec \"$@\"\n"
+    script = f'#!/bin/sh\ntouch {ran}\nexec "$@"\n'
     for name in ("post-upload-pack", "pre-receive", "reference-transaction", "post-checkout"):
         (remote / ".git/hooks" / name).write_text(script)
         (remote / ".git/hooks" / name).chmod(0o755)
     (tmp_path / "script").write_text(script)
     (tmp_path / "script").chmod(0o755)
-    for name in ("uploadpack.packObjectsHook", "core.fsmonitor", "core.sshCommand", "core.pager",
-                 "core.gitProxy", "core.alternateRefsCommand", "credential.helper", "gpg.program",
-                 "core.editor", "diff.external"):
+    for name in (
+        "uploadpack.packObjectsHook",
+        "core.fsmonitor",
+        "core.sshCommand",
+        "core.pager",
+        "core.gitProxy",
+        "core.alternateRefsCommand",
+        "credential.helper",
+        "gpg.program",
+        "core.editor",
+        "diff.external",
+    ):
         run(remote, "config", name, str(tmp_path / "script"))
     assert files(remote, tmp_path / "cache") == {"a.envd": SPEC}
     assert not ran.exists()
@@ -110,12 +121,21 @@ def test_submodules_links_and_odd_entries(remote: Path, ran: Path, tmp_path: Pat
     assert not ran.exists()
 
 
-@pytest.mark.parametrize("url", [
-    "ext::sh -c 'touch {ran}'", "fd::17", "file://{remote} --upload-pack=touch",
-    "--upload-pack=touch {ran}", "-oProxyCommand=touch {ran}", "ssh://-oProxyCommand=touch%20{ran}/x",
-    "-u./x:y",
-    "transport::file://{remote}", "https://127.0.0.1:9/x", "file:///no/such/repository",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ext::sh -c 'touch {ran}'",
+        "fd::17",
+        "file://{remote} --upload-pack=touch",
+        "--upload-pack=touch {ran}",
+        "-oProxyCommand=touch {ran}",
+        "ssh://-oProxyCommand=touch%20{ran}/x",
+        "-u./x:y",
+        "transport::file://{remote}",
+        "https://127.0.0.1:9/x",
+        "file:///no/such/repository",
+    ],
+)
 def test_addresses_that_are_commands(url: str, remote: Path, ran: Path, tmp_path: Path) -> None:
     commit(remote)
     wanted = Include(url.format(ran=ran, remote=remote), "", AT)
@@ -147,21 +167,40 @@ def test_git_sees_nothing_of_the_machine(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("MY_SECRET", "hunter2")
     # What is written is what was there, lest a machine be harmed by a git that is in no sandbox.
-    (home / "looks").write_text("; ".join([
-        "found=looked",
-        *(f"test -e {path} && found=\"$found SEEN {path}\"" for path in (
-            victim.directory, home / "private", store, "/etc/shadow", "/root/.bashrc", "/home",
-            "/var/lib", "/etc/ssl/private", "/sys/kernel", __file__, remote,
-            f"/proc/{os.getpid()}/exe")),
-        *(f"old=$(cat {path}) && {{ echo \"$old\" >{path}; }} 2>&- && found=\"$found WROTE {path}\""
-          for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory")),
-        # there is an empty /tmp, which goes away
-        *(f"{{ printf '' >{path}; }} 2>&-" for path in (victim.directory / "new", home / "new")),
-        "test -w /usr && found=\"$found WRITABLE\"",
-        'test -n "$MY_SECRET" && found="$found ENVIRONMENT"',
-        "unshare -U true 2>&- && found=\"$found NAMESPACE\"",
-        'echo "$found" >&2; exit 1',
-    ]))
+    (home / "looks").write_text(
+        "; ".join(
+            [
+                "found=looked",
+                *(
+                    f'test -e {path} && found="$found SEEN {path}"'
+                    for path in (
+                        victim.directory,
+                        home / "private",
+                        store,
+                        "/etc/shadow",
+                        "/root/.bashrc",
+                        "/home",
+                        "/var/lib",
+                        "/etc/ssl/private",
+                        "/sys/kernel",
+                        __file__,
+                        remote,
+                        f"/proc/{os.getpid()}/exe",
+                    )
+                ),
+                *(
+                    f'old=$(cat {path}) && {{ echo "$old" >{path}; }} 2>&- && found="$found WROTE {path}"'
+                    for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory")
+                ),
+                # there is an empty /tmp, which goes away
+                *(f"{{ printf '' >{path}; }} 2>&-" for path in (victim.directory / "new", home / "new")),
+                'test -w /usr && found="$found WRITABLE"',
+                'test -n "$MY_SECRET" && found="$found ENVIRONMENT"',
+                'unshare -U true 2>&- && found="$found NAMESPACE"',
+                'echo "$found" >&2; exit 1',
+            ]
+        )
+    )
     monkeypatch.setenv("GIT_SSH_COMMAND", f"sh {home}/looks")
     with pytest.raises(ResolveError) as caught:
         git.checkout(Include("ssh://nowhere.invalid/x", "", AT), "", tmp_path / "cache")

@@ -37,11 +37,11 @@ def _out(victim: bytes) -> dict[str, bytes]:
         "through a link": tars.link(b"l", victim) + tars.file(b"l/file"),
         "directory through a link": tars.link(b"l", victim) + tars.directory(b"l/dir"),
         "whiteout through a link": tars.link(b"l", victim) + tars.file(b"l/.wh.file", b""),
-        "opaque marker through a link":
-            tars.link(b"l", victim) + tars.file(b"l/.wh..wh..opq", b""),
+        "opaque marker through a link": tars.link(b"l", victim) + tars.file(b"l/.wh..wh..opq", b""),
         "through a relative link": tars.link(b"a/l", b"../../victim") + tars.file(b"a/l/file"),
-        "through links upon links":
-            tars.link(b"a", b".") + tars.link(b"e", b"a/a/a/../../../victim") + tars.file(b"e/file"),
+        "through links upon links": tars.link(b"a", b".")
+        + tars.link(b"e", b"a/a/a/../../../victim")
+        + tars.file(b"e/file"),
         "hard link that climbs": tars.hard(b"h", b"../victim/file"),
         "hard link through a link": tars.link(b"l", victim) + tars.hard(b"h", b"l/file"),
         "hard link to an absolute path": tars.hard(b"h", victim + b"/file"),
@@ -69,19 +69,19 @@ def _out(victim: bytes) -> dict[str, bytes]:
         "size beyond the end": tars.header(b"f", size=1 << 40) + b"x" * 1024,
         "records below zero": tars.header(b"pax", tars.PAX, size=-512),
         "records of a terabyte": tars.header(b"pax", tars.PAX, size=1 << 40) + b"x" * 1024,
-        "records of two megabytes":
-            tars.pax({b"comment": b"x" * (2 << 20)}, tars.file(b"f")),
+        "records of two megabytes": tars.pax({b"comment": b"x" * (2 << 20)}, tars.file(b"f")),
         "long name of two megabytes": tars.long(b"x" * (2 << 20)) + tars.file(b"f"),
         "records without a file": tars.pax({b"path": b"f"}),
         "record without its length": tars.header(b"pax", tars.PAX, size=10) + tars.padded(b"path=f\n"),
-        "record of a wrong length":
-            tars.header(b"pax", tars.PAX, size=16) + tars.padded(b"9999 path=f\n") + tars.file(b"f"),
+        "record of a wrong length": tars.header(b"pax", tars.PAX, size=16)
+        + tars.padded(b"9999 path=f\n")
+        + tars.file(b"f"),
         "records upon records": tars.pax({b"comment": b"x"}) * 3000 + tars.file(b"f"),
         "long names upon long names": tars.long(b"n") * 3000 + tars.file(b"f"),
         "many global records": b"".join(
-            tars.pax({b"k%d.%d" % (n, m): b"v" for m in range(500)}, kind=tars.GLOBAL)
-            for n in range(4)
-        ) + tars.file(b"f"),
+            tars.pax({b"k%d.%d" % (n, m): b"v" for m in range(500)}, kind=tars.GLOBAL) for n in range(4)
+        )
+        + tars.file(b"f"),
         "zero byte in a name": tars.pax({b"path": b"a\0b"}, tars.file(b"f")),
         "zero byte in a link": tars.pax({b"linkpath": b"a\0b"}, tars.link(b"l", b"x")),
         "zero byte in a hard link": tars.pax({b"linkpath": b"a\0b"}, tars.hard(b"l", b"x")),
@@ -102,12 +102,12 @@ def _out(victim: bytes) -> dict[str, bytes]:
         "sparse map in the file that is none": tars.pax(
             {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"}, tars.file(b"f", b"x" * 512)
         ),
-        "capability that is none":
-            tars.pax({b"SCHILY.xattr.security.capability": b"x"}, tars.file(b"f")),
+        "capability that is none": tars.pax({b"SCHILY.xattr.security.capability": b"x"}, tars.file(b"f")),
         "attribute of a link": tars.pax({b"SCHILY.xattr.user.a": b"x"}, tars.link(b"l", b"f")),
         "attribute without a name": tars.pax({b"SCHILY.xattr.user.": b"x"}, tars.file(b"f")),
-        "attribute with too long a name":
-            tars.pax({b"SCHILY.xattr.user." + b"n" * 300: b"x"}, tars.file(b"f")),
+        "attribute with too long a name": tars.pax(
+            {b"SCHILY.xattr.user." + b"n" * 300: b"x"}, tars.file(b"f")
+        ),
     }
 
 
@@ -129,6 +129,7 @@ def test_what_cannot_be_is_one_error(case: str, tmp_path: Path) -> None:
 
 def _right() -> dict[str, tuple[bytes, Callable[[Path], bool]]]:
     """What is odd, and has a meaning."""
+
     def mode(path: Path) -> int:
         return path.lstat().st_mode
 
@@ -137,7 +138,8 @@ def _right() -> dict[str, tuple[bytes, Callable[[Path], bool]]]:
         "the root": (tars.directory(b"./") + tars.directory(b"/"), lambda r: not list(r.iterdir())),
         "empty name": (tars.file(b"") + tars.file(b"f"), lambda r: (r / "f").is_file()),
         "two of one name": (
-            tars.file(b"f", b"1") + tars.file(b"f", b"2"), lambda r: (r / "f").read_bytes() == b"2",
+            tars.file(b"f", b"1") + tars.file(b"f", b"2"),
+            lambda r: (r / "f").read_bytes() == b"2",
         ),
         "file over a link": (
             tars.link(b"f", b"../victim/file") + tars.file(b"f"),
@@ -148,7 +150,8 @@ def _right() -> dict[str, tuple[bytes, Callable[[Path], bool]]]:
             lambda r: (r / "l").is_symlink() and stat.S_ISREG(mode(r / "h")),
         ),
         "directory over a file": (
-            tars.file(b"d") + tars.directory(b"d"), lambda r: stat.S_ISDIR(mode(r / "d")),
+            tars.file(b"d") + tars.directory(b"d"),
+            lambda r: stat.S_ISDIR(mode(r / "d")),
         ),
         "pipe": (tars.header(b"p", tars.PIPE), lambda r: stat.S_ISFIFO(mode(r / "p"))),
         "newline in a name": (tars.file(b"a\nb"), lambda r: (r / "a\nb").is_file()),
@@ -158,21 +161,28 @@ def _right() -> dict[str, tuple[bytes, Callable[[Path], bool]]]:
         ),
         "deep": (tars.long(DEEP) + tars.file(b"f"), lambda r: True),
         "before 1970": (
-            tars.pax({b"mtime": b"-5.5"}, tars.file(b"f")), lambda r: (r / "f").stat().st_mtime == -5.5,
+            tars.pax({b"mtime": b"-5.5"}, tars.file(b"f")),
+            lambda r: (r / "f").stat().st_mtime == -5.5,
         ),
         "mode of more bits than there are": (
-            tars.header(b"f", mode=1 << 40 | 0o640), lambda r: stat.S_IMODE(mode(r / "f")) == 0o640,
+            tars.header(b"f", mode=1 << 40 | 0o640),
+            lambda r: stat.S_IMODE(mode(r / "f")) == 0o640,
         ),
         "overlayfs's own attributes": (
             tars.pax(
-                {b"SCHILY.xattr.user.overlay.opaque": b"y", b"SCHILY.xattr.trusted.overlay.opaque": b"y",
-                 b"SCHILY.xattr.user.overlay.redirect": b"/etc"}, tars.directory(b"d"),
+                {
+                    b"SCHILY.xattr.user.overlay.opaque": b"y",
+                    b"SCHILY.xattr.trusted.overlay.opaque": b"y",
+                    b"SCHILY.xattr.user.overlay.redirect": b"/etc",
+                },
+                tars.directory(b"d"),
             ),
             lambda r: not [n for n in os.listxattr(r / "d") if "overlay" in n],
         ),
         "attributes of the machine": (
-            tars.pax({b"SCHILY.xattr.security.selinux": b"x", b"SCHILY.xattr.trusted.x": b"y"},
-                     tars.file(b"f")),
+            tars.pax(
+                {b"SCHILY.xattr.security.selinux": b"x", b"SCHILY.xattr.trusted.x": b"y"}, tars.file(b"f")
+            ),
             lambda r: "trusted.x" not in os.listxattr(r / "f"),
         ),
         "bookkeeping of aufs": (
@@ -180,7 +190,8 @@ def _right() -> dict[str, tuple[bytes, Callable[[Path], bool]]]:
             lambda r: [p.name for p in r.iterdir()] == ["f"],
         ),
         "sparse map of one number": (
-            tars.pax({b"GNU.sparse.map": b"1"}, tars.file(b"f")), lambda r: (r / "f").is_file(),
+            tars.pax({b"GNU.sparse.map": b"1"}, tars.file(b"f")),
+            lambda r: (r / "f").is_file(),
         ),
         "no end": (tars.file(b"f"), lambda r: (r / "f").is_file()),
     }

@@ -27,26 +27,32 @@ STEPS = {
     "files in /run": ("memory=100M", "cat /dev/zero > /run/file", "in memory, and each may hold 50M"),
     "fork bomb": ("processes=150", ":(){ :|:& };:; sleep 9999", "more than 150 processes"),
     "fork bomb in sessions": (
-        "processes=150", "f() { setsid sh -c 'sleep 9999' & f; }; f", "more than 150 processes",
+        "processes=150",
+        "f() { setsid sh -c 'sleep 9999' & f; }; f",
+        "more than 150 processes",
     ),
     "one file": ("disk=20M", "yes > /file", "more than 20M to disk"),
     "many files": (
-        "disk=20M", "n=0; while :; do n=$((n+1)); head -c 100000 /dev/zero > /file$n; done",
+        "disk=20M",
+        "n=0; while :; do n=$((n+1)); head -c 100000 /dev/zero > /file$n; done",
         "more than 20M to disk",
     ),
     "files without a name": (
         "disk=20M",
-        "for i in 3 4 5 6 7 8; do eval \"exec $i>/file$i\"; rm /file$i; done; "
-        "for i in 3 4 5 6 7 8; do eval \"head -c 9000000 /dev/zero >&$i\"; done; sleep 9999",
+        'for i in 3 4 5 6 7 8; do eval "exec $i>/file$i"; rm /file$i; done; '
+        'for i in 3 4 5 6 7 8; do eval "head -c 9000000 /dev/zero >&$i"; done; sleep 9999',
         "more than 20M to disk",
     ),
     "time": ("time=2s", "while :; do echo still here; sleep 0.1; done", "longer than 2s"),
     "time, signals ignored": (
-        "time=2s", "trap '' TERM INT HUP QUIT; while :; do echo no; sleep 0.1; done", "longer than 2s",
+        "time=2s",
+        "trap '' TERM INT HUP QUIT; while :; do echo no; sleep 0.1; done",
+        "longer than 2s",
     ),
     "silence": ("silence=2s", "sleep 9999", "said nothing for 2s"),
     "silence without output": (
-        "silence=2s", "setsid sleep 9999 >/dev/null 2>&1 & exec >/dev/null 2>&1 <&-; wait",
+        "silence=2s",
+        "setsid sleep 9999 >/dev/null 2>&1 & exec >/dev/null 2>&1 <&-; wait",
         "said nothing for 2s",
     ),
     "log": ("log=200K", "yes", "more than 200K of output"),
@@ -58,20 +64,22 @@ STEPS = {
 # have, and what it then does is its own affair.
 GROUPS_ONLY = "memory, and it goes on"
 ELSEWHERE = [
-    name for name in STEPS
+    name
+    for name in STEPS
     if STEPS[name][0].startswith(("memory", "processes", "time")) and name != GROUPS_ONLY
 ]
 # An ordinary user here has no control groups anyway: once without them is enough.
 CASES = [
     pytest.param(
-        name, elsewhere, id=f"{name}{' elsewhere' * elsewhere}",
+        name,
+        elsewhere,
+        id=f"{name}{' elsewhere' * elsewhere}",
         marks=[pytest.mark.needs_root] if elsewhere or name == GROUPS_ONLY else [],
     )
-    for elsewhere, names in ((False, STEPS), (True, ELSEWHERE)) for name in names
+    for elsewhere, names in ((False, STEPS), (True, ELSEWHERE))
+    for name in names
 ]
-WITHOUT_GROUPS = (
-    "unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh"
-)
+WITHOUT_GROUPS = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /sys/fs/cgroup && exec "$@"', "sh")
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +131,7 @@ def objects(envd: Envd) -> str:
 
 
 @pytest.mark.parametrize(("name", "elsewhere"), CASES)
-def test_a_step_ends_in_its_limits(
-    name: str, elsewhere: bool, shared_store: Path, tmp_path: Path
-) -> None:
+def test_a_step_ends_in_its_limits(name: str, elsewhere: bool, shared_store: Path, tmp_path: Path) -> None:
     limit, command, words = STEPS[name]
     envd = Envd(shared_store, tmp_path / "project", prefix=WITHOUT_GROUPS if elsewhere else ())
     envd.project.mkdir()
@@ -154,7 +160,9 @@ def test_a_disk_that_others_empty_meanwhile(name: str, shared_store: Path, tmp_p
     envd.spec(spec(f"echo begun; sleep 1; {command}"))
     process = subprocess.Popen(
         [*envd_command(), "build", "-o", "oci:out.tar", "--progress", "plain", "--limit", limit],
-        cwd=envd.project, env={**os.environ, "ENVD_STORE": str(shared_store)}, stderr=subprocess.PIPE,
+        cwd=envd.project,
+        env={**os.environ, "ENVD_STORE": str(shared_store)},
+        stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
@@ -171,8 +179,7 @@ def test_a_disk_that_others_empty_meanwhile(name: str, shared_store: Path, tmp_p
 def test_a_line_without_end_is_cut(shared_store: Path, tmp_path: Path) -> None:
     """It would have been in memory whole: 1.5 GB of it."""
     envd = Envd(
-        shared_store, tmp_path / "project",
-        prefix=("/bin/sh", "-c", 'ulimit -d 600000; exec "$@"', "sh"),
+        shared_store, tmp_path / "project", prefix=("/bin/sh", "-c", 'ulimit -d 600000; exec "$@"', "sh")
     )
     command = f"head -c 1500000000 /dev/zero | tr '\\0' a; echo; echo after # {tmp_path}"
     outcome = built(envd, command, "--limit", "log=none")
@@ -186,8 +193,7 @@ def test_what_a_limit_allows_goes_through(shared_store: Path, tmp_path: Path) ->
     """And a limit is no part of a hash: what was built under another is there."""
     envd = Envd(shared_store, tmp_path / "project")
     command = (
-        "head -c 30000000 /dev/zero | tail -n 1 > /file; (sleep 0.1 & wait); echo went through; "
-        f": {tmp_path}"
+        f"head -c 30000000 /dev/zero | tail -n 1 > /file; (sleep 0.1 & wait); echo went through; : {tmp_path}"
     )
     generous = "memory=300M,processes=50,disk=100M,time=10m,silence=10m,log=1M"
     first = built(envd, command, "--limit", generous)
@@ -198,15 +204,29 @@ def test_what_a_limit_allows_goes_through(shared_store: Path, tmp_path: Path) ->
     assert "> went through" not in second.stderr
 
 
-@pytest.mark.parametrize("text", [
-    "memory", "memory=", "memory=-1", "memory=0", "memory=much", "memory=200%", "size=3", "time=1 week",
-    "processes=1e3", "processes=0", "disk=0%", "memory=8G,=", "silence=nan", "log=inf",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "memory",
+        "memory=",
+        "memory=-1",
+        "memory=0",
+        "memory=much",
+        "memory=200%",
+        "size=3",
+        "time=1 week",
+        "processes=1e3",
+        "processes=0",
+        "disk=0%",
+        "memory=8G,=",
+        "silence=nan",
+        "log=inf",
+    ],
+)
 @pytest.mark.parametrize("place", ["option", "environment"])
 def test_a_limit_that_is_none_is_refused(text: str, place: str, tmp_path: Path) -> None:
     envd = Envd(
-        tmp_path / "store", tmp_path / "project",
-        {"ENVD_LIMITS": text} if place == "environment" else {},
+        tmp_path / "store", tmp_path / "project", {"ENVD_LIMITS": text} if place == "environment" else {}
     )
     outcome = built(envd, "true", *(["--limit", text] if place == "option" else []))
     assert outcome.code == 2
@@ -218,8 +238,11 @@ def test_killed_envd_leaves_no_group_for_long(shared_store: Path, tmp_path: Path
     envd = Envd(shared_store, tmp_path / "project")
     envd.spec(spec("echo begun; sleep 9999"))
     process = subprocess.Popen(
-        [*envd_command(), "build", "-o", "oci:out.tar", "--progress", "plain"], cwd=envd.project,
-        env={**os.environ, "ENVD_STORE": str(shared_store)}, stderr=subprocess.PIPE, text=True,
+        [*envd_command(), "build", "-o", "oci:out.tar", "--progress", "plain"],
+        cwd=envd.project,
+        env={**os.environ, "ENVD_STORE": str(shared_store)},
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stderr is not None
     for line in process.stderr:

@@ -94,10 +94,15 @@ def archive(place: Path, name: str, files: Mapping[str, str]) -> None:
 
 
 def sdist(place: Path, name: str, code: str, *, project: str = PROJECT, metadata: str = "1.1") -> None:
-    archive(place, name, {
-        "PKG-INFO": f"Metadata-Version: {metadata}\nName: {name}\nVersion: 1.0\n",
-        "pyproject.toml": project, "backend.py": code,
-    })
+    archive(
+        place,
+        name,
+        {
+            "PKG-INFO": f"Metadata-Version: {metadata}\nName: {name}\nVersion: 1.0\n",
+            "pyproject.toml": project,
+            "backend.py": code,
+        },
+    )
 
 
 def links(place: Path) -> tuple[PythonOption, ...]:
@@ -123,7 +128,7 @@ def test_what_it_sees(tmp_path: Path, canary: Path, cache: Path) -> None:
         pypi.resolve(wanted, TARGET, cache, print)
     words = str(caught.value)
     assert "fails in the sandbox" in words and "name it in local_wheels" in words
-    secret, network, home, names = json.loads(words[words.index("SAW") + 3:words.index("; ask")])
+    secret, network, home, names = json.loads(words[words.index("SAW") + 3 : words.index("; ask")])
     assert secret is None and network is False and home == []
     assert not [n for n in names if n.startswith(("UV_", "PIP_", "ENVD_", "SSH_"))]
 
@@ -158,19 +163,17 @@ SDISTS = {
         "evil.py": LEGACY + "version = os.environ['NOPE']\n",
         "setup.py": "import setuptools\nimport evil\n",
     },
-    "a module of the standard library's name": {
-        "json.py": LEGACY, "tomllib.py": LEGACY, "setup.py": LEGACY,
-    },
+    "a module of the standard library's name": {"json.py": LEGACY, "tomllib.py": LEGACY, "setup.py": LEGACY},
 }
 
 
 @pytest.mark.parametrize("name", SDISTS)
-def test_sdists_in_a_directory_of_the_project(
-    name: str, tmp_path: Path, canary: Path, cache: Path
-) -> None:
-    archive(tmp_path / "dist", "evil", {
-        n: t.replace("{canary!r}", repr(str(canary))) for n, t in SDISTS[name].items()
-    })
+def test_sdists_in_a_directory_of_the_project(name: str, tmp_path: Path, canary: Path, cache: Path) -> None:
+    archive(
+        tmp_path / "dist",
+        "evil",
+        {n: t.replace("{canary!r}", repr(str(canary))) for n, t in SDISTS[name].items()},
+    )
     wanted = Wanted((Request("evil", AT),), options=links(tmp_path / "dist"))
     with pytest.raises(EnvdError) as caught:
         pypi.resolve(wanted, TARGET, cache, print)
@@ -181,11 +184,11 @@ def test_sdists_in_a_directory_of_the_project(
 SOURCES = {
     "a path": '[tool.uv.sources]\nhelper = {{ path = "sub" }}\n',
     "an editable path": '[tool.uv.sources]\nhelper = {{ path = "sub", editable = true }}\n',
-    "a workspace's member":
-        '[tool.uv.sources]\nhelper = {{ workspace = true }}\n[tool.uv.workspace]\nmembers = ["sub"]\n',
+    "a workspace's member": "[tool.uv.sources]\nhelper = {{ workspace = true }}\n"
+    '[tool.uv.workspace]\nmembers = ["sub"]\n',
     "a repository": '[tool.uv.sources]\nhelper = {{ git = "file://{directory}/sub" }}\n',
-    "a repository over a transport of its own":
-        '[tool.uv.sources]\nhelper = {{ git = "ext::sh -c touch% {canary}.git" }}\n',
+    "a repository over a transport of its own": "[tool.uv.sources]\n"
+    'helper = {{ git = "ext::sh -c touch% {canary}.git" }}\n',
     "an sdist by path": '[tool.uv.sources]\nhelper = {{ path = "dist/helper-1.0.tar.gz" }}\n',
 }
 
@@ -220,7 +223,7 @@ def test_uv_sources(name: str, kind: str, tmp_path: Path, canary: Path, cache: P
 def test_the_interpreter_of_a_project_is_not_run(tmp_path: Path, canary: Path, cache: Path) -> None:
     project = tmp_path / "project"
     (project / ".venv/bin").mkdir(parents=True)
-    script = f"#!/bin/sh\necho ran >>{canary}\nexec /usr/bin/python3 \"$@\"\n"
+    script = f'#!/bin/sh\necho ran >>{canary}\nexec /usr/bin/python3 "$@"\n'
     for place in (".venv/bin/python", ".venv/bin/python3", "python3"):
         (project / place).write_text(script)
         (project / place).chmod(0o755)
@@ -240,20 +243,45 @@ def test_the_interpreter_of_a_project_is_not_run(tmp_path: Path, canary: Path, c
     assert canary.read_text() == ""
 
 
-@pytest.mark.parametrize("text", [
-    "-r /etc/passwd", "--index-url http://127.0.0.1:9/", "-e .", "x @ file:///etc/passwd",
-    "x @ git+https://127.0.0.1:9/x", "x @ git+file:///x", "/etc/passwd", "./sub", "x\n-r /etc/passwd",
-    "x @ ./sub", "--find-links=/etc", 7, None, ["x"],
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-r /etc/passwd",
+        "--index-url http://127.0.0.1:9/",
+        "-e .",
+        "x @ file:///etc/passwd",
+        "x @ git+https://127.0.0.1:9/x",
+        "x @ git+file:///x",
+        "/etc/passwd",
+        "./sub",
+        "x\n-r /etc/passwd",
+        "x @ ./sub",
+        "--find-links=/etc",
+        7,
+        None,
+        ["x"],
+    ],
+)
 def test_what_a_build_needs_is_no_option_and_no_file(text: object) -> None:
     with pytest.raises(EnvdError, match="its build needs"):
         sdists.requirements([text], "evil-1.0.tar.gz")
 
 
-@pytest.mark.parametrize("line", [
-    "-e .", "--editable ./sub", "./sub", "sub/", "evil @ file:///tmp/sub", "evil @ git+https://x/y",
-    "evil @ git+ssh://x/y", "evil @ hg+http://x/y", "evil @ ext::sh", "git+https://x/y#egg=evil",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "-e .",
+        "--editable ./sub",
+        "./sub",
+        "sub/",
+        "evil @ file:///tmp/sub",
+        "evil @ git+https://x/y",
+        "evil @ git+ssh://x/y",
+        "evil @ hg+http://x/y",
+        "evil @ ext::sh",
+        "git+https://x/y#egg=evil",
+    ],
+)
 def test_requirements_that_would_be_built(line: str, tmp_path: Path) -> None:
     from grammar.vocabulary import requirements
 
@@ -267,11 +295,25 @@ def test_requirements_that_would_be_built(line: str, tmp_path: Path) -> None:
 def test_the_environment_of_uv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    kept = {"HTTPS_PROXY": "http://p", "no_proxy": "x", "SSL_CERT_FILE": "/c", "NETRC": "/n",
-            "UV_INDEX_OWN_PASSWORD": "p"}
-    dropped = {"SECRET": "x", "AWS_SECRET_ACCESS_KEY": "x", "SSH_AUTH_SOCK": "/s", "PYTHONPATH": "/p",
-               "LD_PRELOAD": "/l", "UV_PYTHON": "/x", "UV_CONFIG_FILE": "/x",
-               "UV_BUILD_CONSTRAINT": "/x", "VIRTUAL_ENV": "/v", "GIT_SSH_COMMAND": "x"}
+    kept = {
+        "HTTPS_PROXY": "http://p",
+        "no_proxy": "x",
+        "SSL_CERT_FILE": "/c",
+        "NETRC": "/n",
+        "UV_INDEX_OWN_PASSWORD": "p",
+    }
+    dropped = {
+        "SECRET": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "SSH_AUTH_SOCK": "/s",
+        "PYTHONPATH": "/p",
+        "LD_PRELOAD": "/l",
+        "UV_PYTHON": "/x",
+        "UV_CONFIG_FILE": "/x",
+        "UV_BUILD_CONSTRAINT": "/x",
+        "VIRTUAL_ENV": "/v",
+        "GIT_SSH_COMMAND": "x",
+    }
     for name, value in (kept | dropped).items():
         monkeypatch.setenv(name, value)
     found = uv._environment(tmp_path, uv.Sources())
@@ -292,7 +334,9 @@ def test_the_stand_in_answers_one_question(tmp_path: Path) -> None:
         assert done.returncode == 1 and done.stdout == "" and "no package is built here" in done.stderr
     found = subprocess.run(
         [os.fspath(find_uv_bin()), "python", "find", os.fspath(python), "--cache-dir", tmp_path / "uv"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout.strip() == os.fspath(python)
 

@@ -175,8 +175,10 @@ CHANGES = {
     "a .deb that is an option": ('file = "bash_5.2.15-2+b7_amd64.deb"', 'file = "-oX.deb"'),
     "a .deb that is none": ('file = "bash_5.2.15-2+b7_amd64.deb"', 'file = "authorized_keys"'),
     "a wheel's file in a directory": ('file = "numpy-', 'file = "../numpy-'),
-    "a wheel that is none": ('file = "numpy-2.0.1-cp311-cp311-manylinux_2_17_x86_64.whl"',
-                             'file = "numpy.sh"'),
+    "a wheel that is none": (
+        'file = "numpy-2.0.1-cp311-cp311-manylinux_2_17_x86_64.whl"',
+        'file = "numpy.sh"',
+    ),
     "a key that climbs": ('"archive.asc"', '"../../etc/cron.d/x"'),
     "an absolute key": ('"archive.asc"', '"/etc/cron.d/x"'),
     "a key that is an option": ('"archive.asc"', '"-x"'),
@@ -230,8 +232,10 @@ CHANGES = {
     "a size that is none": ("size = 1491208", 'size = "big"'),
     # the rest
     "a commit that is a path": ('commit = "0123', 'commit = "../3'),
-    "a commit that is an option": ('commit = "0123456789abcdef0123456789abcdef01234567"',
-                                   'commit = "--upload-pack=x"'),
+    "a commit that is an option": (
+        'commit = "0123456789abcdef0123456789abcdef01234567"',
+        'commit = "--upload-pack=x"',
+    ),
     "a repository that is an option": ('git = "https://', 'git = "--upload-pack=x https://'),
     "a ref that is an option": ('ref = "main"', 'ref = "--exec=x"'),
     "a base's digest that climbs": ('os = "debian12"', 'os = "debian12"\ndigest = "sha256:../x"'),
@@ -244,9 +248,9 @@ CHANGES = {
     "requests that are a number": ('base = ["os=debian12"]', "base = 5"),
     "requests that are no table": ('[requests]\nbase = ["os=debian12"]', "requests = 5"),
     "a request that is no list": ('base = ["os=debian12"]', 'base = "os=debian12"'),
-    "a section that is a number": ('version = 1\n', 'version = 1\ndev = 5\n'),
-    "a section that is text": ('version = 1\n', 'version = 1\ndev = "x"\n'),
-    "a section of numbers": ('version = 1\n', 'version = 1\ndev = [5]\n'),
+    "a section that is a number": ("version = 1\n", "version = 1\ndev = 5\n"),
+    "a section that is text": ("version = 1\n", 'version = 1\ndev = "x"\n'),
+    "a section of numbers": ("version = 1\n", "version = 1\ndev = [5]\n"),
 }
 
 

@@ -100,10 +100,28 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 and its key."""
     place = tmp_path_factory.mktemp("tls") / "both.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", place, "-out", place.with_suffix(".crt")],
-        check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            place,
+            "-out",
+            place.with_suffix(".crt"),
+        ],
+        check=True,
+        capture_output=True,
     )
     place.write_text(place.read_text() + place.with_suffix(".crt").read_text())
     return place
@@ -120,9 +138,7 @@ class World:
 
 
 @pytest.fixture
-def world(
-    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[World]:
+def world(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
     for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"):
@@ -136,9 +152,9 @@ def world(
         plain, evil = stack.enter_context(serving()), stack.enter_context(serving())
         secure = stack.enter_context(serving(certificate))
         (tmp_path / "docker").mkdir()
-        (tmp_path / "docker/config.json").write_text(json.dumps(
-            {"auths": {server.host: {"auth": LOGIN} for server in (plain, secure)}}
-        ))
+        (tmp_path / "docker/config.json").write_text(
+            json.dumps({"auths": {server.host: {"auth": LOGIN} for server in (plain, secure)}})
+        )
         yield World(plain, secure, evil, said)
     client._pool.cache_clear()
 
@@ -146,9 +162,19 @@ def world(
 # -- redirections -------------------------------------------------------------------------------
 
 NOWHERE = [
-    "file:///etc/passwd", "FILE:///etc/passwd", "ftp://127.0.0.1/x", "data:text/plain,x",
-    "gopher://127.0.0.1/", "javascript:1", "unix:///var/run/docker.sock", "https:///x", "http://",
-    "http://[::1/", "https+unchecked://127.0.0.1/x", "\\\\127.0.0.1\\x:y", "oci://127.0.0.1/x",
+    "file:///etc/passwd",
+    "FILE:///etc/passwd",
+    "ftp://127.0.0.1/x",
+    "data:text/plain,x",
+    "gopher://127.0.0.1/",
+    "javascript:1",
+    "unix:///var/run/docker.sock",
+    "https:///x",
+    "http://",
+    "http://[::1/",
+    "https+unchecked://127.0.0.1/x",
+    "\\\\127.0.0.1\\x:y",
+    "oci://127.0.0.1/x",
 ]
 
 
@@ -191,10 +217,11 @@ def test_what_began_encrypted_stays_so(world: World, tmp_path: Path) -> None:
     for call, error in (
         (lambda: fetch.fetch(wanted(url), store), FetchError),
         (lambda: http.get(url, HERE), ResolveError),
-        (lambda: Registry(Reference("r.example", "x"), world.secure.url).manifest("v1", ()),
-         RegistryError),
-        (lambda: Registry(Reference("r.example", "x"), world.secure.url).has_blob("sha256:" + "0" * 64),
-         RegistryError),
+        (lambda: Registry(Reference("r.example", "x"), world.secure.url).manifest("v1", ()), RegistryError),
+        (
+            lambda: Registry(Reference("r.example", "x"), world.secure.url).has_blob("sha256:" + "0" * 64),
+            RegistryError,
+        ),
     ):
         assert "from https to http" in refused_at_once(world, call, error)
     assert world.evil.asked == []
@@ -211,14 +238,17 @@ def test_redirections_in_a_circle_end(world: World, tmp_path: Path) -> None:
 def test_good_redirections_are_followed_without_the_login(world: World, tmp_path: Path) -> None:
     store = Store.open(tmp_path / "store")
     world.evil.answer = lambda method, path: (200, {}, b"x")
-    first = {"/thing": (301, {"Location": "/here"}, b""),
-             "/here": (302, {"Location": f"{world.evil.url}/there"}, b"")}
+    first = {
+        "/thing": (301, {"Location": "/here"}, b""),
+        "/here": (302, {"Location": f"{world.evil.url}/there"}, b""),
+    }
     world.plain.answer = lambda method, path: first[path]
     url = world.plain.url.replace("//", "//corp:s3cret@") + "/thing"
     path = fetch.fetch(wanted(url), store)
     assert path.read_bytes() == b"x"
     assert [(p, h["Authorization"].rpartition(" ")[2]) for p, h in world.plain.asked] == [
-        ("/thing", LOGIN), ("/here", LOGIN)
+        ("/thing", LOGIN),
+        ("/here", LOGIN),
     ]
     assert [p for p, _ in world.evil.asked] == ["/there"]
     assert "Authorization" not in world.evil.heard
@@ -250,9 +280,26 @@ def test_trust_without_a_certificate_is_for_that_server_alone(
 def _other_certificate(place: Path) -> Path:
     made = place / "other.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", made,
-         "-out", made.with_suffix(".crt")], check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            made,
+            "-out",
+            made.with_suffix(".crt"),
+        ],
+        check=True,
+        capture_output=True,
     )
     made.write_text(made.read_text() + made.with_suffix(".crt").read_text())
     return made
@@ -262,13 +309,14 @@ def test_git_is_not_redirected_into_the_clear(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: Path
 ) -> None:
     monkeypatch.setenv("GIT_SSL_CAINFO", str(certificate.with_suffix(".crt")))
-    for location in (f"{world.evil.url}/x.git/info/refs?service=git-upload-pack", "file:///etc/passwd",
-                     "ext::sh -c id"):
+    for location in (
+        f"{world.evil.url}/x.git/info/refs?service=git-upload-pack",
+        "file:///etc/passwd",
+        "ext::sh -c id",
+    ):
         world.secure.answer = redirecting(location)
         include = Include(f"{world.secure.url}/x.git", "", HERE)
-        text = refused_at_once(
-            world, partial(git.checkout, include, "", tmp_path / "cache"), ResolveError
-        )
+        text = refused_at_once(world, partial(git.checkout, include, "", tmp_path / "cache"), ResolveError)
         assert text.startswith("build.envd:1:1: cannot include")
     assert world.secure.asked
     assert world.evil.asked == []
@@ -376,13 +424,31 @@ def test_uploads_elsewhere_are_sent_without_the_login(world: World, challenge: s
 @pytest.mark.parametrize(
     ("host", "here"),
     [
-        ("localhost", True), ("localhost:5000", True), ("LOCALHOST:5000", True), ("127.0.0.1", True),
-        ("127.0.0.1:5000", True), ("127.8.9.10", True), ("[::1]", True), ("[::1]:5000", True),
-        ("127.evil.example", False), ("127.evil.example:5000", False), ("127.0.0.1.evil.example", False),
-        ("localhost.evil.example", False), ("localhost.", False), ("0.0.0.0", False),
-        ("2130706433", False), ("0x7f000001", False), ("0177.0.0.1", False), ("127.1", False),
-        ("[::]", False), ("[::2]:5000", False), ("127.0.0.1@evil.example", False), ("[::1", False),
-        ("evil.example:127", False), ("127.0.0.1x", False), ("", False),
+        ("localhost", True),
+        ("localhost:5000", True),
+        ("LOCALHOST:5000", True),
+        ("127.0.0.1", True),
+        ("127.0.0.1:5000", True),
+        ("127.8.9.10", True),
+        ("[::1]", True),
+        ("[::1]:5000", True),
+        ("127.evil.example", False),
+        ("127.evil.example:5000", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("localhost.", False),
+        ("0.0.0.0", False),
+        ("2130706433", False),
+        ("0x7f000001", False),
+        ("0177.0.0.1", False),
+        ("127.1", False),
+        ("[::]", False),
+        ("[::2]:5000", False),
+        ("127.0.0.1@evil.example", False),
+        ("[::1", False),
+        ("evil.example:127", False),
+        ("127.0.0.1x", False),
+        ("", False),
     ],
 )
 def test_what_is_this_machine(host: str, here: bool) -> None:
@@ -398,14 +464,24 @@ def test_a_name_that_looks_like_this_machine_is_spoken_to_encrypted() -> None:
 
 @pytest.mark.parametrize(
     "digest",
-    ["sha256:../../../../x", "sha256:" + "0" * 63, "sha256:" + "0" * 64 + "/../x", "sha512:" + "0" * 128,
-     "../x", "", "sha256:" + "A" * 64, "sha256:" + "0" * 64 + "?x=1", "sha256:" + "0" * 64 + "\n"],
+    [
+        "sha256:../../../../x",
+        "sha256:" + "0" * 63,
+        "sha256:" + "0" * 64 + "/../x",
+        "sha512:" + "0" * 128,
+        "../x",
+        "",
+        "sha256:" + "A" * 64,
+        "sha256:" + "0" * 64 + "?x=1",
+        "sha256:" + "0" * 64 + "\n",
+    ],
 )
 def test_only_digests_become_urls(world: World, digest: str) -> None:
     world.plain.answer = lambda method, path: (200, {}, b"x")
     registry = Registry(Reference(world.plain.host, "x/y"))
     for call in (
-        lambda: registry.has_blob(digest), lambda: registry.push_blob(digest, b"x"),
+        lambda: registry.has_blob(digest),
+        lambda: registry.push_blob(digest, b"x"),
         lambda: registry.blob(digest).__enter__(),
         lambda: registry.manifest(digest or "/", ()),
     ):

@@ -24,9 +24,15 @@ from tests.integration import small_root
 PROJECT = Path(__file__).parents[2]
 # Its own number for a call that is refused, whatever its arguments are.
 ODD = {
-    "clone3": errno.ENOSYS, "personality-exec": errno.ENOSYS, "personality-zero-page": errno.ENOSYS,
-    "a-call-of-the-future": errno.ENOSYS, "x32-getpid": errno.ENOSYS, "x32-keyctl": errno.ENOSYS,
-    "x32-unshare": errno.ENOSYS, "32-socket": errno.EAFNOSUPPORT, "32-socketcall": errno.EAFNOSUPPORT,
+    "clone3": errno.ENOSYS,
+    "personality-exec": errno.ENOSYS,
+    "personality-zero-page": errno.ENOSYS,
+    "a-call-of-the-future": errno.ENOSYS,
+    "x32-getpid": errno.ENOSYS,
+    "x32-keyctl": errno.ENOSYS,
+    "x32-unshare": errno.ENOSYS,
+    "32-socket": errno.EAFNOSUPPORT,
+    "32-socketcall": errno.EAFNOSUPPORT,
 }
 
 
@@ -35,14 +41,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small root with the probe."""
     root = small_root.make(tmp_path_factory.mktemp("base") / "root")
     subprocess.run(
-        ["gcc", "-O1", "-static", "-pthread", "-o", root / "usr/bin/probe",
-         Path(__file__).with_name("probe.c")], check=True,
+        [
+            "gcc",
+            "-O1",
+            "-static",
+            "-pthread",
+            "-o",
+            root / "usr/bin/probe",
+            Path(__file__).with_name("probe.c"),
+        ],
+        check=True,
     )
     return root
 
 
 def run(
-    script: str, layers: Sequence[Path], scratch: Path, binds: Sequence[sandbox.Bind] = (),
+    script: str,
+    layers: Sequence[Path],
+    scratch: Path,
+    binds: Sequence[sandbox.Bind] = (),
     heard: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, list[str]]:
     scratch.mkdir()
@@ -99,7 +116,11 @@ def test_they_are_refused_to_an_ordinary_users_steps(
         base, scratch = Path("base").absolute(), Path("s/t").absolute()
         sandbox.run(["sh", "-c", "probe; :"], layers=[base], scratch=scratch, log=print, name="x")
         """,
-        readable_copy, "runuser", "-u", ordinary_user, "--",
+        readable_copy,
+        "runuser",
+        "-u",
+        ordinary_user,
+        "--",
         environment={"PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
         python=str(Path(sys.executable).resolve()),
     )
@@ -107,12 +128,19 @@ def test_they_are_refused_to_an_ordinary_users_steps(
 
 
 def in_python(
-    program: str, directory: Path, *prefix: str, environment: Mapping[str, str] = {},
+    program: str,
+    directory: Path,
+    *prefix: str,
+    environment: Mapping[str, str] = {},
     python: str = sys.executable,
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*prefix, python, "-c", textwrap.dedent(program)], capture_output=True, text=True,
-        cwd=directory, env={**os.environ, **environment}, check=False,
+        [*prefix, python, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        env={**os.environ, **environment},
+        check=False,
     )
 
 
@@ -145,10 +173,7 @@ def test_root_inside_is_nobody_outside(base: Path, tmp_path: Path) -> None:
             except OSError:
                 continue
 
-    script = (
-        f'id; sleep {marker} & until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done; '
-        "echo up; wait || :"
-    )
+    script = f'id; sleep {marker} & until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done; echo up; wait || :'
     _, lines = run(script, [base], tmp_path / "s", heard=heard)
     assert lines[0] == "uid=0 gid=0 groups=0"
     (status,) = found
@@ -167,7 +192,10 @@ def assert_is_nobody(uid: int, directory: Path) -> None:
     for command in ("cat secret", "echo x >secret", "echo x >new"):
         done = subprocess.run(
             ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "sh", "-c", command],
-            cwd=directory, capture_output=True, text=True, check=False,
+            cwd=directory,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert "Permission denied" in done.stderr, command
 
@@ -212,8 +240,7 @@ def test_roots_keys_are_not_the_steps(
     subprocess.run(["gcc", "-static", "-o", tmp_path / "look", tmp_path / "look.c"], check=True)
     outside = subprocess.run([tmp_path / "look", str(key)], capture_output=True, text=True, check=True)
     assert "read 1secret" in outside.stdout and "found 1" in outside.stdout
-    _, lines = run(f"/opt/look {key}", [base], tmp_path / "s",
-                   [sandbox.Bind(tmp_path / "look", "/opt/look")])
+    _, lines = run(f"/opt/look {key}", [base], tmp_path / "s", [sandbox.Bind(tmp_path / "look", "/opt/look")])
     assert set(lines) == {"read 0", "found 0"}
 
 
@@ -247,8 +274,12 @@ def test_files_have_their_real_owners_on_disk(base: Path, tmp_path: Path) -> Non
         for p in (upper / "opt", *(upper / "opt").iterdir(), upper / "usr/bin/sleep", upper / "usr")
     }
     assert owners == {
-        "opt": (65534, 65534), "root": (0, 0), "user": (1000, 100), "wide": (70000, 70001),
-        "sleep": (0, 0), "usr": (0, 0),
+        "opt": (65534, 65534),
+        "root": (0, 0),
+        "user": (1000, 100),
+        "wide": (70000, 70001),
+        "sleep": (0, 0),
+        "usr": (0, 0),
     }
     assert (upper / "opt/user").stat().st_mode & 0o7777 == 0o4755
     assert any("70000 70001" in line for line in lines)
@@ -261,16 +292,26 @@ def test_file_capabilities_are_those_of_any_root(base: Path, tmp_path: Path) -> 
     (layer / "opt").mkdir(parents=True)
     (layer / "opt/given").write_text("x")
     os.setxattr(layer / "opt/given", "security.capability", capability)
-    setcap = subprocess.run(["sh", "-c", "command -v setcap"], capture_output=True, text=True,
-                            env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}, check=True).stdout.strip()
+    setcap = subprocess.run(
+        ["sh", "-c", "command -v setcap"],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+        check=True,
+    ).stdout.strip()
     libraries = subprocess.run(["ldd", setcap], capture_output=True, text=True, check=True).stdout
     binds = [sandbox.Bind(Path(setcap), "/opt/setcap")]
-    binds += [sandbox.Bind(Path(word).resolve(), f"/usr/lib/{Path(word).name}")
-              for word in libraries.split() if word.startswith("/") and "libcap" in word]
+    binds += [
+        sandbox.Bind(Path(word).resolve(), f"/usr/lib/{Path(word).name}")
+        for word in libraries.split()
+        if word.startswith("/") and "libcap" in word
+    ]
     upper, _ = run(
         "echo x >/opt/mine; LD_LIBRARY_PATH=/usr/lib /opt/setcap cap_net_raw+ep /opt/mine; "
         "mkdir /opt/new; ln /opt/given /opt/copied",  # a link brings it up
-        [base, layer], tmp_path / "s", binds,
+        [base, layer],
+        tmp_path / "s",
+        binds,
     )
     for name in ("mine", "copied"):
         assert os.getxattr(upper / "opt" / name, "security.capability") == capability, name
@@ -286,9 +327,13 @@ def test_binds_belong_to_root_inside_and_outside(base: Path, tmp_path: Path) -> 
     _, lines = run(
         "cat /opt/private/file; ls -ln /opt/private/file; cat /opt/one; echo x >/opt/out/made; "
         "chown 1000 /opt/out/made",
-        [base], tmp_path / "s",
-        [sandbox.Bind(private, "/opt/private"), sandbox.Bind(private / "file", "/opt/one"),
-         sandbox.Bind(out, "/opt/out", writable=True)],
+        [base],
+        tmp_path / "s",
+        [
+            sandbox.Bind(private, "/opt/private"),
+            sandbox.Bind(private / "file", "/opt/one"),
+            sandbox.Bind(out, "/opt/out", writable=True),
+        ],
     )
     assert lines[0] == lines[2] == "mine"
     assert lines[1].split()[2:4] == ["0", "0"]
@@ -299,8 +344,9 @@ def test_a_bind_of_a_file_system_that_cannot_show_other_owners_can_be_read(
     base: Path, tmp_path: Path
 ) -> None:
     """proc cannot, nor can tmpfs before Linux 6.3."""
-    _, lines = run("cat /opt/version", [base], tmp_path / "s",
-                   [sandbox.Bind(Path("/proc/version"), "/opt/version")])
+    _, lines = run(
+        "cat /opt/version", [base], tmp_path / "s", [sandbox.Bind(Path("/proc/version"), "/opt/version")]
+    )
     assert lines == [Path("/proc/version").read_text().strip()]
 
 
@@ -322,17 +368,30 @@ def test_a_bind_shows_the_mounts_below_it(base: Path, tmp_path: Path) -> None:
         ("plain", "mount --bind /proc/sys/kernel/random plain && "),
     ):
         done = subprocess.run(
-            ["unshare", "--mount", "sh", "-c",
-             f'cd {tmp_path}/source && {begin} cd "$0" && exec "$@"', str(PROJECT), sys.executable, "-c",
-             textwrap.dedent(script), str(base), str(tmp_path)],
-            capture_output=True, text=True, check=False,
+            [
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                f'cd {tmp_path}/source && {begin} cd "$0" && exec "$@"',
+                str(PROJECT),
+                sys.executable,
+                "-c",
+                textwrap.dedent(script),
+                str(base),
+                str(tmp_path),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert "below" in done.stdout if name == "mapped" else done.stdout, done.stderr
 
 
 def test_output_may_be_opened_by_its_name(base: Path, tmp_path: Path) -> None:
-    _, lines = run("echo out >/dev/stdout; echo err >/dev/stderr; echo self >/proc/self/fd/1",
-                   [base], tmp_path / "s")
+    _, lines = run(
+        "echo out >/dev/stdout; echo err >/dev/stderr; echo self >/proc/self/fd/1", [base], tmp_path / "s"
+    )
     assert lines == ["out", "err", "self"]
 
 
@@ -375,9 +434,23 @@ def test_without_a_user_namespace_a_step_has_the_rest_and_that_is_said_once(
     place.mkdir()
     root.mkdir()
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", way, str(root), sys.executable, "-c",
-         f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n{FALLBACK}", str(base), str(place)],
-        capture_output=True, text=True, cwd=PROJECT, check=False,
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            way,
+            str(root),
+            sys.executable,
+            "-c",
+            f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n{FALLBACK}",
+            str(base),
+            str(place),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     (said,) = done.stderr.splitlines()
@@ -396,7 +469,14 @@ def test_a_container_s_root_is_told_so(base: Path, ordinary_user: str, readable_
         shutil.chown(path, ordinary_user, ordinary_user)
     done = in_python(
         FALLBACK.replace("Path(sys.argv[1]), Path(sys.argv[2])", 'Path("base"), Path("place")'),
-        readable_copy, "runuser", "-u", ordinary_user, "--", "unshare", "--map-root-user", "--map-auto",
+        readable_copy,
+        "runuser",
+        "-u",
+        ordinary_user,
+        "--",
+        "unshare",
+        "--map-root-user",
+        "--map-auto",
         environment={"PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
         python=str(Path(sys.executable).resolve()),
     )

@@ -31,8 +31,12 @@ def start(data: Path | None) -> subprocess.CompletedProcess[str]:
     if data is not None:
         environment["ENVD_DOCKER_DATA"] = str(data)
     return subprocess.run(
-        [str(SCRIPT), "sh", "-c", "echo started $DOCKER_HOST"], env=environment, text=True,
-        capture_output=True, check=False, timeout=120,
+        [str(SCRIPT), "sh", "-c", "echo started $DOCKER_HOST"],
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=120,
     )
 
 
@@ -65,7 +69,8 @@ def own_with_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "prepare", [mine, shared, group_may_write, below_mine, a_link, own_with_link],
+    "prepare",
+    [mine, shared, group_may_write, below_mine, a_link, own_with_link],
     ids=lambda f: str(f.__name__),
 )
 def test_a_data_directory_of_others_is_refused(prepare: Callable[[Path], None], place: Path) -> None:

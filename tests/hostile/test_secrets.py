@@ -21,7 +21,9 @@ from tests.integration.envd import ENVD, Envd
 VALUE = f"hunter2-{uuid.uuid4()}/+value"  # found nowhere but where this run has put it
 BEGIN = time.time() - 1
 FORMS = (
-    VALUE, base64.b64encode(VALUE.encode()).decode()[:32], VALUE.encode().hex(),
+    VALUE,
+    base64.b64encode(VALUE.encode()).decode()[:32],
+    VALUE.encode().hex(),
     base64.b64encode(f"user:{VALUE}".encode()).decode()[10:30],
 )
 
@@ -61,11 +63,19 @@ def held_in(directory: Path) -> list[Path]:
 
 
 def test_a_step_has_its_files_and_the_next_has_not(envd: Envd, tmp_path: Path) -> None:
-    envd.spec(SPEC.format(salt=SALT, commands=[
-        "stat -c '%a %u %g' /run/secrets/TOKEN /run/secrets/key.pem >/srv/modes",
-        "wc -c </run/secrets/TOKEN >/srv/size", "sha256sum /run/secrets/* >/srv/sums",
-        "env >/srv/env", "mount >/srv/mounts",
-    ]) + '    run(["ls /run/secrets /run/envd/handed >/srv/next 2>&1 || true"])\n')
+    envd.spec(
+        SPEC.format(
+            salt=SALT,
+            commands=[
+                "stat -c '%a %u %g' /run/secrets/TOKEN /run/secrets/key.pem >/srv/modes",
+                "wc -c </run/secrets/TOKEN >/srv/size",
+                "sha256sum /run/secrets/* >/srv/sums",
+                "env >/srv/env",
+                "mount >/srv/mounts",
+            ],
+        )
+        + '    run(["ls /run/secrets /run/envd/handed >/srv/next 2>&1 || true"])\n'
+    )
     (tmp_path / "out").mkdir()
     root = envd.unpacked(tmp_path / "out", *GIVEN)
     assert (root / "srv/modes").read_text() == "400 0 0\n" * 2
@@ -81,17 +91,23 @@ def test_a_step_has_its_files_and_the_next_has_not(envd: Envd, tmp_path: Path) -
 
 
 def test_what_prints_it_is_redacted(envd: Envd) -> None:
-    envd.spec(SPEC.format(salt=SALT, commands=[
-        "set -x", "cat /run/secrets/TOKEN >&2", "base64 /run/secrets/TOKEN",
-        "echo \"Authorization: $(printf 'user:%s' \"$(cat /run/secrets/TOKEN)\" | base64 -w0)\"",
-        "od -An -v -tx1 /run/secrets/TOKEN | tr -d ' \\n'; echo",
-        "curl=\"$(cat /run/secrets/TOKEN)\"; echo $curl >&2", "exit 7",
-    ]))
+    envd.spec(
+        SPEC.format(
+            salt=SALT,
+            commands=[
+                "set -x",
+                "cat /run/secrets/TOKEN >&2",
+                "base64 /run/secrets/TOKEN",
+                'echo "Authorization: $(printf \'user:%s\' "$(cat /run/secrets/TOKEN)" | base64 -w0)"',
+                "od -An -v -tx1 /run/secrets/TOKEN | tr -d ' \\n'; echo",
+                'curl="$(cat /run/secrets/TOKEN)"; echo $curl >&2',
+                "exit 7",
+            ],
+        )
+    )
     for progress in ("plain", "json"):
         for debug in ((), ("--debug",)):
-            outcome = envd.run(
-                *debug, *BUILD[:2], f"--progress={progress}", *GIVEN, check=False
-            )
+            outcome = envd.run(*debug, *BUILD[:2], f"--progress={progress}", *GIVEN, check=False)
             said = outcome.stdout + outcome.stderr
             assert outcome.code == 1 and "exit 7" in said and "***" in said
             assert [form for form in FORMS if form in said] == []
@@ -108,8 +124,11 @@ def test_another_value_builds_nothing_anew(envd: Envd) -> None:
 
 
 def test_one_that_is_missing_is_said_at_its_line_before_anything_is_built(envd: Envd) -> None:
-    envd.spec(SPEC.format(salt=SALT, commands=["echo before anything"]) .replace(
-        'base(os="debian12")', 'base(os="debian12")\n    run(["echo first >/srv/first"])'))
+    envd.spec(
+        SPEC.format(salt=SALT, commands=["echo before anything"]).replace(
+            'base(os="debian12")', 'base(os="debian12")\n    run(["echo first >/srv/first"])'
+        )
+    )
     outcome = envd.run(*BUILD, "--secret", "key.pem=file:key", "--force", check=False)
     assert outcome.code == 2
     assert "build.envd:5:5: error: run-" in outcome.stderr
@@ -183,13 +202,20 @@ def test_what_a_step_keeps_is_said(envd: Envd) -> None:
 def running(envd: Envd) -> Iterator[tuple[Envd, subprocess.Popen[str]]]:
     """A build in the middle of a step that has its secrets."""
     commands = ["cat /run/secrets/* >/dev/null; echo has it", "sleep 300"]
-    envd.spec(SPEC.format(salt=SALT, commands=commands)
-             .replace('"key.pem"]', '"key.pem"], network=True'))
+    envd.spec(SPEC.format(salt=SALT, commands=commands).replace('"key.pem"]', '"key.pem"], network=True'))
     process = subprocess.Popen(
-        [str(ENVD), "build", "--no-load", "--progress=json", *GIVEN], cwd=envd.project, text=True,
-        env={**os.environ, **envd.environment, "ENVD_STORE": str(envd.store),
-             "https_proxy": f"http://user:{VALUE}@127.0.0.1:9"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        [str(ENVD), "build", "--no-load", "--progress=json", *GIVEN],
+        cwd=envd.project,
+        text=True,
+        env={
+            **os.environ,
+            **envd.environment,
+            "ENVD_STORE": str(envd.store),
+            "https_proxy": f"http://user:{VALUE}@127.0.0.1:9",
+        },
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     assert process.stderr is not None
     for line in process.stderr:
@@ -202,7 +228,7 @@ def running(envd: Envd) -> Iterator[tuple[Envd, subprocess.Popen[str]]]:
 
 
 def test_no_command_line_shows_it_and_a_kill_leaves_nothing(
-    running: tuple[Envd, subprocess.Popen[str]]
+    running: tuple[Envd, subprocess.Popen[str]],
 ) -> None:
     envd, process = running
     lines = []

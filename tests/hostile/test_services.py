@@ -37,9 +37,9 @@ def start(shared_store: Path, tmp_path: Path, docker_engine: str) -> Iterator[St
         envd = Envd(shared_store, tmp_path / "p", {"DOCKER_HOST": docker_engine})
         envd.spec(SPEC.format(port=port, token=token))
         image = envd.run("build").stdout
-        made.append(docker(
-            "run", "-d", "--network=host", "-e", "ENVD_LISTEN=127.0.0.1", image, host=docker_engine
-        ))
+        made.append(
+            docker("run", "-d", "--network=host", "-e", "ENVD_LISTEN=127.0.0.1", image, host=docker_engine)
+        )
         return made[-1], image, port
 
     yield begin
@@ -59,9 +59,15 @@ def status(url: str) -> int:
 def seen_by_others(container: str, image: str, engine: str) -> str:
     """What an image, a container and its processes show to who has no business with them."""
     return docker("inspect", container, image, host=engine) + docker(
-        "exec", "-u", "65534", container, "sh", "-c",
+        "exec",
+        "-u",
+        "65534",
+        container,
+        "sh",
+        "-c",
         "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; cat /etc/envd/private/* /etc/envd/services/*/*",
-        host=engine, check=False,
+        host=engine,
+        check=False,
     )
 
 
@@ -82,11 +88,17 @@ def test_the_specs_own_token_is_roots_to_read(start: Start, docker_engine: str) 
     container, image, port = start(f', token="{token}"')
     url = f"http://127.0.0.1:{port}/api/contents"
     assert status(url) == 403
-    request = urllib.request.Request(
-        url, headers={"Authorization": "token " + json.loads(f'"{token}"')}
-    )
+    request = urllib.request.Request(url, headers={"Authorization": "token " + json.loads(f'"{token}"')})
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status == 200
     assert token.split()[1] not in seen_by_others(container, image, docker_engine)
-    assert docker("exec", container, "stat", "-c", "%a", "/etc/envd/private",
-                  "/etc/envd/private/jupyter-token", host=docker_engine).split() == ["700", "600"]
+    assert docker(
+        "exec",
+        container,
+        "stat",
+        "-c",
+        "%a",
+        "/etc/envd/private",
+        "/etc/envd/private/jupyter-token",
+        host=docker_engine,
+    ).split() == ["700", "600"]

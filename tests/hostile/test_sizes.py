@@ -164,7 +164,9 @@ def test_bodies_that_are_not(encoding: str) -> None:
     sent = data
     for name in encoding.split(", "):
         sent = {
-            "gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress,
+            "gzip": gzip.compress,
+            "x-gzip": gzip.compress,
+            "deflate": zlib.compress,
             "bare": lambda d: zlib.compress(d, wbits=-15),
         }.get(name, bytes)(sent)
     chunks = [sent[i : i + 1000] for i in range(0, len(sent), 1000)]
@@ -185,6 +187,7 @@ def test_a_server_that_sends_a_byte_now_and_then() -> None:
 
 def test_a_head_that_comes_byte_by_byte() -> None:
     """Each byte in time, but so many that it would take hours."""
+
     class Slow(Hostile):
         def answer(self, how: str) -> None:
             self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
@@ -246,14 +249,16 @@ def test_an_index_that_other_programs_read(
     ecosystem: str, hostile: str, shared_store: Path, tmp_path: Path
 ) -> None:
     envd = Envd(shared_store, tmp_path / "project")
-    envd.spec({
-        "python": 'def build():\n    base(os="debian12", language="python3")\n'
-        f'    config.pip_index("http://{hostile}/endless/simple")\n'
-        '    install.python_packages(["numpy"])\n',
-        "conda": 'def build():\n    base(os="debian12")\n    install.conda()\n'
-        f'    config.conda_channel("http://{hostile}/endless")\n'
-        '    install.conda_packages(["numpy"])\n',
-    }[ecosystem])
+    envd.spec(
+        {
+            "python": 'def build():\n    base(os="debian12", language="python3")\n'
+            f'    config.pip_index("http://{hostile}/endless/simple")\n'
+            '    install.python_packages(["numpy"])\n',
+            "conda": 'def build():\n    base(os="debian12")\n    install.conda()\n'
+            f'    config.conda_channel("http://{hostile}/endless")\n'
+            '    install.conda_packages(["numpy"])\n',
+        }[ecosystem]
+    )
     outcome = envd.run("lock", "--limit", "answer=24M", check=False)
     assert outcome.code == 1, outcome.stderr
     assert "what servers answer takes more than 384M of memory to read" in outcome.stderr, outcome.stderr
@@ -281,7 +286,9 @@ TARS = {
     "ratio": headers([3 << 30]),
 }
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
-    "plain": bytes, "gzip": gzip.compress, "zstd": zstandard.ZstdCompressor().compress,
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.ZstdCompressor().compress,
 }
 
 
@@ -349,18 +356,25 @@ def registry_of_a_bomb(size: int) -> Iterator[str]:
     def digest(data: bytes) -> str:
         return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
-    config = json.dumps({
-        "os": "linux", "architecture": "amd64", "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]},
-    }).encode()
+    config = json.dumps(
+        {
+            "os": "linux",
+            "architecture": "amd64",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]},
+        }
+    ).encode()
     kind = "application/vnd.oci.image"
-    manifest = json.dumps({
-        "schemaVersion": 2, "mediaType": f"{kind}.manifest.v1+json",
-        "config": {"mediaType": f"{kind}.config.v1+json", "size": len(config), "digest": digest(config)},
-        "layers": [{
-            "mediaType": f"{kind}.layer.v1.tar+gzip", "size": len(layer), "digest": digest(layer)
-        }],
-    }).encode()
+    manifest = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": f"{kind}.manifest.v1+json",
+            "config": {"mediaType": f"{kind}.config.v1+json", "size": len(config), "digest": digest(config)},
+            "layers": [
+                {"mediaType": f"{kind}.layer.v1.tar+gzip", "size": len(layer), "digest": digest(layer)}
+            ],
+        }
+    ).encode()
     bodies_of = {digest(config): config, digest(layer): layer, "1": manifest}
 
     class Registry(Hostile):
@@ -395,8 +409,13 @@ def started(project: Path, store: Path, spec: str, *arguments: str) -> Iterator[
     project.mkdir()
     (project / "build.envd").write_text(f"def build():\n{spec}")
     process = subprocess.Popen(
-        [str(ENVD), *arguments], cwd=project, env={**os.environ, "ENVD_STORE": str(store)},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        [str(ENVD), *arguments],
+        cwd=project,
+        env={**os.environ, "ENVD_STORE": str(store)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield process
@@ -439,16 +458,28 @@ def test_ctrl_c_in_a_step(shared_store: Path, tmp_path: Path) -> None:
     assert process.returncode == 130, "".join(before) + errors
     assert errors.splitlines()[-1] == "envd: interrupted"
     assert not [
-        p for p in Path("/proc").glob("[0-9]*/cmdline")
+        p
+        for p in Path("/proc").glob("[0-9]*/cmdline")
         if p.read_bytes().startswith(f"sleep\0{long}\0".encode())
     ]
 
 
 def test_ctrl_c_while_a_bomb_is_unpacked(tmp_path: Path) -> None:
-    with registry_of_a_bomb(64 << 30) as address, started(
-        tmp_path / "project", tmp_path / "store", "    base()\n", "pull", "--no-load",
-        f"{address}/some/image:1", "--progress", "plain", "--limit", "unpacked=none,ratio=none",
-    ) as process:
+    with (
+        registry_of_a_bomb(64 << 30) as address,
+        started(
+            tmp_path / "project",
+            tmp_path / "store",
+            "    base()\n",
+            "pull",
+            "--no-load",
+            f"{address}/some/image:1",
+            "--progress",
+            "plain",
+            "--limit",
+            "unpacked=none,ratio=none",
+        ) as process,
+    ):
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("fetched 2 files"):

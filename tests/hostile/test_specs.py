@@ -18,9 +18,7 @@ def project(tmp_path: Path) -> Path:
     directory, secrets = tmp_path / "project", tmp_path / "secrets"
     directory.mkdir()
     secrets.mkdir()
-    for name in (
-        "token", "requirements.txt", "env.yml", "pyproject.toml", "uv.lock", "x-1-py3-none-any.whl",
-    ):
+    for name in ("token", "requirements.txt", "env.yml", "pyproject.toml", "uv.lock", "x-1-py3-none-any.whl"):
         (secrets / name).write_text("hvs.CAESIJ1token\n")
     (directory / "link").symlink_to("../secrets/token")
     (directory / "requirements-link.txt").symlink_to(secrets / "requirements.txt")

@@ -24,8 +24,16 @@ from store.verify import verify
 
 NOBODY = 65534
 # setpriv itself still has root's capabilities when it starts a command; the shell has none.
-AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-             "sh", "-c", 'exec "$@"', "sh"]
+AS_NOBODY = [
+    "setpriv",
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+    "sh",
+    "-c",
+    'exec "$@"',
+    "sh",
+]
 PARTS = ("blobs", "blobs/sha256", "trees", "tmp", "locks")
 
 
@@ -47,8 +55,13 @@ def told() -> Iterator[list[str]]:
         yield said
 
 
-def entry(name: str, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, device: tuple[int, int] = (0, 0),
-          content: bytes = b"") -> tuple[tarfile.TarInfo, bytes]:
+def entry(
+    name: str,
+    kind: bytes = tarfile.REGTYPE,
+    mode: int = 0o644,
+    device: tuple[int, int] = (0, 0),
+    content: bytes = b"",
+) -> tuple[tarfile.TarInfo, bytes]:
     member = tarfile.TarInfo(name)
     member.type, member.mode, member.size = kind, mode, len(content)
     member.devmajor, member.devminor = device
@@ -108,9 +121,7 @@ def attacks(store: Store, tree: Path) -> dict[str, list[str | Path]]:
 
 @pytest.mark.parametrize("older", [False, True])
 @pytest.mark.parametrize("umask", [0o022, 0, 0o077])
-def test_nobody_else_uses_what_is_in_it(
-    place: Path, told: list[str], umask: int, older: bool
-) -> None:
+def test_nobody_else_uses_what_is_in_it(place: Path, told: list[str], umask: int, older: bool) -> None:
     before = os.umask(umask)
     try:
         store = Store.open(place / "store")
@@ -294,9 +305,9 @@ NODES: list[Callable[[], tuple[tarfile.TarInfo, bytes]]] = [
 
 def devices(tree: Path) -> list[Path]:
     return [
-        path for path in tree.rglob("*")
-        if stat.S_ISBLK(path.lstat().st_mode)
-        or (stat.S_ISCHR(path.lstat().st_mode) and path.lstat().st_rdev)
+        path
+        for path in tree.rglob("*")
+        if stat.S_ISBLK(path.lstat().st_mode) or (stat.S_ISCHR(path.lstat().st_mode) and path.lstat().st_rdev)
     ]
 
 

@@ -22,15 +22,38 @@ from tests.integration.envd import ENVD, Envd
 
 # What must not come out, of each kind. (Their letters may: "]0;owned" is no title by itself.)
 ATTACKS = {
-    "title": "\x1b]0;owned\x07", "title st": "\x1b]2;owned\x1b\\", "title c1": "\x9d0;owned\x9c",
-    "clipboard": "\x1b]52;c;b3duZWQ=\x07", "link": "\x1b]8;;http://evil\x07x\x1b]8;;\x07",
-    "clear": "\x1b[2J\x1b[H", "clear c1": "\x9b2J", "cursor": "\x1b[10A\x1b[K", "reset": "\x1bc",
-    "keys": "\x1b[>4;2m\x1b[?1049h", "report": "\x1b[6n\x1b[c", "dcs": "\x1bP$q\"p\x1b\\",
-    "apc": "\x1b_Gx\x1b\\", "pm": "\x1b^x\x1b\\", "charset": "\x1b(0", "shift": "\x0e", "bell": "\x07",
-    "back": "ok\x08\x08bad", "return": "bad\rok ", "delete": "\x7f", "nul": "\x00", "vt": "\x0b\x0c",
-    "nel": "\x85", "bidi": "\u202egnp.exe\u202c", "isolate": "\u2066x\u2069", "line": "\u2028x",
-    "unfinished": "\x1b]0;no end", "unfinished csi": "\x1b[", "alone": "\x1b", "nested": "\x1b\x1b[2J",
-    "split": "\x1b[\x1b[0m2J", "alm": "\u061c",
+    "title": "\x1b]0;owned\x07",
+    "title st": "\x1b]2;owned\x1b\\",
+    "title c1": "\x9d0;owned\x9c",
+    "clipboard": "\x1b]52;c;b3duZWQ=\x07",
+    "link": "\x1b]8;;http://evil\x07x\x1b]8;;\x07",
+    "clear": "\x1b[2J\x1b[H",
+    "clear c1": "\x9b2J",
+    "cursor": "\x1b[10A\x1b[K",
+    "reset": "\x1bc",
+    "keys": "\x1b[>4;2m\x1b[?1049h",
+    "report": "\x1b[6n\x1b[c",
+    "dcs": '\x1bP$q"p\x1b\\',
+    "apc": "\x1b_Gx\x1b\\",
+    "pm": "\x1b^x\x1b\\",
+    "charset": "\x1b(0",
+    "shift": "\x0e",
+    "bell": "\x07",
+    "back": "ok\x08\x08bad",
+    "return": "bad\rok ",
+    "delete": "\x7f",
+    "nul": "\x00",
+    "vt": "\x0b\x0c",
+    "nel": "\x85",
+    "bidi": "\u202egnp.exe\u202c",
+    "isolate": "\u2066x\u2069",
+    "line": "\u2028x",
+    "unfinished": "\x1b]0;no end",
+    "unfinished csi": "\x1b[",
+    "alone": "\x1b",
+    "nested": "\x1b\x1b[2J",
+    "split": "\x1b[\x1b[0m2J",
+    "alm": "\u061c",
 }
 FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u2028\u2029\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
@@ -57,14 +80,27 @@ def test_good_text_is_left_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["\x1b]" * 200_000, "\x1b[" + "0" * 1_000_000, "\x9d" * 1_000_000, "\x1b[" * 300_000,
-     "\x1b" + " " * 1_000_000, "\x1bP" + "x" * 1_000_000],
+    [
+        "\x1b]" * 200_000,
+        "\x1b[" + "0" * 1_000_000,
+        "\x9d" * 1_000_000,
+        "\x1b[" * 300_000,
+        "\x1b" + " " * 1_000_000,
+        "\x1bP" + "x" * 1_000_000,
+    ],
 )
 def test_cleaning_takes_no_more_than_a_while(text: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from engine.core.terminal import clean; "
-         "print(len(clean(sys.stdin.read())))"],
-        input=text, capture_output=True, text=True, timeout=30, check=True,
+        [
+            sys.executable,
+            "-c",
+            "import sys; from engine.core.terminal import clean; print(len(clean(sys.stdin.read())))",
+        ],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     )
     assert int(done.stdout) <= 6 * len(text)
 
@@ -99,7 +135,12 @@ def on_a_terminal(command: list[str], cwd: Path, **environment: str) -> str:
     """What a command writes to a terminal that is its standard output and error."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, close_fds=True,
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=cwd,
+        close_fds=True,
         env={**os.environ, "TERM": "xterm", **environment},
     )
     os.close(theirs)
@@ -130,12 +171,14 @@ def build():
 
 @pytest.mark.parametrize(
     ("arguments", "statement"),
-    [("parse", "fail({text})"), ("build --locked", "install.apt_packages([{text}])"),
-     ("parse", "x = 1 + {text}  # {raw}"), ("parse -f json", "runtime.environ({{'A': {text}}})")],
+    [
+        ("parse", "fail({text})"),
+        ("build --locked", "install.apt_packages([{text}])"),
+        ("parse", "x = 1 + {text}  # {raw}"),
+        ("parse -f json", "runtime.environ({{'A': {text}}})"),
+    ],
 )
-def test_errors_and_print_of_a_spec_show_none_of_it(
-    tmp_path: Path, arguments: str, statement: str
-) -> None:
+def test_errors_and_print_of_a_spec_show_none_of_it(tmp_path: Path, arguments: str, statement: str) -> None:
     attack = "".join(ATTACKS[name] for name in ("title", "clear", "cursor", "clear c1", "bidi", "reset"))
     text = json.dumps(attack)
     envd = Envd(tmp_path / "store", tmp_path / "p")
@@ -164,8 +207,7 @@ def test_output_of_a_step_shows_none_of_it(shared_store: Path, tmp_path: Path) -
         assert not FORBIDDEN.search(done.stdout + done.stderr), done
         assert "begin" in done.stderr and "end" in done.stderr
     shown = on_a_terminal(
-        [str(ENVD), "build", "--no-load", "--progress", "plain"], envd.project,
-        ENVD_STORE=str(envd.store),
+        [str(ENVD), "build", "--no-load", "--progress", "plain"], envd.project, ENVD_STORE=str(envd.store)
     )
     assert "begin" in shown
     assert not FORBIDDEN.search(COLOURS.sub("", shown)), shown

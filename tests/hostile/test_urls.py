@@ -33,7 +33,7 @@ STYLES = {
 CALLS = {
     "pip_index": 'config.pip_index("{url}")\n    install.python_packages(["six"])',
     "extra_index": 'config.pip_index("http://{host}/x", extra_url="{url}")\n'
-                   '    install.python_packages(["six"])',
+    '    install.python_packages(["six"])',
     "an option": 'install.python_packages(["--index-url {url}", "six"])',
     "find-links": 'install.python_packages(["--no-index", "--find-links {url}", "six"])',
     "a requirement": 'install.python_packages(["six @ {url}/six-1.0-py3-none-any.whl"])',
@@ -66,7 +66,10 @@ OF_SETTINGS = {
 MISTAKES = {"a git requirement", "a mistake"}
 EXITS = {"repo": 0, "UV_INDEX": 0, **dict.fromkeys(MISTAKES, 2)}
 OF_LANGUAGE = {
-    "cran": "r", "julia": "julia", "ENVD_CRAN_MIRROR": "r", "ENVD_JULIA_PKG_SERVER": "julia",
+    "cran": "r",
+    "julia": "julia",
+    "ENVD_CRAN_MIRROR": "r",
+    "ENVD_JULIA_PKG_SERVER": "julia",
     "ENVD_RSTUDIO_SERVER_DEB": "r",
 }
 
@@ -120,9 +123,7 @@ def held_in(directory: Path) -> list[str]:
             info = path.lstat()
             if info.st_ctime < BEGIN or path.name == "build.envd":
                 continue
-            if MARKER in path.name or (
-                stat.S_ISREG(info.st_mode) and MARKER.encode() in path.read_bytes()
-            ):
+            if MARKER in path.name or (stat.S_ISREG(info.st_mode) and MARKER.encode() in path.read_bytes()):
                 found.append(str(path))
         except OSError:  # another test's, gone by now
             continue
@@ -203,12 +204,15 @@ def test_a_lock_without_the_secret_is_built_with_the_specs(
     assert check(envd, "lock") == 0
     lock = (envd.project / "envd.lock").read_text()
     for url in ("/file?token=***", "/t/***/file", f"{host}/file", "/t/***/channel/"):
-        assert f'{url}' in lock
+        assert f"{url}" in lock
     assert check(envd, "graph", "--files", "--format=json") == 0
     assert check(envd, "build", "--locked", "-o", f"oci-dir:{tmp_path}/out") == 0
     assert check(envd, "images", "describe", "p:dev", "-f", "json") == 0
-    subprocess.run(["umoci", "unpack", "--image", f"{tmp_path}/out:dev", f"{tmp_path}/bundle"],
-                   check=True, capture_output=True)
+    subprocess.run(
+        ["umoci", "unpack", "--image", f"{tmp_path}/out:dev", f"{tmp_path}/bundle"],
+        check=True,
+        capture_output=True,
+    )
     assert (tmp_path / "bundle/rootfs/opt/conda/share/guarded").read_text() == "here"
     assert held_in(tmp_path) == []
     assert held_in(shared_store) == []
@@ -248,18 +252,28 @@ SHOWN = {
     "https://host/a1B2c3D4e5F6g7H8i9J0/x": f"https://host/{urls.redacted('https://h/a1B2c3D4e5F6g7H8i9J0/').split('/')[3]}/x",
     "https://host/priv/0123456789/x": "https://host/priv/***/x",
     # nothing of these is secret: not a byte of them changes
-    **{u: u for u in (
-        "git@host:a/b", "ssh://git@host/a", "https://host/t/file.tgz", "https://host/?", "oci://h/n",
-        f"https://host/packages/ab/{'0a' * 30}/x-1-py3-none-any.whl#sha256={'0a' * 32}",
-        "https://host/package/682c06a0-de6a-54ab-a142-c8b1cf79cde6/0a6c5b8ef5c0ae2cbb1bb2bc1f2cc1e5e95c",
-        "http://host/debian/pool/updates/main/t/tzdata/tzdata_2026f-0+deb12u1_all.deb",
-        "https://host/pool/main/n/npm/npm_9.2.0~ds1-1_all.deb", "https://host/simple/pypi-attestations/",
-        "https://host/a/hf_transfer-0.1.9-cp38-abi3-manylinux_2_17_x86_64.whl",
-        "https://host/packages/source/t/tokenizers/tokenizers-1.0.tar.gz",
-        "https://host/org/Meta-Llama-3-8B-Instruct-GGUF/resolve/main/model.bin",
-        "https://host/SomeCompanyPackages2024/x.whl?branch=Feature-Number12-of-TheTeam",
-        "https://host/a%20b/c++?download=1&ref=v1.2", "relative/path?token", "file:///t/secret/x",
-    )},
+    **{
+        u: u
+        for u in (
+            "git@host:a/b",
+            "ssh://git@host/a",
+            "https://host/t/file.tgz",
+            "https://host/?",
+            "oci://h/n",
+            f"https://host/packages/ab/{'0a' * 30}/x-1-py3-none-any.whl#sha256={'0a' * 32}",
+            "https://host/package/682c06a0-de6a-54ab-a142-c8b1cf79cde6/0a6c5b8ef5c0ae2cbb1bb2bc1f2cc1e5e95c",
+            "http://host/debian/pool/updates/main/t/tzdata/tzdata_2026f-0+deb12u1_all.deb",
+            "https://host/pool/main/n/npm/npm_9.2.0~ds1-1_all.deb",
+            "https://host/simple/pypi-attestations/",
+            "https://host/a/hf_transfer-0.1.9-cp38-abi3-manylinux_2_17_x86_64.whl",
+            "https://host/packages/source/t/tokenizers/tokenizers-1.0.tar.gz",
+            "https://host/org/Meta-Llama-3-8B-Instruct-GGUF/resolve/main/model.bin",
+            "https://host/SomeCompanyPackages2024/x.whl?branch=Feature-Number12-of-TheTeam",
+            "https://host/a%20b/c++?download=1&ref=v1.2",
+            "relative/path?token",
+            "file:///t/secret/x",
+        )
+    },
 }
 
 

@@ -53,8 +53,10 @@ def install(place: Path, extra: dict[str, str], mode: int = 0o644, listed: bool 
 
 
 WHEELS = {
-    "name that climbs": {"../x": ""}, "name that climbs later": {"p/../../x": ""},
-    "absolute name": {"/etc/x": ""}, "name of dots": {"..": ""},
+    "name that climbs": {"../x": ""},
+    "name that climbs later": {"p/../../x": ""},
+    "absolute name": {"/etc/x": ""},
+    "name of dots": {"..": ""},
     "script that climbs": {f"{DATA}/scripts/../../../x": ""},
     "data that climb": {f"{DATA}/data/../../../../etc/x": ""},
     "scheme that nobody knows": {f"{DATA}/etc/x": ""},
@@ -77,11 +79,18 @@ WHEELS = {
     "two of them": {"q-1.0.dist-info/WHEEL": GOOD[f"{DIST}/WHEEL"]},
     "new line in a name": {"a\nb": ""},
 }
-REFUSED = sorted(WHEELS.keys() - {
-    # These stay inside of the layer: names of files, and what nobody reads.
-    "new line in a name", "two of them", "command without a function", "wheel without a version",
-    "record of what is not there", "data directory behind slashes",
-})
+REFUSED = sorted(
+    WHEELS.keys()
+    - {
+        # These stay inside of the layer: names of files, and what nobody reads.
+        "new line in a name",
+        "two of them",
+        "command without a function",
+        "wheel without a version",
+        "record of what is not there",
+        "data directory behind slashes",
+    }
+)
 
 
 @pytest.mark.parametrize("case", sorted(WHEELS))
@@ -101,9 +110,7 @@ def test_a_wheel_stays_inside(case: str, tmp_path: Path) -> None:
 
 def test_a_wheel_of_links_holds_files(tmp_path: Path) -> None:
     victim = canary.make(tmp_path)
-    upper = install(
-        tmp_path, {"l": str(victim.directory), "l2": "../../../.."}, mode=stat.S_IFLNK | 0o777
-    )
+    upper = install(tmp_path, {"l": str(victim.directory), "l2": "../../../.."}, mode=stat.S_IFLNK | 0o777)
     assert not [p for p in upper.rglob("*") if p.is_symlink()]
 
 
@@ -119,9 +126,7 @@ ABOUT = {"publisher": "a", "name": "b", "version": "1.0.0"}
 
 def extension(place: Path, rows: dict[str, str], mode: int = 0o644) -> Path:
     path = zipped(place / "b.vsix", {"extension/package.json": json.dumps(ABOUT), **rows}, mode)
-    return vscode.build(
-        context(place, path, {"name": "a.b", "version": "1.0.0", "place": "a.b-1.0.0"})
-    )
+    return vscode.build(context(place, path, {"name": "a.b", "version": "1.0.0", "place": "a.b-1.0.0"}))
 
 
 EXTENSIONS = {

@@ -10,8 +10,13 @@ from pathlib import Path
 
 
 def make_deb(
-    directory: Path, name: str, version: str, files: Mapping[str, bytes | str], *,
-    depends: Sequence[str] = (), scripts: Mapping[str, str] = {},
+    directory: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, bytes | str],
+    *,
+    depends: Sequence[str] = (),
+    scripts: Mapping[str, str] = {},
 ) -> None:
     """Build one .deb. A file whose content is a str is a symbolic link to that."""
     root = directory / f".{name}"
@@ -25,8 +30,11 @@ def make_deb(
     control = root / "DEBIAN"
     control.mkdir(parents=True)
     fields = {
-        "Package": name, "Version": version, "Architecture": "amd64",
-        "Maintainer": "Ann <ann@example.org>", "Description": "made for a test",
+        "Package": name,
+        "Version": version,
+        "Architecture": "amd64",
+        "Maintainer": "Ann <ann@example.org>",
+        "Description": "made for a test",
     }
     if depends:
         fields["Depends"] = ", ".join(depends)
@@ -36,8 +44,7 @@ def make_deb(
         (control / script).chmod(0o755)
     deb = directory / f"{name}_{version}_amd64.deb"
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "--build", str(root), str(deb)],
-        check=True, capture_output=True,
+        ["dpkg-deb", "--root-owner-group", "--build", str(root), str(deb)], check=True, capture_output=True
     )
 
 
@@ -77,7 +84,9 @@ class Signer:
     def _gpg(self, *arguments: str) -> bytes:
         done = subprocess.run(
             ["gpg", "--batch", "--pinentry-mode=loopback", "--passphrase=", *arguments],
-            env={**os.environ, "GNUPGHOME": str(self.home)}, check=True, capture_output=True,
+            env={**os.environ, "GNUPGHOME": str(self.home)},
+            check=True,
+            capture_output=True,
         )
         return done.stdout
 
@@ -88,7 +97,5 @@ def make_signer(home: Path) -> Signer:
     signer = Signer(home, home / "public.gpg")
     signer._gpg("--quick-gen-key", "Test <test@example.org>", "ed25519", "sign", "never")
     signer.public.write_bytes(signer._gpg("--export"))
-    subprocess.run(
-        ["gpgconf", "--kill", "all"], env={**os.environ, "GNUPGHOME": str(home)}, check=False
-    )
+    subprocess.run(["gpgconf", "--kill", "all"], env={**os.environ, "GNUPGHOME": str(home)}, check=False)
     return signer

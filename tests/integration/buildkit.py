@@ -12,8 +12,17 @@ from pathlib import Path
 from tests.integration.envd import docker
 
 # What the engine itself puts into a container's root.
-_ENGINES = {".dockerenv", "dev", "proc", "sys", "etc/hostname", "etc/hosts", "etc/resolv.conf",
-            "etc/mtab", "etc"}
+_ENGINES = {
+    ".dockerenv",
+    "dev",
+    "proc",
+    "sys",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "etc/mtab",
+    "etc",
+}
 
 Tree = dict[str, tuple[str, int, int, int, str]]
 
@@ -26,8 +35,11 @@ def client() -> str:
         if found is None:
             continue
         asked = subprocess.run(
-            [found, "build", "--help"], env={**os.environ, "DOCKER_BUILDKIT": "1"},
-            capture_output=True, text=True, check=False,
+            [found, "build", "--help"],
+            env={**os.environ, "DOCKER_BUILDKIT": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if "--progress" in asked.stdout and "buildx component is missing" not in asked.stderr:
             return found
@@ -39,7 +51,9 @@ def build(context: Path, tag: str, host: str) -> subprocess.CompletedProcess[str
     return subprocess.run(
         [client(), "build", "--network=none", "-q", "-t", tag, str(context)],
         env={**os.environ, "DOCKER_BUILDKIT": "1", "DOCKER_HOST": host},
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -48,8 +62,10 @@ def tree(tag: str, host: str) -> Tree:
     container = docker("create", tag, "nothing", host=host)
     try:
         exported = subprocess.run(
-            ["docker", "export", container], env={**os.environ, "DOCKER_HOST": host},
-            capture_output=True, check=True,
+            ["docker", "export", container],
+            env={**os.environ, "DOCKER_HOST": host},
+            capture_output=True,
+            check=True,
         )
     finally:
         docker("rm", container, host=host)

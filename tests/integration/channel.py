@@ -21,8 +21,13 @@ PLACEHOLDER = "/opt/placeholder_placehold_placehold_placehold_placehold_placehol
 
 
 def make_package(
-    channel: Path, name: str, version: str, files: Mapping[str, bytes],
-    depends: Sequence[str] = (), subdir: str = "noarch", entry_points: Sequence[str] = (),
+    channel: Path,
+    name: str,
+    version: str,
+    files: Mapping[str, bytes],
+    depends: Sequence[str] = (),
+    subdir: str = "noarch",
+    entry_points: Sequence[str] = (),
 ) -> None:
     """Write one .tar.bz2 package. PLACEHOLDER in a file is where it was built.
 
@@ -31,7 +36,9 @@ def make_package(
     rows = []
     for path, content in sorted(files.items()):
         row: dict[str, Any] = {
-            "_path": path, "path_type": "hardlink", "size_in_bytes": len(content),
+            "_path": path,
+            "path_type": "hardlink",
+            "size_in_bytes": len(content),
             "sha256": hashlib.sha256(content).hexdigest(),
         }
         if PLACEHOLDER.encode() in content:
@@ -39,13 +46,17 @@ def make_package(
             row["file_mode"] = "binary" if b"\0" in content else "text"
         rows.append(row)
     index = {
-        "name": name, "version": version, "build": "0", "build_number": 0, "subdir": subdir,
-        "depends": list(depends), "license": "MIT",
+        "name": name,
+        "version": version,
+        "build": "0",
+        "build_number": 0,
+        "subdir": subdir,
+        "depends": list(depends),
+        "license": "MIT",
     }
     if subdir == "noarch":
         index["noarch"] = "python" if entry_points else "generic"
-    link = {"noarch": {"type": "python", "entry_points": list(entry_points)},
-            "package_metadata_version": 1}
+    link = {"noarch": {"type": "python", "entry_points": list(entry_points)}, "package_metadata_version": 1}
     members = {
         **({"info/link.json": json.dumps(link).encode()} if entry_points else {}),
         "info/index.json": json.dumps(index).encode(),
@@ -70,16 +81,30 @@ def make_python(channel: Path) -> str:
     for where conda puts them, not where the distribution does.
     """
     said = subprocess.run(
-        ["/usr/bin/python3", "-c", "import os, sys; print('%d.%d.%d' % sys.version_info[:3]); "
-         "print(os.path.realpath(sys.executable)); print(os.path.dirname(os.__file__))"],
-        capture_output=True, text=True, check=True,
+        [
+            "/usr/bin/python3",
+            "-c",
+            "import os, sys; print('%d.%d.%d' % sys.version_info[:3]); "
+            "print(os.path.realpath(sys.executable)); print(os.path.dirname(os.__file__))",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     version, executable, library = said.stdout.split()
     name = f"python{version.rpartition('.')[0]}"
     files = {f"bin/{name}": Path(executable).read_bytes()}
     files["bin/python"] = f'#!/bin/sh\nexec "${{0%/*}}/{name}" "$@"\n'.encode()
-    left_out = {"test", "idlelib", "lib2to3", "ensurepip", "turtledemo", "tkinter", "__pycache__",
-                "dist-packages"}
+    left_out = {
+        "test",
+        "idlelib",
+        "lib2to3",
+        "ensurepip",
+        "turtledemo",
+        "tkinter",
+        "__pycache__",
+        "dist-packages",
+    }
     for path in Path(library).rglob("*"):
         if path.is_file() and not left_out & set(path.relative_to(library).parts):
             files[f"lib/{name}/{path.relative_to(library)}"] = path.read_bytes()

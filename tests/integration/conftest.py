@@ -65,15 +65,11 @@ def editor_tools(tmp_path_factory: pytest.TempPathFactory) -> gallery.Tools:
 
 
 @pytest.fixture(scope="session")
-def extensions(
-    tmp_path_factory: pytest.TempPathFactory, editor_tools: gallery.Tools
-) -> Iterator[str]:
+def extensions(tmp_path_factory: pytest.TempPathFactory, editor_tools: gallery.Tools) -> Iterator[str]:
     """The URL of a gallery with two versions of ms-python.python, which depends on acme.helper."""
     directory = tmp_path_factory.mktemp("gallery")
     files = [
-        gallery.make_vsix(
-            editor_tools, directory, "ms-python", "python", version, ["acme.helper"]
-        )
+        gallery.make_vsix(editor_tools, directory, "ms-python", "python", version, ["acme.helper"])
         for version in ("2024.1.0", "2024.2.0")
     ]
     files.append(gallery.make_vsix(editor_tools, directory, "acme", "helper", "1.0.0"))
@@ -82,9 +78,7 @@ def extensions(
 
 
 @pytest.fixture(scope="module")
-def specs(
-    shared_store: Path, tmp_path_factory: pytest.TempPathFactory, docker_engine: str
-) -> Specs:
+def specs(shared_store: Path, tmp_path_factory: pytest.TempPathFactory, docker_engine: str) -> Specs:
     """Where specs are built and run, see `tests.integration.specs`."""
     return Specs(shared_store, tmp_path_factory.mktemp("specs"), docker_engine)
 
@@ -105,8 +99,7 @@ def ordinary_user() -> Iterator[str]:
     name = f"envdtest{os.getpid() % 10000}"
     subprocess.run(["useradd", "-m", name], check=True)
     subprocess.run(
-        ["usermod", "--add-subuids", "500000-565535", "--add-subgids", "500000-565535", name],
-        check=True,
+        ["usermod", "--add-subuids", "500000-565535", "--add-subgids", "500000-565535", name], check=True
     )
     try:
         yield name

@@ -21,9 +21,15 @@ def add(
 ) -> Path:
     """Put a package into the repository: the sources, and its paragraph in the index."""
     about = {
-        "Package": name, "Version": version, "Title": "A Package of the Tests",
-        "Description": "Made by tests.", "License": "MIT", "Author": "Tests",
-        "Maintainer": "Tests <tests@example.org>", "NeedsCompilation": "no", **fields,
+        "Package": name,
+        "Version": version,
+        "Title": "A Package of the Tests",
+        "Description": "Made by tests.",
+        "License": "MIT",
+        "Author": "Tests",
+        "Maintainer": "Tests <tests@example.org>",
+        "NeedsCompilation": "no",
+        **fields,
         "Packaged": "2023-05-01 12:00:00 UTC; tests",
     }
     description = "".join(f"{key}: {value}\n" for key, value in about.items())
@@ -59,7 +65,9 @@ def make(repository: Path) -> None:
     versions, of which the newer one is for an R that nobody has."""
     for version, depends in (("1.2", "R (>= 3.5)"), ("9.0", "R (>= 99.0)")):
         add(
-            repository, "words", version,
+            repository,
+            "words",
+            version,
             {
                 "NAMESPACE": "export(word)\nexportClasses(Word)\nimport(methods)\n",
                 "R/word.R": (
@@ -74,7 +82,9 @@ def make(repository: Path) -> None:
             {"Depends": depends, "Imports": "methods", "LazyData": "true"},
         )
     add(
-        repository, "counter", "0.1-3",
+        repository,
+        "counter",
+        "0.1-3",
         {
             "NAMESPACE": "useDynLib(counter, .registration = TRUE)\nexport(count)\nimport(words)\n",
             "R/count.R": "count <- function() .Call(C_count, nchar(word()))\n",
@@ -94,12 +104,12 @@ def make(repository: Path) -> None:
         {"Imports": "words (>= 1.0)", "NeedsCompilation": "yes"},
     )
     add(
-        repository, "greet", "2.0.1",
+        repository,
+        "greet",
+        "2.0.1",
         {
             "NAMESPACE": "export(greet)\nimport(words)\nimport(counter)\nimportFrom(MASS, area)\n",
-            "R/greet.R": (
-                "greet <- function(...) paste(word(), count(), round(area(sin, 0, pi), 2))\n"
-            ),
+            "R/greet.R": ("greet <- function(...) paste(word(), count(), round(area(sin, 0, pi), 2))\n"),
             "man/greet.Rd": help_page("greet"),
         },
         {"Depends": "R (>= 4.0), counter (>= 0.1-2)", "Imports": "words (>= 1.1), stats,\n  MASS"},
@@ -108,7 +118,10 @@ def make(repository: Path) -> None:
     add(repository, "old", "1.0", {"NAMESPACE": ""}, {"Imports": "words (>= 5.0)"})
     add(repository, "lost", "1.0", {"NAMESPACE": ""}, {"Imports": "BiocThing"})
     add(
-        repository, "broken", "1.0", {"NAMESPACE": "", "configure": "#!/bin/sh\nexit 3\n"},
+        repository,
+        "broken",
+        "1.0",
+        {"NAMESPACE": "", "configure": "#!/bin/sh\nexit 3\n"},
         {"SystemRequirements": "libfoo: libfoo-dev (deb)", "NeedsCompilation": "yes"},
     )
 
@@ -117,16 +130,23 @@ def _heavy(repository: Path) -> None:
     """What packages do that makes two builds differ easily: C++ with another package's headers,
     Fortran, reference classes, environments, help that R computes, data that R code makes."""
     add(
-        repository, "headers", "1.0",
-        {"NAMESPACE": "", "inst/include/total.hpp": (
-            "#include <numeric>\n#include <vector>\n"
-            "inline double total(const std::vector<double> &v) {\n"
-            "    return std::accumulate(v.begin(), v.end(), 0.0);\n}\n"
-        )},
+        repository,
+        "headers",
+        "1.0",
+        {
+            "NAMESPACE": "",
+            "inst/include/total.hpp": (
+                "#include <numeric>\n#include <vector>\n"
+                "inline double total(const std::vector<double> &v) {\n"
+                "    return std::accumulate(v.begin(), v.end(), 0.0);\n}\n"
+            ),
+        },
         {},
     )
     add(
-        repository, "heavy", "1.0",
+        repository,
+        "heavy",
+        "1.0",
         {
             "NAMESPACE": (
                 "useDynLib(heavy)\nimport(methods)\nexport(tot, dbl, Sum)\nS3method(print, heavy)\n"
@@ -158,6 +178,11 @@ def _heavy(repository: Path) -> None:
             ),
             "data/d.R": "d <- structure(list(a = 1:3), class = 'heavy')\n",
         },
-        {"NeedsCompilation": "yes", "LinkingTo": "headers", "Imports": "methods",
-         "LazyData": "yes", "Collate": "'a.R' 'b.R'"},
+        {
+            "NeedsCompilation": "yes",
+            "LinkingTo": "headers",
+            "Imports": "methods",
+            "LazyData": "yes",
+            "Collate": "'a.R' 'b.R'",
+        },
     )

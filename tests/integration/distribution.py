@@ -20,7 +20,8 @@ class Key:
     def gpg(self, *arguments: str) -> bytes:
         done = subprocess.run(
             ["gpg", "--batch", "--quiet", "--homedir", str(self.home), *arguments],
-            capture_output=True, check=False,
+            capture_output=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -37,8 +38,7 @@ def make_key() -> Key:
     home = Path(tempfile.mkdtemp(prefix="envd-gpg-", dir="/tmp"))
     home.chmod(0o700)
     key = Key(home)
-    key.gpg("--passphrase", "", "--quick-generate-key", "archive@example.org", "rsa2048", "sign",
-            "never")
+    key.gpg("--passphrase", "", "--quick-generate-key", "archive@example.org", "rsa2048", "sign", "never")
     return key
 
 
@@ -60,7 +60,8 @@ def repack(deb: Path, target: Path, version: str) -> None:
         ]
         control.write_text("\n".join(lines) + "\n")
         subprocess.run(
-            ["dpkg-deb", "--root-owner-group", "-Zzstd", "-b", str(tree), str(target)], check=True,
+            ["dpkg-deb", "--root-owner-group", "-Zzstd", "-b", str(tree), str(target)],
+            check=True,
             capture_output=True,
         )
 
@@ -70,8 +71,12 @@ def write_indexes(archive: Path, suites: Sequence[str], key: Key) -> None:
 
     def ftparchive(*arguments: str) -> str:
         done = subprocess.run(
-            ["apt-ftparchive", *arguments], cwd=archive, capture_output=True, text=True,
-            check=True, env={**os.environ, "LC_ALL": "C.UTF-8"},
+            ["apt-ftparchive", *arguments],
+            cwd=archive,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
         )
         return done.stdout
 
@@ -82,8 +87,13 @@ def write_indexes(archive: Path, suites: Sequence[str], key: Key) -> None:
             filled = number == 0 and component == "main"
             (place / "Packages").write_text(ftparchive("packages", "pool") if filled else "")
         release = archive / f"dists/{suite}"
-        options = {"Suite": suite, "Codename": suite, "Origin": "envd-tests",
-                   "Architectures": "amd64", "Components": "main universe"}
+        options = {
+            "Suite": suite,
+            "Codename": suite,
+            "Origin": "envd-tests",
+            "Architectures": "amd64",
+            "Components": "main universe",
+        }
         flags = [x for k, v in options.items() for x in ("-o", f"APT::FTPArchive::Release::{k}={v}")]
         (release / "Release").write_text(ftparchive(*flags, "release", f"dists/{suite}"))
         key.gpg("--yes", "--clearsign", "-o", str(release / "InRelease"), str(release / "Release"))

@@ -65,7 +65,8 @@ class Envd:
         self.run("build", *options, "-o", f"oci-dir:{place}/layout")
         subprocess.run(
             ["umoci", "unpack", "--image", f"{place}/layout:dev", f"{place}/bundle"],
-            check=True, capture_output=True,
+            check=True,
+            capture_output=True,
         )
         return place / "bundle/rootfs"
 
@@ -73,8 +74,11 @@ class Envd:
 def docker(*arguments: str, host: str, check: bool = True) -> str:
     """Run the docker client against the engine at `host`; its standard output."""
     done = subprocess.run(
-        ["docker", *arguments], env={**os.environ, "DOCKER_HOST": host},
-        capture_output=True, text=True, check=False,
+        ["docker", *arguments],
+        env={**os.environ, "DOCKER_HOST": host},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if check:
         assert done.returncode == 0, done.stderr

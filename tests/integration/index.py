@@ -21,9 +21,20 @@ LOGIN = "ann:s3cret%2Fpass"  # as a URL has it
 def download(directory: Path, requirements: Sequence[str]) -> None:
     """Real files from the machine's own index into `directory`."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check",
-         "-d", str(directory), *requirements],
-        check=True, capture_output=True,
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--disable-pip-version-check",
+            "-d",
+            str(directory),
+            *requirements,
+        ],
+        check=True,
+        capture_output=True,
     )
 
 

@@ -42,8 +42,11 @@ def release(site: Path, store: Path) -> None:
     tree = site / f"julia-{VERSION}"
     (tree / "debs").mkdir(parents=True)
     _debian(tree / "debs", store)
-    for source, target in (("usr/lib/x86_64-linux-gnu", "lib"), ("usr/share/julia", "share/julia"),
-                           ("lib/x86_64-linux-gnu", "lib")):
+    for source, target in (
+        ("usr/lib/x86_64-linux-gnu", "lib"),
+        ("usr/share/julia", "share/julia"),
+        ("lib/x86_64-linux-gnu", "lib"),
+    ):
         into = tree / target / ("x86_64-linux-gnu" if target == "lib" else "")
         shutil.copytree(tree / "debs" / source, into, symlinks=True, dirs_exist_ok=True)
     (tree / "bin").mkdir()
@@ -60,8 +63,13 @@ def release(site: Path, store: Path) -> None:
     # The official site's URLs: whoever asks a mirror gets the mirror's file.
     official = f"https://julialang-s3.julialang.org/bin/linux/x64/1.5/{name}"
     row = {
-        "url": official, "triplet": "x86_64-linux-gnu", "kind": "archive", "os": "linux",
-        "arch": "x86_64", "version": VERSION, "size": path.stat().st_size,
+        "url": official,
+        "triplet": "x86_64-linux-gnu",
+        "kind": "archive",
+        "os": "linux",
+        "arch": "x86_64",
+        "version": VERSION,
+        "size": path.stat().st_size,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     musl = {**row, "triplet": "x86_64-linux-musl", "url": official.replace("linux", "musl")}
@@ -98,8 +106,7 @@ def _tree(directory: Path) -> str:
 
     def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", *arguments], cwd=directory, env=environment, check=True, capture_output=True,
-            text=True,
+            ["git", *arguments], cwd=directory, env=environment, check=True, capture_output=True, text=True
         )
         return done.stdout.strip()
 
@@ -128,9 +135,7 @@ def _write(directory: Path, files: Mapping[str, str]) -> Path:
 def server(site: Path, work: Path) -> None:
     """Make `site` a package server. Hello 1.1.0 needs Words 0.3 and, from the standard library,
     Dates; Words needs an artifact; Hello 2.0.0 and Future2 need a Julia to come."""
-    artifact = _served(
-        _write(work / "artifact", {"words.txt": "hello, world\n"}), site / "artifact"
-    )
+    artifact = _served(_write(work / "artifact", {"words.txt": "hello, world\n"}), site / "artifact")
     registry: dict[str, str] = {}
     rows = []
     deps = f'Words = "{UUIDS["Words"]}"\nDates = "ade2ca70-3891-5945-98fb-dc099432e06a"\n'
@@ -153,22 +158,17 @@ def server(site: Path, work: Path) -> None:
     }
     needs = {"Hello": deps, "Words": 'Pkg = "44cfe95a-1eb2-52ea-b672-e2afdf69b78f"\n'}
     compat = {
-        "Hello": '["1.0"]\nWords = "0.2"\n["1.1"]\nWords = "0.3"\njulia = "1.3-1"\n'
-                 '[2]\njulia = "1.99-1"\n',
+        "Hello": '["1.0"]\nWords = "0.2"\n["1.1"]\nWords = "0.3"\njulia = "1.3-1"\n[2]\njulia = "1.99-1"\n',
         "Future2": '[1]\njulia = "1.99-1"\n',
     }
     for name, versions in packages.items():
         listed = ""
         for version, code in versions.items():
             project = f'name = "{name}"\nuuid = "{UUIDS[name]}"\nversion = "{version}"\n'
-            files = {
-                "Project.toml": f"{project}\n[deps]\n{needs.get(name, '')}", f"src/{name}.jl": code,
-            }
+            files = {"Project.toml": f"{project}\n[deps]\n{needs.get(name, '')}", f"src/{name}.jl": code}
             if name == "Words":
                 files["Artifacts.toml"] = f'[words]\ngit-tree-sha1 = "{artifact}"\n'
-            tree = _served(
-                _write(work / f"{name}-{version}", files), site / "package" / UUIDS[name]
-            )
+            tree = _served(_write(work / f"{name}-{version}", files), site / "package" / UUIDS[name])
             listed += f'["{version}"]\ngit-tree-sha1 = "{tree}"\n'
         place = f"{name[0]}/{name}"
         rows.append(f'{UUIDS[name]} = {{ name = "{name}", path = "{place}" }}\n')
@@ -178,8 +178,6 @@ def server(site: Path, work: Path) -> None:
             key = "0.3-0" if name == "Words" else "1-2"
             registry[f"{place}/Deps.toml"] = f'["{key}"]\n{needs[name]}'
         registry[f"{place}/Compat.toml"] = compat.get(name, "")
-    registry["Registry.toml"] = (
-        f'name = "General"\nuuid = "{REGISTRY}"\n\n[packages]\n{"".join(rows)}'
-    )
+    registry["Registry.toml"] = f'name = "General"\nuuid = "{REGISTRY}"\n\n[packages]\n{"".join(rows)}'
     tree = _served(_write(work / "registry", registry), site / "registry" / REGISTRY)
     (site / "registries").write_text(f"/registry/{REGISTRY}/{tree}\n")

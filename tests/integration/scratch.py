@@ -30,16 +30,22 @@ def scratch_image(directory: Path, files: Mapping[str, bytes | str]) -> Path:
             member.size, member.mode = len(content), 0o755
             tar.addfile(member, io.BytesIO(content))
     diff = f"sha256:{hashlib.sha256(layer.getvalue()).hexdigest()}"
-    config = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["/hello"]},
-              "rootfs": {"type": "layers", "diff_ids": [diff]}}
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Cmd": ["/hello"]},
+        "rootfs": {"type": "layers", "diff_ids": [diff]},
+    }
     directory.mkdir()
     path = directory / "scratch.tar"
     with tarfile.open(path, "w") as tar:
         for name, content in (
-            ("layer.tar", layer.getvalue()), ("config.json", json.dumps(config).encode()),
-            ("manifest.json", json.dumps(
-                [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]
-            ).encode()),
+            ("layer.tar", layer.getvalue()),
+            ("config.json", json.dumps(config).encode()),
+            (
+                "manifest.json",
+                json.dumps([{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]).encode(),
+            ),
         ):
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -47,10 +53,7 @@ def scratch_image(directory: Path, files: Mapping[str, bytes | str]) -> Path:
     return path
 
 
-def push_scratch(
-    directory: Path, reference: str, files: Mapping[str, bytes | str]
-) -> None:
+def push_scratch(directory: Path, reference: str, files: Mapping[str, bytes | str]) -> None:
     """Push such an image to a registry."""
     archive = scratch_image(directory, files)
-    skopeo("copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}",
-           f"docker://{reference}")
+    skopeo("copy", "-q", "--dest-tls-verify=false", f"docker-archive:{archive}", f"docker://{reference}")

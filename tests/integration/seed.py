@@ -47,8 +47,11 @@ def ubuntu(store: Path, place: Path, debian: str) -> Iterator[dict[str, str]]:
         keys.mkdir()
         (keys / "ubuntu-archive-keyring.gpg").write_bytes(key.gpg("--export"))
         with web.serve(place / "archive") as server:
-            yield {"ENVD_UBUNTU_MIRROR": server.url, "ENVD_UBUNTU_FINGERPRINT": key.fingerprint,
-                   "ENVD_UBUNTU_KEYRING": ""}
+            yield {
+                "ENVD_UBUNTU_MIRROR": server.url,
+                "ENVD_UBUNTU_FINGERPRINT": key.fingerprint,
+                "ENVD_UBUNTU_KEYRING": "",
+            }
     finally:
         distribution.remove_key(key)
 

@@ -133,7 +133,8 @@ def registry(*, auth: bool = False, settings: str = "") -> Iterator[RegistryServ
         (directory / "htpasswd").write_text(_HTPASSWD)
         port = free_port()
         text = _REGISTRY_CONFIG.format(
-            directory=directory, port=port,
+            directory=directory,
+            port=port,
             auth=(_REGISTRY_AUTH.format(directory=directory) if auth else "") + settings,
         )
         (directory / "config.yml").write_text(text)
@@ -143,8 +144,7 @@ def registry(*, auth: bool = False, settings: str = "") -> Iterator[RegistryServ
         environment = {"OTEL_TRACES_EXPORTER": "none"}
         with _serving(command, server.log, environment) as process:
             _wait(
-                lambda: _http_answers(f"http://{server.address}/v2/"), process, server.log,
-                "docker-registry",
+                lambda: _http_answers(f"http://{server.address}/v2/"), process, server.log, "docker-registry"
             )
             yield server
     finally:
@@ -181,9 +181,7 @@ def _serving(
         process.wait()
 
 
-def _wait(
-    answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, name: str
-) -> None:
+def _wait(answers: Callable[[], bool], process: subprocess.Popen[bytes], log: Path, name: str) -> None:
     end = time.monotonic() + PATIENCE
     while not answers():
         if process.poll() is not None or time.monotonic() > end:

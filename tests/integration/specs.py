@@ -46,8 +46,7 @@ def wheel(name: str, files: Files) -> bytes:
     members: dict[str, str | bytes] = {
         **files,
         f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\n"
-                          "Tag: py3-none-any\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     members[f"{about}/RECORD"] = "".join(f"{path},,\n" for path in (*members, f"{about}/RECORD"))
     data = io.BytesIO()
@@ -87,7 +86,9 @@ class Image:
         """`docker run --rm --network=none OPTIONS IMAGE COMMAND`."""
         done = subprocess.run(
             ["docker", "run", "--rm", "--network=none", *options, self.tag, *command],
-            env={**os.environ, "DOCKER_HOST": self.host}, capture_output=True, text=True,
+            env={**os.environ, "DOCKER_HOST": self.host},
+            capture_output=True,
+            text=True,
             check=False,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
@@ -156,8 +157,7 @@ class Specs:
         home = self.directory / f"{number}/home"
         home.mkdir(parents=True)
         envd = Envd(
-            self.store, place,
-            {"DOCKER_HOST": self.host, "HOME": str(home), **self.settings, **settings},
+            self.store, place, {"DOCKER_HOST": self.host, "HOME": str(home), **self.settings, **settings}
         )
         envd.spec(textwrap.dedent(spec))
         for name, content in files.items():
@@ -183,16 +183,13 @@ class Specs:
         return outcome.stderr
 
     @contextlib.contextmanager
-    def up(
-        self, spec: str, files: Files = _NO_FILES, *options: str, **settings: str
-    ) -> Iterator[Running]:
+    def up(self, spec: str, files: Files = _NO_FILES, *options: str, **settings: str) -> Iterator[Running]:
         """What `envd up` starts, until the end of the block."""
         envd = self.project(spec, files, **settings)
         name = f"spec-{os.getpid()}-{envd.project.parent.name}"
         try:
             done = envd.run(
-                "up", "--detach", "--name", name, "-t", f"envd-{name}:dev", "--timeout", "2m",
-                *options,
+                "up", "--detach", "--name", name, "-t", f"envd-{name}:dev", "--timeout", "2m", *options
             )
             yield Running(envd, name, done)
         finally:

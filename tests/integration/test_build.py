@@ -41,10 +41,36 @@ def build():
 
 # Thirty pure packages without dependencies, so that each is one small wheel.
 THIRTY = (
-    "attrs", "certifi", "chardet", "click", "colorama", "decorator", "docutils", "filelock", "idna",
-    "iniconfig", "itsdangerous", "jmespath", "markdown", "markupsafe", "more-itertools", "mpmath",
-    "networkx", "packaging", "pathspec", "platformdirs", "ply", "pluggy", "pyasn1", "pycparser",
-    "pygments", "pyparsing", "pytz", "six", "toolz", "wheel",
+    "attrs",
+    "certifi",
+    "chardet",
+    "click",
+    "colorama",
+    "decorator",
+    "docutils",
+    "filelock",
+    "idna",
+    "iniconfig",
+    "itsdangerous",
+    "jmespath",
+    "markdown",
+    "markupsafe",
+    "more-itertools",
+    "mpmath",
+    "networkx",
+    "packaging",
+    "pathspec",
+    "platformdirs",
+    "ply",
+    "pluggy",
+    "pyasn1",
+    "pycparser",
+    "pygments",
+    "pyparsing",
+    "pytz",
+    "six",
+    "toolz",
+    "wheel",
 )
 
 
@@ -53,8 +79,7 @@ def small(packages: list[str]) -> str:
 
 
 def test_demo_runs_in_docker(
-    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str,
-    editor_tools: gallery.Tools,
+    shared_store: Path, tmp_path: Path, docker_engine: str, extensions: str, editor_tools: gallery.Tools
 ) -> None:
     settings = {"DOCKER_HOST": docker_engine, "ENVD_VSCODE_GALLERY": extensions}
     envd = Envd(shared_store, tmp_path / "demo", settings)
@@ -67,21 +92,22 @@ def test_demo_runs_in_docker(
     tools = f"{editor_tools.directory}:{editor_tools.directory}:ro"
 
     def run(*argv: str) -> str:
-        return docker(
-            "run", "--rm", "--network=none", "-v", tools, image, *argv, host=docker_engine
-        )
+        return docker("run", "--rm", "--network=none", "-v", tools, image, *argv, host=docker_engine)
 
     assert run("python3", "-c", "import numpy; print(numpy.arange(3).sum())") == "3"
     loads = "import ctypes; ctypes.CDLL('libcudart.so.12'); print('cuda')"
     assert run("python", "-c", loads) == "cuda"
     assert run("sh", "-c", "getent passwd root | cut -d: -f7; echo $SHELL").split() == [
-        "/bin/zsh", "/bin/zsh",
+        "/bin/zsh",
+        "/bin/zsh",
     ]
     # code-server itself, where it looks by default
     listed = run(*editor_tools.code_server, "--list-extensions", "--show-versions").split()
     assert {"ms-python.python@2024.1.0", "acme.helper@1.0.0"} <= set(listed)
     assert run("ls", "/root/.vscode-server/extensions").split() == [
-        "acme.helper-1.0.0", "extensions.json", "ms-python.python-2024.1.0",
+        "acme.helper-1.0.0",
+        "extensions.json",
+        "ms-python.python-2024.1.0",
     ]
     name = docker("run", "-d", "--network=host", image, host=docker_engine)
     try:
@@ -139,12 +165,21 @@ def test_kill_in_the_middle_then_build(tmp_path: Path) -> None:
     envd = Envd(tmp_path / "store", tmp_path / "killed")
     envd.spec(small(["six", "idna", "click"]))
     envd.run("lock")
-    command = [str(ROOT / ".venv/bin/envd") if (ROOT / ".venv/bin/envd").exists() else "envd",
-               "build", "--no-load", "--progress=json"]
+    command = [
+        str(ROOT / ".venv/bin/envd") if (ROOT / ".venv/bin/envd").exists() else "envd",
+        "build",
+        "--no-load",
+        "--progress=json",
+    ]
     for wait_for in ("fetch-finish", "start", "finish"):
         process = subprocess.Popen(
-            command, cwd=envd.project, env={**os.environ, "ENVD_STORE": str(envd.store)},
-            stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True,
+            command,
+            cwd=envd.project,
+            env={**os.environ, "ENVD_STORE": str(envd.store)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
         )
         assert process.stderr is not None
         for line in process.stderr:
@@ -175,12 +210,27 @@ def test_same_lock_gives_the_same_image_for_root_and_user(
         f" build --locked -o oci:{home}/user.tar"
     )
     done = subprocess.run(
-        ["runuser", "-u", ordinary_user, "--", "env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
-         f"HOME={home}", "TZ=America/New_York", "LC_ALL=C", f"ENVD_STORE={home}/deep/store",
-         f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
-         *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "CERT_DIR", "_proxy"))),
-         "sh", "-c", script],
-        capture_output=True, text=True, check=False,
+        [
+            "runuser",
+            "-u",
+            ordinary_user,
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+            f"HOME={home}",
+            "TZ=America/New_York",
+            "LC_ALL=C",
+            f"ENVD_STORE={home}/deep/store",
+            f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
+            *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "CERT_DIR", "_proxy"))),
+            "sh",
+            "-c",
+            script,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert (home / "user.tar").read_bytes() == (tmp_path / "root.tar").read_bytes()
@@ -197,7 +247,9 @@ def test_others_accept_the_image_and_pull_gives_the_same_id(
     digest = pushed.rpartition("@")[2]
     skopeo = subprocess.run(
         ["skopeo", "inspect", "--tls-verify=false", f"docker://{reference}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(skopeo.stdout)["Digest"] == digest
     docker("rmi", "-f", image, host=docker_engine)
@@ -207,7 +259,8 @@ def test_others_accept_the_image_and_pull_gives_the_same_id(
     envd.run("build", "-o", f"oci-dir:{tmp_path}/layout")
     subprocess.run(
         ["umoci", "unpack", "--image", f"{tmp_path}/layout:dev", f"{tmp_path}/bundle"],
-        check=True, capture_output=True,
+        check=True,
+        capture_output=True,
     )
     assert (tmp_path / "bundle/rootfs/etc/built").read_text() == "built\n"
     assert not (tmp_path / "bundle/rootfs/etc/issue").exists()

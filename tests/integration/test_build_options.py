@@ -39,7 +39,10 @@ def test_tags_and_outputs(
         assert "up to date in Docker" in again.stderr
         modules = subprocess.run(
             [ENVD.parent / "python", "-X", "importtime", ENVD, "build", "-t", tags[0], "-t", tags[1]],
-            cwd=envd.project, capture_output=True, text=True, check=True,
+            cwd=envd.project,
+            capture_output=True,
+            text=True,
+            check=True,
             env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
         )
         assert modules.stdout.strip() == image
@@ -52,10 +55,17 @@ def test_tags_and_outputs(
         assert docker("inspect", "-f", "{{.Id}}", tags[1], host=docker_engine) == image
 
         done = envd.run(
-            "build", "-t", tags[0], "-o", f"oci:{tmp_path}/short.tar",
-            "-o", f"type=oci,dest={tmp_path}/long.tar",
-            "-o", f"type=docker,dest={tmp_path}/docker.tar,name={NAME}:named",
-            "-o", f"type=image,name={reference},push=true",
+            "build",
+            "-t",
+            tags[0],
+            "-o",
+            f"oci:{tmp_path}/short.tar",
+            "-o",
+            f"type=oci,dest={tmp_path}/long.tar",
+            "-o",
+            f"type=docker,dest={tmp_path}/docker.tar,name={NAME}:named",
+            "-o",
+            f"type=image,name={reference},push=true",
         )
         assert done.stdout == image
         assert (tmp_path / "short.tar").read_bytes() == (tmp_path / "long.tar").read_bytes()
@@ -65,7 +75,9 @@ def test_tags_and_outputs(
             assert json.load(member)[0]["RepoTags"] == [f"{NAME}:named"]
         pushed = subprocess.run(
             ["skopeo", "inspect", "--tls-verify=false", f"docker://{reference}"],
-            capture_output=True, text=True, check=False,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert pushed.returncode == 0, pushed.stderr
         # Names of what was built are kept, and what was built can be named again.

@@ -23,15 +23,15 @@ def test_an_sdist_is_built_in_the_sandbox(shared_store: Path, tmp_path: Path) ->
     root = envd.unpacked(tmp_path)
     ran = subprocess.run(
         ["chroot", str(root), "/usr/bin/python3", "-c", "import docopt; print(docopt.__version__)"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert ran.stdout == "0.6.2\n"
     assert not list(root.rglob("envd-tools"))
 
 
-def test_steps_in_order_copies_and_settings(
-    shared_store: Path, tmp_path: Path, docker_engine: str
-) -> None:
+def test_steps_in_order_copies_and_settings(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"DOCKER_HOST": docker_engine})
     envd.spec(
         """
@@ -51,7 +51,9 @@ def build():
     image = envd.run("build").stdout
 
     assert docker("run", "--rm", "--network=none", image, host=docker_engine).split("\n") == [
-        "first", "Ann O'Nym", "plum",
+        "first",
+        "Ann O'Nym",
+        "plum",
     ]
     config = json.loads(docker("inspect", "-f", "{{json .Config}}", image, host=docker_engine))
     assert any(e.startswith("PATH=/srv/bin:") for e in config["Env"])
@@ -83,9 +85,7 @@ def test_builds_have_no_network(shared_store: Path, tmp_path: Path) -> None:
     envd.run("build", "--no-load")
 
 
-def test_without_an_engine_the_image_is_built_and_that_is_said(
-    shared_store: Path, tmp_path: Path
-) -> None:
+def test_without_an_engine_the_image_is_built_and_that_is_said(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"DOCKER_HOST": f"unix://{tmp_path}/no.sock"})
     envd.spec('def build():\n    base(os="debian12")\n')
     done = envd.run("build")
@@ -140,9 +140,7 @@ def test_pushing_needs_the_right_user_and_sends_nothing_twice(
     login = base64.b64encode(f"{servers.USER}:{servers.PASSWORD}".encode()).decode()
     (tmp_path / ".docker").mkdir()
     for place in (home, tmp_path / ".docker"):
-        (place / "config.json").write_text(
-            json.dumps({"auths": {registry_auth.address: {"auth": login}}})
-        )
+        (place / "config.json").write_text(json.dumps({"auths": {registry_auth.address: {"auth": login}}}))
     first = envd.run("push", reference).stdout
     uploads = [r for r in registry_auth.requests() if r[0] == "PUT" and "/blobs/" in r[1]]
     assert uploads
@@ -161,9 +159,7 @@ def test_pushing_needs_the_right_user_and_sends_nothing_twice(
         (["store", "roots", "--remove", "x"], 2, "no root 'x'"),
     ],
 )
-def test_wrong_usage(
-    tmp_path: Path, shared_store: Path, arguments: list[str], code: int, says: str
-) -> None:
+def test_wrong_usage(tmp_path: Path, shared_store: Path, arguments: list[str], code: int, says: str) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec("def build():\n    base()\n")
     done = envd.run(*arguments, check=False)

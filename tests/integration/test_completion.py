@@ -29,15 +29,22 @@ def envd(tmp_path: Path, docker_engine: str) -> Iterator[Envd]:
     tarfile.open(fileobj=empty, mode="w").close()
     subprocess.run(
         ["docker", "import", "--change", "LABEL io.envd.packages=[]", "-", IMAGE],
-        input=empty.getvalue(), env={**os.environ, "DOCKER_HOST": docker_engine}, check=True,
+        input=empty.getvalue(),
+        env={**os.environ, "DOCKER_HOST": docker_engine},
+        check=True,
         capture_output=True,
     )
     made = Envd(
-        tmp_path / "store", tmp_path / "project",
+        tmp_path / "store",
+        tmp_path / "project",
         {
-            "XDG_CONFIG_HOME": str(tmp_path / "settings"), "DOCKER_CONFIG": str(tmp_path / "docker"),
-            "DOCKER_HOST": docker_engine, "HOME": str(tmp_path), "TERM": "dumb",
-            "ENVD_STORE": str(tmp_path / "store"), "PATH": f"{ENVD.parent}:{os.environ['PATH']}",
+            "XDG_CONFIG_HOME": str(tmp_path / "settings"),
+            "DOCKER_CONFIG": str(tmp_path / "docker"),
+            "DOCKER_HOST": docker_engine,
+            "HOME": str(tmp_path),
+            "TERM": "dumb",
+            "ENVD_STORE": str(tmp_path / "store"),
+            "PATH": f"{ENVD.parent}:{os.environ['PATH']}",
         },
     )
     made.run("context", "create", "remote-one", "--host", "tcp://127.0.0.1:1")
@@ -61,7 +68,9 @@ SHELLS = {
 def test_typing_in_a_shell(envd: Envd, name: str) -> None:
     options, setup = SHELLS[name]
     shown = typed(
-        envd, [servers.program(name, name), *options], setup,
+        envd,
+        [servers.program(name, name), *options],
+        setup,
         [
             "envd contex\tinspect rem\t-f js\t",
             "envd completion fi\t",
@@ -111,9 +120,16 @@ def test_fish(envd: Envd) -> None:
     def complete(line: str) -> list[str]:
         # fish completes a line that it is asked about as it would one that is typed
         done = subprocess.run(
-            [servers.program("fish", "fish"), "--no-config", "-c",
-             f"envd completion fish | source; complete -C '{line}'"],
-            env={**os.environ, **envd.environment}, cwd=envd.project, capture_output=True, text=True,
+            [
+                servers.program("fish", "fish"),
+                "--no-config",
+                "-c",
+                f"envd completion fish | source; complete -C '{line}'",
+            ],
+            env={**os.environ, **envd.environment},
+            cwd=envd.project,
+            capture_output=True,
+            text=True,
             check=True,
         )
         return [line.partition("\t")[0] for line in done.stdout.splitlines()]

@@ -29,14 +29,21 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     directory = tmp_path_factory.mktemp("channel")
     home = channel.PLACEHOLDER.encode()
     channel.make_package(
-        directory, "greet", "1.0",
-        {"bin/greet": b"#!/bin/sh\ncat " + home + b"/share/greeting\n"}, ["words >=2"],
+        directory,
+        "greet",
+        "1.0",
+        {"bin/greet": b"#!/bin/sh\ncat " + home + b"/share/greeting\n"},
+        ["words >=2"],
     )
     for version in ("1.0", "2.0"):
         channel.make_package(
-            directory, "words", version,
-            {"share/greeting": f"hello {version}\n".encode(),
-             "lib/words.bin": b"\x7f\0" + home + b"/lib\0" + b"end"},
+            directory,
+            "words",
+            version,
+            {
+                "share/greeting": f"hello {version}\n".encode(),
+                "lib/words.bin": b"\x7f\0" + home + b"/lib\0" + b"end",
+            },
             subdir="linux-64",
         )
     channel.index(directory)
@@ -44,9 +51,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield served
 
 
-def test_packages_are_linked_for_their_prefix(
-    shared_store: Path, tmp_path: Path, url: str
-) -> None:
+def test_packages_are_linked_for_their_prefix(shared_store: Path, tmp_path: Path, url: str) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(SPEC.format(url=url, names='["greet"]'))
     root = envd.unpacked(tmp_path)
@@ -112,7 +117,12 @@ def test_an_environment_file_with_pip_inside(
     )
     name = f"python{version.rpartition('.')[0]}"
     assert ran.stdout.split() == [
-        version, "1.16.0", "0.6.2", "3.10", "0.12.0", f"/opt/conda/lib/{name}/site-packages/six.py",
+        version,
+        "1.16.0",
+        "0.6.2",
+        "3.10",
+        "0.12.0",
+        f"/opt/conda/lib/{name}/site-packages/six.py",
     ], ran.stderr
     # a noarch Python package: its module beside the others, its command made for this prefix
     ran = subprocess.run(["chroot", str(root), "/opt/conda/bin/moo"], capture_output=True, text=True)
@@ -130,10 +140,15 @@ def python_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
     version = channel.make_python(directory)
     about = b"Metadata-Version: 2.1\nName: moo\nVersion: 1.0\n"
     channel.make_package(
-        directory, "moo", "1.0",
-        {"site-packages/moo.py": b"def main():\n    print('moo 1.0')\n",
-         "site-packages/moo-1.0.dist-info/METADATA": about},
-        ["python >=3.8"], entry_points=["moo = moo:main"],
+        directory,
+        "moo",
+        "1.0",
+        {
+            "site-packages/moo.py": b"def main():\n    print('moo 1.0')\n",
+            "site-packages/moo-1.0.dist-info/METADATA": about,
+        },
+        ["python >=3.8"],
+        entry_points=["moo = moo:main"],
     )
     channel.index(directory)
     with channel.serve(directory) as served:
@@ -149,11 +164,8 @@ def python_channel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[s
         ("words>=9", "words"),
     ],
 )
-def test_bad_requests_are_named_with_their_place(
-    tmp_path: Path, url: str, name: str, says: str
-) -> None:
-    requests = [Request("greet", Position("build.envd", 5, 2)),
-                Request(name, Position("build.envd", 6, 9))]
+def test_bad_requests_are_named_with_their_place(tmp_path: Path, url: str, name: str, says: str) -> None:
+    requests = [Request("greet", Position("build.envd", 5, 2)), Request(name, Position("build.envd", 6, 9))]
     with pytest.raises(ResolveError) as caught:
         conda.resolve(requests, [url], "2.36", tmp_path, lambda _: None)
     assert str(caught.value).startswith("build.envd:6:9: ") and says in str(caught.value)

@@ -34,7 +34,8 @@ def envd(tmp_path: Path, docker_engine: str, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "project").mkdir()
     return Envd(
-        tmp_path / "store", tmp_path / "project",
+        tmp_path / "store",
+        tmp_path / "project",
         {"XDG_CONFIG_HOME": str(tmp_path / "settings"), "DOCKER_CONFIG": str(tmp_path / "docker")},
     )
 
@@ -89,7 +90,9 @@ def test_contexts_are_kept_and_chosen(envd: Envd, docker_engine: str) -> None:
 def test_dockers_own_contexts_are_honoured(envd: Envd, docker_engine: str) -> None:
     def docker_context(*arguments: str) -> None:
         subprocess.run(
-            ["docker", "context", *arguments], check=True, capture_output=True,
+            ["docker", "context", *arguments],
+            check=True,
+            capture_output=True,
             env={**os.environ, **envd.environment},
         )
 
@@ -98,7 +101,8 @@ def test_dockers_own_contexts_are_honoured(envd: Envd, docker_engine: str) -> No
     docker_context("use", "theirs")
     rows = json.loads(envd.run("context", "ls", "-f", "json").stdout)
     assert [(r["name"], r["source"], r["current"]) for r in rows] == [
-        ("default", "docker", False), ("theirs", "docker", True),
+        ("default", "docker", False),
+        ("theirs", "docker", True),
     ]
     assert engine_of(envd) is not None
     other = Envd(envd.store, envd.project, {**envd.environment, "DOCKER_CONTEXT": "default"})
@@ -187,7 +191,9 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
         x509.CertificateBuilder()
-        .subject_name(name).issuer_name(name).public_key(key.public_key())
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
@@ -199,8 +205,7 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     secret.write_bytes(
         key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
     )
     return certificate, secret
@@ -232,9 +237,7 @@ def ssh_server(directory: Path, engine: str) -> Iterator[int]:
     """A real sshd for this user, whose sessions see the engine; gives its port."""
     sshd = servers.program("sshd", "openssh-server")
     for name in ("host", "key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True
-        )
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
     port = servers.free_port()
     (directory / "sshd_config").write_text(
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host\n"

@@ -56,8 +56,10 @@ def test_where_copies_go(specs: Specs) -> None:
     assert image.sh(f"for f in {' '.join(wanted.split())}; do test -f $f || echo $f; done") == ""
     assert image.sh("test ! -e /made/src/src; test ! -e /app/models/models; cat /etc/issue") == "a"
     # what was there is there still
-    assert image.sh("stat -c '%a %F' /root /srv /usr/local/bin; readlink /bin; ls /bin/sh") == \
-        "700 directory\n755 directory\n755 directory\nusr/bin\n/bin/sh"
+    assert (
+        image.sh("stat -c '%a %F' /root /srv /usr/local/bin; readlink /bin; ls /bin/sh")
+        == "700 directory\n755 directory\n755 directory\nusr/bin\n/bin/sh"
+    )
 
 
 def test_links_and_modes_of_the_layers_below(specs: Specs) -> None:
@@ -81,8 +83,10 @@ def test_links_and_modes_of_the_layers_below(specs: Specs) -> None:
         """,
         FILES,
     )
-    assert image.run("sh", "-c", "readlink /bin; cat /usr/bin/mytool /srv/seen") == \
-        "usr/bin\nprint('main')\nprint('main')"
+    assert (
+        image.run("sh", "-c", "readlink /bin; cat /usr/bin/mytool /srv/seen")
+        == "usr/bin\nprint('main')\nprint('main')"
+    )
     assert image.sh(LIST.format("/srv")).splitlines() == [
         "d 755 0:0 /srv",
         "l 777 0:0 /srv/chain /srv/link",
@@ -106,24 +110,28 @@ def test_links_and_modes_of_the_layers_below(specs: Specs) -> None:
 
 
 def test_what_cannot_be_is_one_sentence(specs: Specs) -> None:
-    text = specs.fails(
-        'def build():\n    base()\n    io.copy("src", "/etc/passwd")\n', FILES
-    )
-    assert "build.envd:3:5: error: io.copy: copy-src: it needs a directory at /etc/passwd, where " \
+    text = specs.fails('def build():\n    base()\n    io.copy("src", "/etc/passwd")\n', FILES)
+    assert (
+        "build.envd:3:5: error: io.copy: copy-src: it needs a directory at /etc/passwd, where "
         "base-debian12 has a file; choose another target" in text
-    text = specs.fails(
-        'def build():\n    base()\n    run(["ln -s b /a && ln -s a /b"])\n'
-        '    io.copy("main.py", "/a/x")\n', FILES
     )
-    assert "build.envd:4:5: error: io.copy: copy-main.py: symbolic links of the layers below " \
+    text = specs.fails(
+        'def build():\n    base()\n    run(["ln -s b /a && ln -s a /b"])\n    io.copy("main.py", "/a/x")\n',
+        FILES,
+    )
+    assert (
+        "build.envd:4:5: error: io.copy: copy-main.py: symbolic links of the layers below "
         "go round in circles at /a/x" in text
+    )
 
 
 JO = (
     # name, type, mode, owner and group, link
-    ("home", tarfile.DIRTYPE, 0o755, 0, ""), ("home/jo", tarfile.DIRTYPE, 0o755, 1000, ""),
+    ("home", tarfile.DIRTYPE, 0o755, 0, ""),
+    ("home/jo", tarfile.DIRTYPE, 0o755, 1000, ""),
     ("data", tarfile.DIRTYPE, 0o755, 0, ""),
-    ("data/cfg", tarfile.DIRTYPE, 0o2770, 1000, ""), ("cfg", tarfile.SYMTYPE, 0o777, 0, "data/cfg"),
+    ("data/cfg", tarfile.DIRTYPE, 0o2770, 1000, ""),
+    ("cfg", tarfile.SYMTYPE, 0o777, 0, "data/cfg"),
     ("usr/local/lib/python3.11/dist-packages", tarfile.DIRTYPE, 0o2775, 1000, ""),
 )
 
@@ -139,15 +147,19 @@ def _push(place: Path, reference: str) -> None:
             archive.addfile(member)
     content = layer.getvalue()
     config = {
-        "architecture": "amd64", "os": "linux", "config": {"User": "1000"},
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"User": "1000"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(content).hexdigest()}"]},
     }
     with tarfile.open(place, "w") as archive:
         for name, data in (
-            ("layer.tar", content), ("config.json", json.dumps(config).encode()),
-            ("manifest.json", json.dumps(
-                [{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]
-            ).encode()),
+            ("layer.tar", content),
+            ("config.json", json.dumps(config).encode()),
+            (
+                "manifest.json",
+                json.dumps([{"Config": "config.json", "Layers": ["layer.tar"], "RepoTags": None}]).encode(),
+            ),
         ):
             member = tarfile.TarInfo(name)
             member.size = len(data)

@@ -48,8 +48,7 @@ def test_wheels_belong_to_the_toolkit(shared_store: Path, version: str) -> None:
     ("wanted", "says"),
     [
         (Cuda("12.7", position=AT), "there is no CUDA 12.7 on the Python index; it has 11.8, 12.0"),
-        (Cuda("12.4.9", position=AT),
-         "no CUDA 12.4.9 on the Python index; of 12.4 it has 12.4.0, 12.4.1"),
+        (Cuda("12.4.9", position=AT), "no CUDA 12.4.9 on the Python index; of 12.4 it has 12.4.0, 12.4.1"),
         (Cuda("12.9", "7", position=AT), "there is no cuDNN 7 for CUDA 12 on the Python index; it has"),
         (Cuda("12.9", None, ("cublass",), position=AT), "did you mean 'cublas'?"),
         (Cuda("11.8", None, ("nvjitlink",), position=AT), "CUDA 11.8 has no component 'nvjitlink'"),
@@ -75,15 +74,22 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     wheel.unlink()
     place = "usr/local/cuda-12.9"
     archive.make_deb(
-        directory, "cuda-toolkit-12-9-config-common", "12.9.79-1",
+        directory,
+        "cuda-toolkit-12-9-config-common",
+        "12.9.79-1",
         {f"{place}/README": b"", "etc/ld.so.conf.d/cuda.conf": b"/usr/local/cuda/lib64\n"},
         scripts={"postinst": f"update-alternatives --install /usr/local/cuda cuda /{place} 129"},
     )
     archive.make_deb(
-        directory, "cuda-cudart-12-9", "12.9.79-1",
-        {f"{place}/targets/x86_64-linux/lib/libcudart.so.12": library,
-         f"{place}/lib64": "targets/x86_64-linux/lib"},
-        depends=["cuda-toolkit-12-9-config-common"], scripts={"postinst": "ldconfig"},
+        directory,
+        "cuda-cudart-12-9",
+        "12.9.79-1",
+        {
+            f"{place}/targets/x86_64-linux/lib/libcudart.so.12": library,
+            f"{place}/lib64": "targets/x86_64-linux/lib",
+        },
+        depends=["cuda-toolkit-12-9-config-common"],
+        scripts={"postinst": "ldconfig"},
     )
     signer.sign(directory)
     with index.serve(directory) as address:
@@ -111,7 +117,9 @@ def test_an_apt_repository_like_nvidias(
         "c.cudaRuntimeGetVersion(ctypes.byref(v)); print(v.value)"
     )
     ran = subprocess.run(
-        ["chroot", str(root), "/usr/bin/python3", "-c", code], capture_output=True, text=True,
+        ["chroot", str(root), "/usr/bin/python3", "-c", code],
+        capture_output=True,
+        text=True,
         env={**os.environ, "LD_LIBRARY_PATH": "/usr/local/cuda/lib64"},
     )
     assert ran.stdout == "12090\n", ran.stderr
@@ -143,8 +151,12 @@ def pinned(cuda_releases: nvidia.Nvidia, place: Path, wanted: Cuda) -> set[str]:
 
 
 LIBRARIES_11 = {
-    "cuda-cudart-11-2=11.2.152-1", "cuda-nvrtc-11-2=11.2.152-1", "libcublas-11-2=11.4.1.1043-1",
-    "libcufft-11-2=10.4.1.152-1", "libcurand-11-2=10.2.3.152-1", "libcusolver-11-2=11.1.0.152-1",
+    "cuda-cudart-11-2=11.2.152-1",
+    "cuda-nvrtc-11-2=11.2.152-1",
+    "libcublas-11-2=11.4.1.1043-1",
+    "libcufft-11-2=10.4.1.152-1",
+    "libcurand-11-2=10.2.3.152-1",
+    "libcusolver-11-2=11.1.0.152-1",
     "libcusparse-11-2=11.4.1.1152-1",
 }
 
@@ -153,33 +165,65 @@ LIBRARIES_11 = {
     ("wanted", "gives"),
     [
         (Cuda("11.2.2", "8", position=AT), {*LIBRARIES_11, "libcudnn8=8.1.1.33-1+cuda11.2"}),
-        (Cuda("11.2.0", "8.1.0", ("cudart",), position=AT),
-         {"cuda-cudart-11-2=11.2.72-1", "libcublas-11-2=11.3.1.68-1",
-          "libcudnn8=8.1.0.77-1+cuda11.2"}),
+        (
+            Cuda("11.2.0", "8.1.0", ("cudart",), position=AT),
+            {"cuda-cudart-11-2=11.2.72-1", "libcublas-11-2=11.3.1.68-1", "libcudnn8=8.1.0.77-1+cuda11.2"},
+        ),
         # the newest patch, as apt takes it by itself
         (Cuda("11.2", None, ("cudart", "npp"), position=AT), {"cuda-cudart-11-2", "libnpp-11-2"}),
         # built for a newer CUDA 11 only: better than one for CUDA 12
-        (Cuda("11.2.2", "8.9", ("cudart",), position=AT),
-         {"cuda-cudart-11-2=11.2.152-1", "libcublas-11-2=11.4.1.1043-1",
-          "libcudnn8=8.9.7.29-1+cuda11.8"}),
-        (Cuda("11.8.0", "8", ("nccl", "cccl"), position=AT),
-         {"libnccl2=2.15.5-1+cuda11.8", "cuda-cccl-11-8=11.8.89-1", "libcublas-11-8=11.11.3.6-1",
-          "libcudnn8=8.9.7.29-1+cuda11.8"}),
-        (Cuda("12.9.0", "9", position=AT),
-         {"cuda-cudart-12-9=12.9.37-1", "cuda-nvrtc-12-9=12.9.41-1", "libnvjitlink-12-9=12.9.41-1",
-          "libcublas-12-9=12.9.0.13-1", "libcudnn9-cuda-12=9.12.0.46-1"}),
-        (Cuda("12.9", "9.1", ("nvcc",), position=AT),
-         {"cuda-nvcc-12-9", "libcublas-12-9", "libcudnn9-cuda-12=9.1.0.70-1"}),
-        (Cuda("12.9", "8", ("cudart",), position=AT),
-         {"cuda-cudart-12-9", "libcublas-12-9", "libcudnn8=8.9.7.29-1+cuda12.2"}),
-        (Cuda("13.0", "9", ("nvvm",), position=AT),
-         {"libnvvm-13-0", "libcublas-13-0", "libcudnn9-cuda-13=9.12.0.46-1"}),
-        (Cuda("11.2.0", None, ("runtime",), position=AT),
-         {"cuda-libraries-11-2=11.2.0-1", "cuda-nvtx-11-2=11.2.67-1", "libnccl2=2.8.4-1+cuda11.2",
-          "cuda-cudart-11-2=11.2.72-1", "cuda-nvrtc-11-2=11.2.67-1", "libcublas-11-2=11.3.1.68-1",
-          "libcufft-11-2=10.4.0.72-1", "libcurand-11-2=10.2.3.68-1",
-          "libcusolver-11-2=11.0.2.68-1", "libcusparse-11-2=11.3.1.68-1", "libnpp-11-2=11.2.1.68-1",
-          "libnvjpeg-11-2=11.3.1.68-1"}),
+        (
+            Cuda("11.2.2", "8.9", ("cudart",), position=AT),
+            {"cuda-cudart-11-2=11.2.152-1", "libcublas-11-2=11.4.1.1043-1", "libcudnn8=8.9.7.29-1+cuda11.8"},
+        ),
+        (
+            Cuda("11.8.0", "8", ("nccl", "cccl"), position=AT),
+            {
+                "libnccl2=2.15.5-1+cuda11.8",
+                "cuda-cccl-11-8=11.8.89-1",
+                "libcublas-11-8=11.11.3.6-1",
+                "libcudnn8=8.9.7.29-1+cuda11.8",
+            },
+        ),
+        (
+            Cuda("12.9.0", "9", position=AT),
+            {
+                "cuda-cudart-12-9=12.9.37-1",
+                "cuda-nvrtc-12-9=12.9.41-1",
+                "libnvjitlink-12-9=12.9.41-1",
+                "libcublas-12-9=12.9.0.13-1",
+                "libcudnn9-cuda-12=9.12.0.46-1",
+            },
+        ),
+        (
+            Cuda("12.9", "9.1", ("nvcc",), position=AT),
+            {"cuda-nvcc-12-9", "libcublas-12-9", "libcudnn9-cuda-12=9.1.0.70-1"},
+        ),
+        (
+            Cuda("12.9", "8", ("cudart",), position=AT),
+            {"cuda-cudart-12-9", "libcublas-12-9", "libcudnn8=8.9.7.29-1+cuda12.2"},
+        ),
+        (
+            Cuda("13.0", "9", ("nvvm",), position=AT),
+            {"libnvvm-13-0", "libcublas-13-0", "libcudnn9-cuda-13=9.12.0.46-1"},
+        ),
+        (
+            Cuda("11.2.0", None, ("runtime",), position=AT),
+            {
+                "cuda-libraries-11-2=11.2.0-1",
+                "cuda-nvtx-11-2=11.2.67-1",
+                "libnccl2=2.8.4-1+cuda11.2",
+                "cuda-cudart-11-2=11.2.72-1",
+                "cuda-nvrtc-11-2=11.2.67-1",
+                "libcublas-11-2=11.3.1.68-1",
+                "libcufft-11-2=10.4.0.72-1",
+                "libcurand-11-2=10.2.3.68-1",
+                "libcusolver-11-2=11.0.2.68-1",
+                "libcusparse-11-2=11.3.1.68-1",
+                "libnpp-11-2=11.2.1.68-1",
+                "libnvjpeg-11-2=11.3.1.68-1",
+            },
+        ),
     ],
     ids=lambda value: value.version if isinstance(value, Cuda) else "",
 )
@@ -203,17 +247,18 @@ def test_the_whole_toolkit_is_of_one_release(
     ("wanted", "says"),
     [
         (Cuda("11.4", position=AT), "no CUDA 11.4 in the repository; it has 11.2, 11.8, 12.9, 13.0"),
-        (Cuda("11.2.1", position=AT),
-         "no CUDA 11.2.1 in the repository; of 11.2 it has 11.2.0, 11.2.2"),
-        (Cuda("11.2", None, ("nvjitlink",), position=AT),
-         "CUDA 11.2 has no component 'nvjitlink' (it begins with CUDA 12.0) in the repository; "
-         "it has cublas, cudart,"),
+        (Cuda("11.2.1", position=AT), "no CUDA 11.2.1 in the repository; of 11.2 it has 11.2.0, 11.2.2"),
+        (
+            Cuda("11.2", None, ("nvjitlink",), position=AT),
+            "CUDA 11.2 has no component 'nvjitlink' (it begins with CUDA 12.0) in the repository; "
+            "it has cublas, cudart,",
+        ),
         (Cuda("11.2", None, ("cccl",), position=AT), "CUDA 11.2 has no component 'cccl' in the"),
-        (Cuda("13.0", "8", position=AT),
-         "no cuDNN 8 for CUDA 13 in the repository; it has 9.12.0"),
-        (Cuda("11.2", "7", position=AT),
-         "no cuDNN 7 for CUDA 11 in the repository; it has 8.0.5, 8.1.0, 8.1.1, 8.6.0, 8.9.7, "
-         "9.10.2"),
+        (Cuda("13.0", "8", position=AT), "no cuDNN 8 for CUDA 13 in the repository; it has 9.12.0"),
+        (
+            Cuda("11.2", "7", position=AT),
+            "no cuDNN 7 for CUDA 11 in the repository; it has 8.0.5, 8.1.0, 8.1.1, 8.6.0, 8.9.7, 9.10.2",
+        ),
     ],
 )
 def test_what_the_repository_lacks_is_answered_with_what_it_has(
@@ -271,10 +316,7 @@ def without(tool: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize(
     ("tool", "says"),
-    [
-        ("/usr/bin/gpgv", "neither gpgv nor sqv is installed"),
-        ("/usr/bin/apt-get", "apt-get cannot be run"),
-    ],
+    [("/usr/bin/gpgv", "neither gpgv nor sqv is installed"), ("/usr/bin/apt-get", "apt-get cannot be run")],
 )
 def test_a_tool_that_the_machine_lacks_is_said_at_the_specs_line(
     tmp_path: Path, cuda_releases: nvidia.Nvidia, tool: str, says: str
@@ -297,21 +339,23 @@ def build():
 # -- CUDA as upstream's users write it ---------------------------------------
 
 
-def test_a_cuda_of_the_time_before_wheels_comes_from_apt(
-    specs: Specs, cuda_releases: nvidia.Nvidia
-) -> None:
-    image = specs.image("""
+def test_a_cuda_of_the_time_before_wheels_comes_from_apt(specs: Specs, cuda_releases: nvidia.Nvidia) -> None:
+    image = specs.image(
+        """
         def build():
             base()
             install.python()
             install.cuda(version="11.2.2", cudnn="8")
-    """, **cuda_releases.settings)  # type: ignore[arg-type]
+    """,
+        **cuda_releases.settings,  # type: ignore[arg-type]
+    )
     assert "no CUDA 11.2.2 on the Python index: taking it from" in image.outcome.stderr
     # what TensorFlow 2.9 loads, found by the dynamic linker without any help
     code = f"import ctypes; [ctypes.CDLL(n) for n in {nvidia.LOADED_BY_TENSORFLOW!r}]; print('all')"
     assert image.sh(f'unset LD_LIBRARY_PATH; python -c "{code}"') == "all"
     listed = image.sh("dpkg-query -W 'libcudnn*' 'cuda-cudart*' 'libnvjitlink*' || true")
     assert listed.split() == ["cuda-cudart-11-2", "11.2.152-1", "libcudnn8", "8.1.1.33-1+cuda11.2"]
-    assert image.sh("echo $CUDA_HOME $(readlink -f /usr/local/cuda)") == \
-        "/usr/local/cuda /usr/local/cuda-11.2"
+    assert (
+        image.sh("echo $CUDA_HOME $(readlink -f /usr/local/cuda)") == "/usr/local/cuda /usr/local/cuda-11.2"
+    )
     assert image.dangling() == []

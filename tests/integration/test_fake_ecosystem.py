@@ -80,11 +80,7 @@ def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Itera
 
 def _layers(draft: Draft) -> Sequence[Derivation]:
     return [
-        Derivation(
-            "fake", f"fake-{p.name}", 1,
-            (Input("file", p.file.fetch()),),
-            {"colour": p.colour},
-        )
+        Derivation("fake", f"fake-{p.name}", 1, (Input("file", p.file.fetch()),), {"colour": p.colour})
         for p in draft.lock.rows("fruits", Fruit)
     ]
 
@@ -132,9 +128,7 @@ FAKE = Section(
 
 def _release(order: Order) -> Sequence[ToolArchive]:
     if order.version not in ("", "1.2"):
-        raise ResolveError(
-            f"there is no faketool {order.version}", position=order.toolchain.position
-        )
+        raise ResolveError(f"there is no faketool {order.version}", position=order.toolchain.position)
     data = Path("orchard/faketool.tar.gz").read_bytes()
     file = LockedFile(
         "faketool.tar.gz", "orchard/faketool.tar.gz", hashlib.sha256(data).hexdigest(), len(data)
@@ -149,9 +143,7 @@ def _layout(rows: Sequence[ToolArchive]) -> Placed:
 
 
 FAKETOOL = Tool(
-    name="faketool",
-    release=Release(resolve=_release, layout=_layout, is_of_glibc=False),
-    distributed=None,
+    name="faketool", release=Release(resolve=_release, layout=_layout, is_of_glibc=False), distributed=None
 )
 
 
@@ -179,10 +171,12 @@ class FakeEnvd(Envd):
 
     def run(self, *arguments: str, check: bool = True) -> Outcome:
         done = subprocess.run(
-            [sys.executable, "-c", MAIN, *arguments], cwd=self.project,
-            env={**os.environ, "ENVD_STORE": str(self.store), "PYTHONPATH": str(ROOT),
-                 **self.environment},
-            capture_output=True, text=True, check=False,
+            [sys.executable, "-c", MAIN, *arguments],
+            cwd=self.project,
+            env={**os.environ, "ENVD_STORE": str(self.store), "PYTHONPATH": str(ROOT), **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if check:
             assert done.returncode == 0, done.stderr[-6000:]
@@ -224,8 +218,7 @@ def test_an_ecosystem_and_a_tool_from_outside(envd: FakeEnvd, tmp_path: Path) ->
     lock = tomllib.loads((envd.project / "envd.lock").read_text())
     assert lock["requests"]["fake"] == ["apple", "pear"]
     assert lock["requests"]["tools"] == ["faketool=1.2"]
-    assert [(row["name"], row["colour"]) for row in lock["fruits"]] \
-        == [("apple", "green"), ("pear", "green")]
+    assert [(row["name"], row["colour"]) for row in lock["fruits"]] == [("apple", "green"), ("pear", "green")]
     assert [row["name"] for row in lock["tools"]] == ["faketool"]
     assert "fake-apple" in envd.run("graph").stdout
     assert "apple" in envd.run("parse").stdout
@@ -245,15 +238,16 @@ def test_its_section_is_kept_and_renewed_as_others_are(envd: FakeEnvd) -> None:
     assert "fake-plum" in changed.names("finish") and "fake-apple" not in changed.names("finish")
 
 
-@pytest.mark.parametrize(("call", "code", "says"), [
-    ('install.fake("pear")', 2, "install.fake(): 'name' is a list of strings"),
-    ('install.fakes(["pear"])', 2, "fakes"),
-    ('install.fake(["stone"])', 1, "build.envd:3:19: error: no orchard has 'stone'"),
-    ('install.faketool("9")', 1, "build.envd:3:5: error: there is no faketool 9"),
-])
-def test_its_errors_are_those_of_others(
-    envd: FakeEnvd, call: str, code: int, says: str
-) -> None:
+@pytest.mark.parametrize(
+    ("call", "code", "says"),
+    [
+        ('install.fake("pear")', 2, "install.fake(): 'name' is a list of strings"),
+        ('install.fakes(["pear"])', 2, "fakes"),
+        ('install.fake(["stone"])', 1, "build.envd:3:19: error: no orchard has 'stone'"),
+        ('install.faketool("9")', 1, "build.envd:3:5: error: there is no faketool 9"),
+    ],
+)
+def test_its_errors_are_those_of_others(envd: FakeEnvd, call: str, code: int, says: str) -> None:
     base = re.search(r"base\(.*\)", (envd.project / "build.envd").read_text())
     assert base is not None
     envd.spec(f"def build():\n    {base[0]}\n    {call}\n")

@@ -69,18 +69,14 @@ def test_a_body_that_is_too_short_is_continued(bad: Bad, store: Store) -> None:
 
 
 @pytest.mark.parametrize("kind", ["dies-on-range", "wrong-range"])
-def test_a_server_that_cannot_do_ranges_is_asked_for_everything(
-    bad: Bad, store: Store, kind: str
-) -> None:
+def test_a_server_that_cannot_do_ranges_is_asked_for_everything(bad: Bad, store: Store, kind: str) -> None:
     said = _fetch(bad, store, Fault("close", times=1), Fault(kind, times=3))
     assert said
 
 
 def test_retry_after_is_honoured_and_said(bad: Bad, store: Store) -> None:
     begin = time.monotonic()
-    assert _fetch(bad, store, Fault("429after", times=1)) == [
-        "retrying (2 of 5) in 3 s: HTTP status 429"
-    ]
+    assert _fetch(bad, store, Fault("429after", times=1)) == ["retrying (2 of 5) in 3 s: HTTP status 429"]
     assert time.monotonic() - begin >= 3
 
 
@@ -92,8 +88,11 @@ def test_wrong_bytes_are_never_taken(bad: Bad, store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("number", "kind", "says"),
-    [(signal.SIGINT, "stall", "interrupted"), (signal.SIGTERM, "hole", "terminated"),
-     (signal.SIGHUP, "slow", "hung up")],
+    [
+        (signal.SIGINT, "stall", "interrupted"),
+        (signal.SIGTERM, "hole", "terminated"),
+        (signal.SIGHUP, "slow", "hung up"),
+    ],
 )
 def test_signals_end_a_download(
     tmp_path: Path, bad: Bad, number: signal.Signals, kind: str, says: str
@@ -108,7 +107,11 @@ def test_signals_end_a_download(
     # Under nohup, SIGHUP is ignored, and rightly by envd, too: not what is asked here.
     process = subprocess.Popen(
         ["env", "--default-signal=HUP", str(ENVD), "lock"],
-        cwd=project, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        cwd=project,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     end = time.monotonic() + PATIENCE
     while not bad.asked and time.monotonic() < end:
@@ -121,8 +124,12 @@ def test_signals_end_a_download(
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault("500", "uploads", "PUT", 1), Fault("drop", "uploads", "PUT", 1),
-     Fault("429after", "manifests", "PUT", 1), Fault("502", "blobs", "POST", 1)],
+    [
+        Fault("500", "uploads", "PUT", 1),
+        Fault("drop", "uploads", "PUT", 1),
+        Fault("429after", "manifests", "PUT", 1),
+        Fault("502", "blobs", "POST", 1),
+    ],
     ids=lambda f: f"{f.kind}-{f.method}",
 )
 def test_a_push_survives_a_stumble(
@@ -192,12 +199,20 @@ def test_a_store_on_overlayfs_is_found_before_anything_is_built(tmp_path: Path) 
         (tmp_path / name).mkdir()
     script = (
         f"mount -t tmpfs tmpfs {tmp_path}/t && cd {tmp_path}/t && mkdir l u w m && mount -t overlay "
-        "overlay -o lowerdir=l,upperdir=u,workdir=w m && exec \"$0\" \"$@\""
+        'overlay -o lowerdir=l,upperdir=u,workdir=w m && exec "$0" "$@"'
     )
     envd = Envd(
-        tmp_path / "t/m/store", tmp_path / "p",
-        prefix=("unshare", "--mount", "--propagation", "private", "sh", "-c",
-                f"cd {tmp_path}/p; d=$PWD; {script.replace('exec', 'cd $d && exec')}"),
+        tmp_path / "t/m/store",
+        tmp_path / "p",
+        prefix=(
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            f"cd {tmp_path}/p; d=$PWD; {script.replace('exec', 'cd $d && exec')}",
+        ),
     )
     envd.spec('def build():\n    base(os="debian12")\n')
     other = Envd(tmp_path / "store", tmp_path / "p")
@@ -211,9 +226,17 @@ def test_a_store_on_overlayfs_is_found_before_anything_is_built(tmp_path: Path) 
 
 def test_a_lock_that_cannot_be_written_is_found_before_it_is_resolved(tmp_path: Path) -> None:
     envd = Envd(
-        tmp_path / "store", tmp_path / "p",
-        prefix=("unshare", "--mount", "--propagation", "private", "sh", "-c",
-                'mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" && exec "$0" "$@"'),
+        tmp_path / "store",
+        tmp_path / "p",
+        prefix=(
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            'mount --bind . . && mount -o remount,ro,bind . && cd "$PWD" && exec "$0" "$@"',
+        ),
     )
     envd.spec('def build():\n    base(os="debian12")\n')
     done = envd.run("lock", check=False)
@@ -224,9 +247,12 @@ def test_a_lock_that_cannot_be_written_is_found_before_it_is_resolved(tmp_path: 
 
 @pytest.mark.parametrize(
     ("tag", "says"),
-    [("a/b:1.0+cpu", "a tag cannot hold '+'; did you mean 'a/b:1.0-cpu'?"),
-     ("a/B:1", "did you mean 'a/b:1'?"), ("a:.x", "a tag cannot begin with '.'"),
-     (f"a:{'x' * 129}", "129 characters")],
+    [
+        ("a/b:1.0+cpu", "a tag cannot hold '+'; did you mean 'a/b:1.0-cpu'?"),
+        ("a/B:1", "did you mean 'a/b:1'?"),
+        ("a:.x", "a tag cannot begin with '.'"),
+        (f"a:{'x' * 129}", "129 characters"),
+    ],
 )
 def test_a_wrong_tag_says_what_is_wrong(tmp_path: Path, tag: str, says: str) -> None:
     envd = Envd(tmp_path / "store", tmp_path / "p")

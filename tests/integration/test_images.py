@@ -46,8 +46,7 @@ def rows(envd: Envd, *arguments: str) -> list[dict[str, Any]]:
 def mine(envd: Envd) -> dict[str, dict[str, Any]]:
     """Our images by tag."""
     return {
-        row["name"].partition(":")[2]: row for row in rows(envd, "images")
-        if row["name"].startswith(NAME)
+        row["name"].partition(":")[2]: row for row in rows(envd, "images") if row["name"].startswith(NAME)
     }
 
 
@@ -60,9 +59,7 @@ def test_images_are_listed_and_described(envd: Envd, docker_engine: str) -> None
     assert found["one"]["size"] > found["one"]["compressed"] > 0
     assert found["same"]["compressed"] is None
     table = envd.run("images").stdout.splitlines()
-    assert table[0].split() == [
-        "NAME", "IMAGE", "ID", "PYTHON", "LAYERS", "SIZE", "COMPRESSED", "IN",
-    ]
+    assert table[0].split() == ["NAME", "IMAGE", "ID", "PYTHON", "LAYERS", "SIZE", "COMPRESSED", "IN"]
     assert any(line.startswith(f"{NAME}:one ") and line.endswith("store, docker") for line in table)
 
     from_store = json.loads(envd.run("images", "describe", f"{NAME}:one", "-f", "json").stdout)
@@ -104,7 +101,8 @@ def test_a_kept_image_is_loaded(envd: Envd, docker_engine: str) -> None:
 def test_images_are_removed(envd: Envd, docker_engine: str) -> None:
     gone = rows(envd, "images", "remove", f"{NAME}:two", f"{NAME}:same")
     assert {(row["kind"], row["name"]) for row in gone} == {
-        ("root", f"{NAME}:two"), ("untagged", f"{NAME}:same"),
+        ("root", f"{NAME}:two"),
+        ("untagged", f"{NAME}:same"),
     }
     assert set(mine(envd)) == {"one"}
     container = docker("create", f"{NAME}:one", host=docker_engine)
@@ -126,7 +124,8 @@ def test_images_are_removed(envd: Envd, docker_engine: str) -> None:
 def test_prune(envd: Envd, docker_engine: str) -> None:
     listed = rows(envd, "store", "ls")
     assert sorted((row["name"], *row["roots"]) for row in listed) == [
-        ("files-greeting", f"image:{NAME}:one"), ("files-greeting", f"image:{NAME}:two"),
+        ("files-greeting", f"image:{NAME}:one"),
+        ("files-greeting", f"image:{NAME}:two"),
     ]
     assert rows(envd, "store", "ls", "--garbage") == []
     # A lock that is gone keeps nothing; what is left is in use, or has a name.
@@ -160,9 +159,7 @@ def test_prune(envd: Envd, docker_engine: str) -> None:
     (envd.store / "cache" / "uv" / "x").write_bytes(b"12345")
     would = rows(envd, "prune", "--all", "--dry-run")
     assert ("cache", "uv", 5) in {(row["kind"], row["name"], row["bytes"]) for row in would}
-    assert ("untagged", f"{NAME}:one", None) in {
-        (row["kind"], row["name"], row["bytes"]) for row in would
-    }
+    assert ("untagged", f"{NAME}:one", None) in {(row["kind"], row["name"], row["bytes"]) for row in would}
     assert (envd.store / "cache/uv/x").exists()
 
 

@@ -40,9 +40,10 @@ class Repository:
 
     def git(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(self.path), "-c", "user.name=t", "-c", "user.email=t@example.org",
-             *arguments],
-            capture_output=True, text=True, check=False,
+            ["git", "-C", str(self.path), "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
             env={k: v for k, v in os.environ.items() if not k.startswith("GIT_")},
         )
         assert done.returncode == 0, done.stderr
@@ -193,30 +194,41 @@ def test_every_mistake_is_shown_with_its_line_wherever_it_is(
             lib = f"git {url}@{commit}:more.envd"
             own = str(envd.project / "build.envd").replace("\n", "\\n")
             assert done.code == 1, said
-            assert f"\n{own}:6:27: error: no apt package 'curll'; did you mean 'curl'?\n" \
-                "    6 |     install.apt_packages([\"curll\"])\n" \
+            assert (
+                f"\n{own}:6:27: error: no apt package 'curll'; did you mean 'curl'?\n"
+                '    6 |     install.apt_packages(["curll"])\n'
                 "      |                           ^\n" in said
-            assert f"\n{lib}:3:27: error: no apt package 'no-such-deb'; check its name and " \
-                "config.apt_source\n" \
-                "    3 |     install.apt_packages([\"no-such-deb\"])\n" \
+            )
+            assert (
+                f"\n{lib}:3:27: error: no apt package 'no-such-deb'; check its name and "
+                "config.apt_source\n"
+                '    3 |     install.apt_packages(["no-such-deb"])\n'
                 "      |                           ^\n" in said
+            )
             assert f"\n{lib}:4:29: error: 'numpy ==[' is not a valid conda package: " in said
-            assert "\n    4 |     install.conda_packages([\"numpy ==[\", \"six\"])\n" \
+            assert (
+                '\n    4 |     install.conda_packages(["numpy ==[", "six"])\n'
                 "      |                             ^\n" in said
+            )
             assert not (envd.project / "envd.lock").exists()
     envd.spec('lib = include("file:///nowhere")\n')
     told = envd.run("--debug", "parse", check=False).stderr
-    assert "Traceback" in told and 'ResolveError: ' in told and "cannot include" in told
+    assert "Traceback" in told and "ResolveError: " in told and "cannot include" in told
 
 
 @pytest.mark.parametrize(
     "arguments",
-    ['"ext::sh -c touch% pwned"', '"--upload-pack=touch pwned"', '"file::/x"', '"./library"',
-     '"https://-x/y"', '"me@host:-oProxyCommand=touch"', '"https://h/x", ref="--output=x"'],
+    [
+        '"ext::sh -c touch% pwned"',
+        '"--upload-pack=touch pwned"',
+        '"file::/x"',
+        '"./library"',
+        '"https://-x/y"',
+        '"me@host:-oProxyCommand=touch"',
+        '"https://h/x", ref="--output=x"',
+    ],
 )
-def test_what_could_run_commands_is_no_url(
-    shared_store: Path, tmp_path: Path, arguments: str
-) -> None:
+def test_what_could_run_commands_is_no_url(shared_store: Path, tmp_path: Path, arguments: str) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(f"lib = include({arguments})\ndef build():\n    base()\n")
     done = envd.run("parse", check=False)

@@ -36,7 +36,11 @@ LOGIN = "me", "s3cret/+ %x"
 
 def run(*words: str | Path, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        words, cwd=cwd, capture_output=True, text=True, check=False,
+        words,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1", **(env or {})},
     )
     assert done.returncode == 0, done.stderr
@@ -121,16 +125,32 @@ def serving(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("tls") / "c.pem"
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-        "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-        "-keyout", place.with_suffix(".key"), "-out", place)
+    run(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=127.0.0.1",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-keyout",
+        place.with_suffix(".key"),
+        "-out",
+        place,
+    )
     return place
 
 
 @pytest.mark.parametrize("way", ["GIT_SSL_CAINFO", "SSL_CERT_FILE", "~/.gitconfig", "one server's"])
 def test_certificates(
-    way: str, library: Path, certificate: Path, home: Path, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    way: str, library: Path, certificate: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusted = home / "ca.pem"
     trusted.write_bytes(certificate.read_bytes())
@@ -166,9 +186,7 @@ def test_proxies(
 
 
 @pytest.mark.parametrize("way", ["URL", "netrc", "helper", "askpass", "insteadOf", "header"])
-def test_logins(
-    way: str, library: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_logins(way: str, library: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     user, password = LOGIN if way != "netrc" else ("me", "s3cret/+%x")  # which knows no spaces
     quoted = password.replace("%", "%25").replace("/", "%2F").replace(" ", "%20")
     told = tmp_path / "told"
@@ -335,18 +353,37 @@ def test_an_ordinary_user_needs_no_subordinate_ids(library: Path, readable_copy:
     os.chown(place, 65534, 65534)
     run("git", "clone", "-q", "--bare", library, readable_copy / "library")
     done = subprocess.run(
-        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", Path(sys.executable).resolve(),
-         "-P", "-c", _INCLUDE, f"file://{readable_copy}/library", place / "cache"],
-        cwd="/", capture_output=True, text=True,
-        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent",
-             "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*",
-             "PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
+        [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            Path(sys.executable).resolve(),
+            "-P",
+            "-c",
+            _INCLUDE,
+            f"file://{readable_copy}/library",
+            place / "cache",
+        ],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages",
+        },
     )
     assert (done.stdout, done.stderr) == ("['a.envd']\n", "")
     (readable_copy / "library").chmod(0o700)
     done = subprocess.run(
-        [*done.args[:-2], f"file://{readable_copy}/library/x", place / "cache"], cwd="/",
-        capture_output=True, text=True,
+        [*done.args[:-2], f"file://{readable_copy}/library/x", place / "cache"],
+        cwd="/",
+        capture_output=True,
+        text=True,
         env={"PYTHONPATH": f"{readable_copy}:{readable_copy}/site-packages"},
     )
     assert done.stderr.splitlines()[-1].startswith("engine.errors.ResolveError: ")
@@ -355,10 +392,22 @@ def test_an_ordinary_user_needs_no_subordinate_ids(library: Path, readable_copy:
 def test_without_a_sandbox_git_runs_outside_and_says_so(library: Path, tmp_path: Path) -> None:
     """As in a container that may neither mount nor make a user namespace."""
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "sh", "-c",
-         'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "$@"', "sh",
-         sys.executable, "-c", _INCLUDE, f"file://{library}", tmp_path / "cache"],
-        capture_output=True, text=True,
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "sh",
+            "-c",
+            'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "$@"',
+            "sh",
+            sys.executable,
+            "-c",
+            _INCLUDE,
+            f"file://{library}",
+            tmp_path / "cache",
+        ],
+        capture_output=True,
+        text=True,
     )
     assert done.stdout == "['a.envd']\n", done.stderr
     assert done.stderr.count("\n") == 1

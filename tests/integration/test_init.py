@@ -40,9 +40,7 @@ def test_what_init_writes_can_be_locked(envd: Envd) -> None:
     envd.run("lock")
     assert '"six"' in (envd.project / "envd.lock").read_text()
     refused = envd.run("init", check=False)
-    assert (refused.code, refused.stderr) == (
-        2, "error: build.envd: already exists; --force overwrites it\n"
-    )
+    assert (refused.code, refused.stderr) == (2, "error: build.envd: already exists; --force overwrites it\n")
     envd.run("init", "--force", "--lang", "r")
     assert 'language="r"' in spec.read_text()
     (envd.project / "requirements.txt").write_text("git+https://example.org/x.git\n")

@@ -25,9 +25,7 @@ def build():
 def forget(store: Path) -> None:
     """Make the next build build packages and environments, whatever was built before."""
     with sqlite3.connect(store / "db.sqlite") as database:
-        database.execute(
-            "DELETE FROM realisation WHERE name IN ('julia-tree', 'julia-environment')"
-        )
+        database.execute("DELETE FROM realisation WHERE name IN ('julia-tree', 'julia-environment')")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, shared_store: Path) -> Iterat
         yield served
 
 
-def test_packages_are_used_in_a_real_julia(
-    shared_store: Path, tmp_path: Path, site: web.Web
-) -> None:
+def test_packages_are_used_in_a_real_julia(shared_store: Path, tmp_path: Path, site: web.Web) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_JULIA_DOWNLOADS": site.url})
     envd.spec(SPEC.format(url=site.url, names='["Hello"]'))
     root = envd.unpacked(tmp_path)
@@ -61,9 +57,25 @@ def test_packages_are_used_in_a_real_julia(
 
     def run(script: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bwrap", "--bind", str(root), "/", "--proc", "/proc", "--dev", "/dev",
-             "--unshare-net", "--", "julia", "-e", script],
-            env=environment, capture_output=True, text=True, check=False,
+            [
+                "bwrap",
+                "--bind",
+                str(root),
+                "/",
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+                "--unshare-net",
+                "--",
+                "julia",
+                "-e",
+                script,
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     ran = run("using Hello; print(Hello.greet())")
@@ -99,16 +111,21 @@ def test_one_package_more_is_one_layer_more_and_two_builds_are_the_same(
     assert again.stdout == second.stdout
 
 
-def test_what_does_not_fit_is_named_with_its_place(
-    shared_store: Path, tmp_path: Path, site: web.Web
-) -> None:
+def test_what_does_not_fit_is_named_with_its_place(shared_store: Path, tmp_path: Path, site: web.Web) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_JULIA_DOWNLOADS": site.url})
     envd.spec(SPEC.format(url=site.url, names='["Words@0.2"]'))
     envd.run("lock")
     before = (envd.project / "envd.lock").read_text()
     for names, says in (
-        ('["Helo", "Wrods"]', ("build.envd:5:29: error: no Julia package 'Helo'", "'Hello'",
-                               "build.envd:5:37: error: no Julia package 'Wrods'", "'Words'")),
+        (
+            '["Helo", "Wrods"]',
+            (
+                "build.envd:5:29: error: no Julia package 'Helo'",
+                "'Hello'",
+                "build.envd:5:37: error: no Julia package 'Wrods'",
+                "'Words'",
+            ),
+        ),
         ('["Future2"]', ("no version of Future2 is for Julia 1.5.3", "install.julia(version=")),
     ):
         envd.spec(SPEC.format(url=site.url, names=names))
@@ -117,9 +134,7 @@ def test_what_does_not_fit_is_named_with_its_place(
         for text in says:
             assert text in done.stderr
         assert "Traceback" not in done.stderr
-    envd.spec(
-        'def build():\n    base(os="debian12", language="julia")\n    install.julia(version="1.4")\n'
-    )
+    envd.spec('def build():\n    base(os="debian12", language="julia")\n    install.julia(version="1.4")\n')
     done = envd.run("lock", check=False)
     assert done.code == 1
     assert "Julia's releases has no version 1.4" in done.stderr and "1.5.3" in done.stderr

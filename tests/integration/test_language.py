@@ -26,12 +26,10 @@ def build():
     done = envd.run("build", "--progress=json")
     lines = [json.loads(line) for line in done.stderr.splitlines()]  # nothing else is there
     assert "warning: io.mount() is deprecated; write runtime.mount" in [x.get("text") for x in lines]
-    labels = json.loads(
-        docker("inspect", "-f", "{{json .Config.Labels}}", done.stdout, host=docker_engine))
+    labels = json.loads(docker("inspect", "-f", "{{json .Config.Labels}}", done.stdout, host=docker_engine))
     assert labels["org.opencontainers.image.source"] == "https://git.example/x"
     assert labels["org.opencontainers.image.description"] == "What it holds"
     assert json.loads(labels["io.envd.mounts"]) == [["~/data", "/data"]]
     assert json.loads(labels["io.envd.commands"]) == {"jq": "jq --version"}
-    shown = docker(
-        "run", "--rm", "--network=none", done.stdout, "jq", "--version", host=docker_engine)
+    shown = docker("run", "--rm", "--network=none", done.stdout, "jq", "--version", host=docker_engine)
     assert shown.startswith("jq-1.6")

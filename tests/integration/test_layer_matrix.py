@@ -165,40 +165,62 @@ def _kinds(store: Store, project: Path, sources: dict[str, Selection]) -> dict[s
     rows = [Layer("layer", "", layer, diff_id="", media_type="")]
 
     data = WebFile("data", "", _keep(store, "data.bin", b"data"))
-    release = _keep(store, "tool.tar.gz", _tar(
-        {"bin/x": (0o755, 0, 0), "share/doc/x": (0o644, 0, 0)}, "tool-1.0/"
-    ))
+    release = _keep(
+        store, "tool.tar.gz", _tar({"bin/x": (0o755, 0, 0), "share/doc/x": (0o644, 0, 0)}, "tool-1.0/")
+    )
     layout = tool.Layout(
-        "tool-1.0", (tool.Unpack(release, "/opt/tool", 1),),
-        links={"/usr/local/bin/x": "/opt/tool/bin/x"}, files={"/etc/tool/settings": "a = 1\n"},
+        "tool-1.0",
+        (tool.Unpack(release, "/opt/tool", 1),),
+        links={"/usr/local/bin/x": "/opt/tool/bin/x"},
+        files={"/etc/tool/settings": "a = 1\n"},
     )
     tree = _keep(store, "Pkg.tar.gz", _tar({"Project.toml": (0o644, 0, 0), "src/Pkg.jl": (0o644, 0, 0)}))
     package = f"{julia.DEPOT}/packages/Pkg/abc"
-    demo = Wheel("demo", "1.0", _keep(
-        store, "demo-1.0-py3-none-any.whl", _wheel("demo", {"demo/__init__.py": "def main(): ...\n"})
-    ))
+    demo = Wheel(
+        "demo",
+        "1.0",
+        _keep(store, "demo-1.0-py3-none-any.whl", _wheel("demo", {"demo/__init__.py": "def main(): ...\n"})),
+    )
     python = Interpreter("3.11")
     started = services.derivation(Environment(jupyter=Jupyter()), "/")
     assert started is not None
     return {
-        "files": Kind(lambda _: copied, "srv/files", "srv/files/tool.sh",
-                      files.target_of(copy, project / "tool.sh")),
-        "image": Kind(lambda _: image_files.derivation(taken, rows), "srv/image", "srv/image/thing",
-                      image_files.target_of(taken)),
-        "http": Kind(lambda _: http.derivation(data, data.file.url), http.DIRECTORY.lstrip("/"),
-                     f"{http.DIRECTORY.lstrip('/')}/data.bin"),
+        "files": Kind(
+            lambda _: copied, "srv/files", "srv/files/tool.sh", files.target_of(copy, project / "tool.sh")
+        ),
+        "image": Kind(
+            lambda _: image_files.derivation(taken, rows),
+            "srv/image",
+            "srv/image/thing",
+            image_files.target_of(taken),
+        ),
+        "http": Kind(
+            lambda _: http.derivation(data, data.file.url),
+            http.DIRECTORY.lstrip("/"),
+            f"{http.DIRECTORY.lstrip('/')}/data.bin",
+        ),
         "tool": Kind(lambda _: tool.derivation(layout), "opt/tool", "opt/tool/bin/x"),
         "archive": Kind(
             lambda _: Derivation(
-                julia.TREE, "Pkg.jl-1.0", 1,
+                julia.TREE,
+                "Pkg.jl-1.0",
+                1,
                 (Input("file", Fetch("Pkg.tar.gz", "http://127.0.0.1:9/", tree.sha256)),),
                 {"place": package},
-            ), julia.DEPOT, f"{package}/Project.toml"),
-        "wheel": Kind(lambda _: wheel.derivation(demo, python), python.site.lstrip("/"),
-                      f"{python.site.lstrip('/')}/demo/__init__.py"),
+            ),
+            julia.DEPOT,
+            f"{package}/Project.toml",
+        ),
+        "wheel": Kind(
+            lambda _: wheel.derivation(demo, python),
+            python.site.lstrip("/"),
+            f"{python.site.lstrip('/')}/demo/__init__.py",
+        ),
         "shell": Kind(
             lambda base: shell.derivation("bash", GitConfig("Ann", "a@example.org"), "3.11", [base]),
-            "root", "root/.bashrc"),
+            "root",
+            "root/.bashrc",
+        ),
         "services": Kind(lambda _: started, "etc/envd", "etc/envd/services/jupyter/run"),
     }
 
@@ -247,9 +269,7 @@ def _dockerfile(bench: Bench, base: str, names: Sequence[str], context: Path) ->
     (context / "Dockerfile").write_text("\n".join(lines) + "\n")
 
 
-def _compare(
-    bench: Bench, entries: Sequence[Entry], names: Sequence[str], tmp_path: Path
-) -> buildkit.Tree:
+def _compare(bench: Bench, entries: Sequence[Entry], names: Sequence[str], tmp_path: Path) -> buildkit.Tree:
     """The image of `names` upon a base with `entries`, when BuildKit makes the same of them."""
     root: list[Entry] = [("root", "d", 0o700, 0, "")] if all(e[0] != "root" for e in entries) else []
     base = bench.base("base-under-test", [*root, *entries])
@@ -321,13 +341,12 @@ def test_a_directory_below_a_file_is_one_error(bench: Bench, name: str) -> None:
     stack = bench.stack(base, [name])
     with pytest.raises(BuildError) as caught:
         bench.realise(stack)
-    assert str(caught.value).startswith(f"{stack[1].name}: it has a file at /{kind.file}, where "
-                                        "base-under-test has a directory")
+    assert str(caught.value).startswith(
+        f"{stack[1].name}: it has a file at /{kind.file}, where base-under-test has a directory"
+    )
 
 
-@pytest.mark.parametrize(
-    "name", ["files", "image", "http", "tool", "archive", "wheel", "shell", "services"]
-)
+@pytest.mark.parametrize("name", ["files", "image", "http", "tool", "archive", "wheel", "shell", "services"])
 def test_a_file_below_a_directory_is_one_error(bench: Bench, name: str, tmp_path: Path) -> None:
     kind = bench.kinds[name]
     base = bench.base("base-under-test", [(kind.directory, "f", 0o644, 0, "")])
@@ -351,9 +370,8 @@ def _pair(bench: Bench) -> list[Derivation]:
     contents = {"filer": {"notes": "a file\n"}, "other": {"notes/__init__.py": ""}}
     return [
         wheel.derivation(
-            Wheel(name, "1.0", _keep(
-                bench.store, f"{name}-1.0-py3-none-any.whl", _wheel(name, held)
-            )), Interpreter("3.11"),
+            Wheel(name, "1.0", _keep(bench.store, f"{name}-1.0-py3-none-any.whl", _wheel(name, held))),
+            Interpreter("3.11"),
         )
         for name, held in contents.items()
     ]

@@ -33,11 +33,16 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A channel with a package that needs its activation, and two that clash with it."""
     directory = tmp_path_factory.mktemp("channel")
     channel.make_package(
-        directory, "geolib", "1.0",
-        {"etc/conda/activate.d/geolib.sh": _ACTIVATE,
-         "etc/conda/activate.d/geolib.fish": b"set -gx GEO_FISH yes\n",
-         "bin/geotool": b'#!/bin/sh\necho "${GEO_DATA:?is not set} $CONDA_PREFIX"\n',
-         "share/same": b"geolib\n", "share/place": b"a file\n"},
+        directory,
+        "geolib",
+        "1.0",
+        {
+            "etc/conda/activate.d/geolib.sh": _ACTIVATE,
+            "etc/conda/activate.d/geolib.fish": b"set -gx GEO_FISH yes\n",
+            "bin/geotool": b'#!/bin/sh\necho "${GEO_DATA:?is not set} $CONDA_PREFIX"\n',
+            "share/same": b"geolib\n",
+            "share/place": b"a file\n",
+        },
     )
     channel.make_package(directory, "same", "1.0", {"share/same": b"same\n"})
     channel.make_package(directory, "place", "1.0", {"share/place/inside": b"in a directory\n"})
@@ -54,9 +59,7 @@ def test_variables_and_activation_in_every_shell(
     envd.run("build", "-t", TAG)
 
     def run(*command: str, options: tuple[str, ...] = ()) -> str:
-        return docker(
-            "run", "--rm", "--network=none", *options, TAG, *command, host=docker_engine
-        )
+        return docker("run", "--rm", "--network=none", *options, TAG, *command, host=docker_engine)
 
     said = "/opt/conda/share/geo /opt/conda"
     path = "/opt/conda/geo/bin:/opt/mine:/opt/conda/bin:/usr/local/sbin:"
@@ -67,9 +70,7 @@ def test_variables_and_activation_in_every_shell(
         assert (shell, shown[0], shown[2]) == (shell, said, "it's $x")
         assert shown[1].startswith(path)
         assert shown[1].count("/opt/conda/geo/bin") == 1
-    shown = run(
-        "fish", "-lc", "geotool; string join : $PATH; echo $GREETING; echo $GEO_FISH"
-    ).splitlines()
+    shown = run("fish", "-lc", "geotool; string join : $PATH; echo $GREETING; echo $GEO_FISH").splitlines()
     assert (shown[0], shown[2:]) == (said, ["it's $x", "yes"])
     assert shown[1].startswith(path)
     for shell in ("bash", "zsh"):
@@ -77,8 +78,7 @@ def test_variables_and_activation_in_every_shell(
         assert run(shell, "-lc", "geo; echo $GEO_CACHE").splitlines() == ["function", "/root/.cache/geo"]
     for shell in ("/bin/bash", "/bin/zsh", "/usr/bin/fish", "/bin/sh"):
         shown = run(
-            "sh", "-c",
-            f"useradd -m -s {shell} jo && su - jo -c 'geotool; echo $GREETING'",
+            "sh", "-c", f"useradd -m -s {shell} jo && su - jo -c 'geotool; echo $GREETING'"
         ).splitlines()
         assert (shell, shown) == (shell, [said, "it's $x"])
     # what a container is started with is stronger
@@ -90,8 +90,10 @@ def test_variables_and_activation_in_every_shell(
 
 def test_packages_that_clash_are_named(shared_store: Path, tmp_path: Path, url: str) -> None:
     envd = Envd(shared_store, tmp_path / "p")
-    text = 'def build():\n    base(os="debian12")\n    config.conda_channel("{}")\n' \
+    text = (
+        'def build():\n    base(os="debian12")\n    config.conda_channel("{}")\n'
         "    install.conda_packages({})\n"
+    )
     envd.spec(text.format(url, '["geolib", "same"]'))
     done = envd.run("build", "--no-load", "--progress=plain")
     assert "conda: geolib and same have 'share/same'; that of geolib is taken" in done.stderr

@@ -44,16 +44,19 @@ class Editor:
             types.InitializeParams(capabilities=types.ClientCapabilities())
         )
         self.client.initialized(types.InitializedParams())
-        self.client.text_document_did_open(types.DidOpenTextDocumentParams(
-            types.TextDocumentItem(self.uri, "envd", self.version, text)))
+        self.client.text_document_did_open(
+            types.DidOpenTextDocumentParams(types.TextDocumentItem(self.uri, "envd", self.version, text))
+        )
         return found
 
     async def type(self, text: str) -> list[types.Diagnostic]:
         self.version += 1
-        self.client.text_document_did_change(types.DidChangeTextDocumentParams(
-            types.VersionedTextDocumentIdentifier(self.version, self.uri),
-            [types.TextDocumentContentChangeWholeDocument(text)],
-        ))
+        self.client.text_document_did_change(
+            types.DidChangeTextDocumentParams(
+                types.VersionedTextDocumentIdentifier(self.version, self.uri),
+                [types.TextDocumentContentChangeWholeDocument(text)],
+            )
+        )
         return await self.published()
 
     async def published(self) -> list[types.Diagnostic]:
@@ -92,26 +95,27 @@ def test_a_session(tmp_path: Path) -> None:
         text = SPEC.replace('shell("🙂"); shell(nam="zsh")', "install.")
         assert [d.range.start.line for d in await editor.type(text)] == [7]
         found = await client.text_document_completion_async(
-            types.CompletionParams(document, types.Position(7, 12)))
+            types.CompletionParams(document, types.Position(7, 12))
+        )
         assert isinstance(found, types.CompletionList)
         assert {"apt_packages", "cuda"} <= {item.label for item in found.items}
         cuda = next(item for item in found.items if item.label == "cuda")
         assert isinstance(cuda.documentation, types.MarkupContent)
         assert "cuDNN" in cuda.documentation.value
         # what names mean, and where they are defined
-        hover = await client.text_document_hover_async(
-            types.HoverParams(document, types.Position(2, 20)))
+        hover = await client.text_document_hover_async(types.HoverParams(document, types.Position(2, 20)))
         assert hover and isinstance(hover.contents, types.MarkupContent)
         assert "install.apt_packages(name=[])" in hover.contents.value
         where = await client.text_document_definition_async(
-            types.DefinitionParams(document, types.Position(6, 5)))
+            types.DefinitionParams(document, types.Position(6, 5))
+        )
         assert isinstance(where, types.Location)
         assert (where.range.start.line, where.range.start.character) == (0, 4)
         help_ = await client.text_document_signature_help_async(
-            types.SignatureHelpParams(document, types.Position(5, 12)))
+            types.SignatureHelpParams(document, types.Position(5, 12))
+        )
         assert help_ and help_.signatures[0].label.startswith("base(os=")
-        symbols = await client.text_document_document_symbol_async(
-            types.DocumentSymbolParams(document))
+        symbols = await client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
         assert symbols and [s.name for s in symbols] == ["tools", "build"]
         # put right, nothing is wrong; closed, nothing is shown
         assert await editor.type(SPEC.replace('shell("🙂"); shell(nam="zsh")', 'shell("zsh")')) == []
@@ -126,12 +130,19 @@ def test_stubs_are_printed_without_pygls(tmp_path: Path) -> None:
     code = "import sys; sys.modules['pygls'] = None; from envd.__main__ import main; main()"
 
     def envd(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", code, "lsp", *arguments], cwd=tmp_path,
-                              capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        return subprocess.run(
+            [sys.executable, "-c", code, "lsp", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
 
     done = envd("--stubs")
     assert done.returncode == 0 and "def apt_packages(self, name: list[str]" in done.stdout
     done = envd()
     assert done.returncode == 2 and not done.stdout
     assert done.stderr == (
-        "error: the language server needs pygls; install it with: pip install 'envd[lsp]'\n")
+        "error: the language server needs pygls; install it with: pip install 'envd[lsp]'\n"
+    )

@@ -18,9 +18,7 @@ def build():
 """
 
 
-def test_commands_see_the_project_and_follow_its_changes(
-    shared_store: Path, tmp_path: Path
-) -> None:
+def test_commands_see_the_project_and_follow_its_changes(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "my-project")
     envd.spec(SPEC)
     envd.run("lock")
@@ -36,7 +34,11 @@ def test_commands_see_the_project_and_follow_its_changes(
     assert (root / "srv/about").read_text() == "0 644 1704067200\n"
     assert not (root / "home/envd").exists()
     assert sorted(p.name for p in envd.project.iterdir()) == [
-        ".git", "build.envd", "data", "envd.lock", "pipe",
+        ".git",
+        "build.envd",
+        "data",
+        "envd.lock",
+        "pipe",
     ]
     # neither git's own files, nor times and modes, are content
     (envd.project / ".git/index").write_text("x")

@@ -27,7 +27,8 @@ def _wheel(directory: Path) -> None:
     directory.mkdir()
     about = "grosse-1.0.dist-info"
     files = {
-        "größe/__init__.py": "", "größe/straße.txt": "ß",
+        "größe/__init__.py": "",
+        "größe/straße.txt": "ß",
         f"{about}/METADATA": "Metadata-Version: 2.1\nName: grosse\nVersion: 1.0\n",
         f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -42,8 +43,7 @@ def test_one_digest_in_every_locale(shared_store: Path, tmp_path: Path) -> None:
     locales = tmp_path / "locales"
     locales.mkdir()
     subprocess.run(
-        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(locales / "de_DE.ISO-8859-1")],
-        check=True,
+        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(locales / "de_DE.ISO-8859-1")], check=True
     )
     project = tmp_path / "straße"
     utf8 = Envd(shared_store, project, {"LC_ALL": "C.UTF-8"})
@@ -54,7 +54,10 @@ def test_one_digest_in_every_locale(shared_store: Path, tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(project) + b"/d/\xff\xfe")).write_text("2")
     root = utf8.unpacked(tmp_path)
     assert {os.fsencode(p.name) for p in (root / "opt/d").iterdir()} == {
-        "straße".encode(), b"\xff\xfe", b"na\xc3\xafve", b"caf\xe9"
+        "straße".encode(),
+        b"\xff\xfe",
+        b"na\xc3\xafve",
+        b"caf\xe9",
     }
     (packaged,) = (root / "usr").glob("**/größe/straße.txt")
     assert packaged.read_text("utf-8") == "ß"
@@ -72,17 +75,17 @@ def _with_base_alone(store: Path, copy: Path) -> None:
     """A store that has of another one the bytes, but of what was made only the Debian part."""
     Store.open(copy).close()
     subprocess.run(["cp", "-rlT", str(store / "blobs"), str(copy / "blobs")], check=True)
-    with closing(sqlite3.connect(store / "db.sqlite")) as source, \
-            closing(sqlite3.connect(copy / "db.sqlite")) as target:
+    with (
+        closing(sqlite3.connect(store / "db.sqlite")) as source,
+        closing(sqlite3.connect(copy / "db.sqlite")) as target,
+    ):
         source.backup(target)
         target.execute("DELETE FROM realisation WHERE name NOT IN ('base', 'apt')")
         target.execute("DELETE FROM memo")
         target.commit()
 
 
-def test_names_that_would_remove_other_files_are_refused(
-    shared_store: Path, tmp_path: Path
-) -> None:
+def test_names_that_would_remove_other_files_are_refused(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec('def build():\n    base(os="debian12")\n    io.copy("etc", "/etc")\n')
     (envd.project / "etc").mkdir()
@@ -112,15 +115,23 @@ _IGNORE_FILES = (
 
 
 def _tree(root: Path) -> None:
-    for name in ("README.md", "b.md", "src/a/x.py", "src/a/deep/y.py", "src/gen.txt", "src/a/gen.txt",
-                 "docs/b.txt", "docs/c/d.md", "xgen.txt", "empty/"):
+    for name in (
+        "README.md",
+        "b.md",
+        "src/a/x.py",
+        "src/a/deep/y.py",
+        "src/gen.txt",
+        "src/a/gen.txt",
+        "docs/b.txt",
+        "docs/c/d.md",
+        "xgen.txt",
+        "empty/",
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).mkdir() if name.endswith("/") else (root / name).write_text(name)
 
 
-def test_ignore_files_leave_out_what_they_do_for_docker(
-    docker_engine: str, tmp_path: Path
-) -> None:
+def test_ignore_files_leave_out_what_they_do_for_docker(docker_engine: str, tmp_path: Path) -> None:
     for number, lines in enumerate(_IGNORE_FILES):
         context = tmp_path / f"{number}"
         context.mkdir()
@@ -132,9 +143,12 @@ def test_ignore_files_leave_out_what_they_do_for_docker(
         theirs = set(buildkit.tree(f"ignored:{number}", docker_engine))
         left_out = Selection(str(context)).left_out()
         ours = {
-            str(path.relative_to(context)) for path in context.rglob("*")
-            if not any(os.fsencode(str(p)) in left_out
-                       for p in [path.relative_to(context), *path.relative_to(context).parents])
+            str(path.relative_to(context))
+            for path in context.rglob("*")
+            if not any(
+                os.fsencode(str(p)) in left_out
+                for p in [path.relative_to(context), *path.relative_to(context).parents]
+            )
         }
         assert (lines, ours) == (lines, theirs)
 
@@ -146,8 +160,15 @@ def test_what_is_left_out_is_said_and_rebuilds_nothing(shared_store: Path, tmp_p
         '    io.copy("src", "/srv/src", exclude=["*.log"])\n    io.copy(".env", "/srv/named")\n'
         '    run(["cd /srv/src && stat -c %Y main.py >/srv/time"])\n'
     )
-    for name in (".git/HEAD", ".venv/bin/python", ".env", "data/big", "src/main.py", "src/a.log",
-                 "src/__pycache__/main.pyc"):
+    for name in (
+        ".git/HEAD",
+        ".venv/bin/python",
+        ".env",
+        "data/big",
+        "src/main.py",
+        "src/a.log",
+        "src/__pycache__/main.pyc",
+    ):
         (envd.project / name).parent.mkdir(parents=True, exist_ok=True)
         (envd.project / name).write_text(name)
     (envd.project / ".dockerignore").write_text("data\n")

@@ -36,8 +36,14 @@ AT = Position("build.envd", 2, 5)
 DATA = b'{"name": "thing"}'
 SHA256 = hashlib.sha256(DATA).hexdigest()
 VARIABLES = (
-    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
-    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
 )
 
 
@@ -87,9 +93,28 @@ def encrypted(tmp_path: Path, files: Path) -> Iterator[tuple[str, Path]]:
     """An https server of `files`, and the certificate that it has signed itself."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", key, "-out", certificate], check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
     )
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(files)))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -110,14 +135,15 @@ def got(url: str) -> bytes:
 # -- a look-up at lock time, in front of servers that stumble -----------------------------------
 
 
-@pytest.mark.parametrize(("kind", "says"), [
-    ("503", "retrying (2 of 5) in 0.5 s: HTTP status 503"),
-    ("429after", "retrying (2 of 5) in 3 s: HTTP status 429"),
-    ("drop", "retrying (2 of 5) in 0.5 s: Remote end closed connection without response"),
-])
-def test_a_look_up_survives_a_stumble(
-    bad: Bad, store: Store, said: list[str], kind: str, says: str
-) -> None:
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("503", "retrying (2 of 5) in 0.5 s: HTTP status 503"),
+        ("429after", "retrying (2 of 5) in 3 s: HTTP status 429"),
+        ("drop", "retrying (2 of 5) in 0.5 s: Remote end closed connection without response"),
+    ],
+)
+def test_a_look_up_survives_a_stumble(bad: Bad, store: Store, said: list[str], kind: str, says: str) -> None:
     url = f"http://{bad.address}/data"
     bad.faults[:] = [Fault(kind, times=1)]
     assert got(url) == DATA
@@ -171,9 +197,14 @@ def test_ctrl_c_ends_a_wait_that_a_server_asks_for(tmp_path: Path, arguments: Se
 
     with web.running(Later) as address:
         process = subprocess.Popen(
-            [ENVD, *(word.replace("{}", address) for word in arguments)], cwd=tmp_path, text=True,
-            env={**os.environ, "ENVD_STORE": str(tmp_path / "store")}, stderr=subprocess.PIPE,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            [ENVD, *(word.replace("{}", address) for word in arguments)],
+            cwd=tmp_path,
+            text=True,
+            env={**os.environ, "ENVD_STORE": str(tmp_path / "store")},
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
         assert process.stderr is not None
         said = next(line for line in process.stderr if "retrying" in line)
@@ -192,9 +223,7 @@ def test_an_answer_may_not_be_larger_than_its_limit(
         got(f"http://{bad.address}/large")
 
 
-def test_the_machines_login_is_given_to_who_asks_for_it(
-    tmp_path: Path, files: Path, said: list[str]
-) -> None:
+def test_the_machines_login_is_given_to_who_asks_for_it(tmp_path: Path, files: Path, said: list[str]) -> None:
     """netrc's, at lock time as at build time."""
     heard: list[str] = []
 
@@ -280,9 +309,7 @@ def test_a_proxy_that_refuses_is_named_at_once(
     assert said == []
 
 
-def test_a_proxy_that_is_not_there(
-    bad: Bad, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_proxy_that_is_not_there(bad: Bad, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "ATTEMPTS", 2)
     monkeypatch.setenv("http_proxy", f"127.0.0.1:{servers.free_port()}")
     with pytest.raises(ResolveError, match=r"cannot reach .*: the proxy fails: Connection refused"):
@@ -298,7 +325,10 @@ def test_a_proxy_that_is_not_there(
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_certificates_that_the_environment_names(
-    encrypted: tuple[str, Path], tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch,
+    encrypted: tuple[str, Path],
+    tmp_path: Path,
+    said: list[str],
+    monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
     url, certificate = encrypted
@@ -306,7 +336,8 @@ def test_certificates_that_the_environment_names(
     wanted = Fetch("data", f"{url}/data", SHA256, len(DATA))
     registry = partial(Registry, parse_reference(f"{url.rpartition('/')[2]}/x/y:1"), endpoint=url)
     for call, kind in (
-        (lambda: got(f"{url}/data"), ResolveError), (lambda: fetch.fetch(wanted, store), FetchError),
+        (lambda: got(f"{url}/data"), ResolveError),
+        (lambda: fetch.fetch(wanted, store), FetchError),
         (lambda: registry().has_blob(f"sha256:{SHA256}"), RegistryError),
     ):
         with pytest.raises(kind, match="certificate"):

@@ -99,7 +99,8 @@ def thing(base: str, cache: Path) -> list[str]:
 
 
 PROGRAMS: dict[str, tuple[Callable[[str, Path], list[str]], str]] = {
-    "uv": (six, "six 1.15.0"), "rattler": (thing, "thing 1.0"),
+    "uv": (six, "six 1.15.0"),
+    "rattler": (thing, "thing 1.0"),
 }
 
 
@@ -149,9 +150,22 @@ def encrypted(directory: Path, keys: Path) -> Iterator[tuple[str, Path]]:
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
     for arguments in (
         ["-keyout", str(keys / "authority.key"), "-out", str(authority), "-subj", "/CN=tests"],
-        ["-CA", str(authority), "-CAkey", str(keys / "authority.key"), "-keyout", str(keys / "key.pem"),
-         "-out", str(certificate), "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-addext", "basicConstraints=critical,CA:FALSE"],
+        [
+            "-CA",
+            str(authority),
+            "-CAkey",
+            str(keys / "authority.key"),
+            "-keyout",
+            str(keys / "key.pem"),
+            "-out",
+            str(certificate),
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ],
     ):
         subprocess.run(["openssl", "req", "-x509", *curve, *arguments], check=True, capture_output=True)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(directory)))
@@ -207,10 +221,13 @@ def test_the_versions_that_an_index_has(site: Path, tmp_path: Path) -> None:
     place = site / "simple/cuda-toolkit"
     place.mkdir(exist_ok=True)
     rows = "".join(
-        f'<a href="{name}"{rest}>{name}</a>\n' for name, rest in (
-            ("cuda_toolkit-12.8.1-py2.py3-none-any.whl", ""), ("cuda_toolkit-12.9.0.tar.gz", ""),
+        f'<a href="{name}"{rest}>{name}</a>\n'
+        for name, rest in (
+            ("cuda_toolkit-12.8.1-py2.py3-none-any.whl", ""),
+            ("cuda_toolkit-12.9.0.tar.gz", ""),
             ("cuda_toolkit-12.9.1-py2.py3-none-any.whl", ' data-yanked="broken"'),
-            ("cuda_toolkit-13.0.0rc1-py2.py3-none-any.whl", ""), ("README.txt", ""),
+            ("cuda_toolkit-13.0.0rc1-py2.py3-none-any.whl", ""),
+            ("README.txt", ""),
         )
     )
     (place / "index.html").write_text(f"<html><body>{rows}</body></html>")
@@ -259,11 +276,14 @@ def test_apt_trusts_whom_envd_trusts(
         assert debs(url, keyring, tmp_path / "cache") == ["small"]
 
 
-@pytest.mark.parametrize(("kind", "times", "says"), [
-    ("503", 1, "retrying (2 of 3) in 0.5 s: HTTP status 503"),
-    ("429after", 2, "retrying (2 of 3) in 3 s: HTTP status 429"),
-    ("drop", 1, "retrying (2 of 3) in 0.5 s: Empty reply from server"),
-])
+@pytest.mark.parametrize(
+    ("kind", "times", "says"),
+    [
+        ("503", 1, "retrying (2 of 3) in 0.5 s: HTTP status 503"),
+        ("429after", 2, "retrying (2 of 3) in 3 s: HTTP status 429"),
+        ("drop", 1, "retrying (2 of 3) in 0.5 s: Empty reply from server"),
+    ],
+)
 def test_an_include_survives_a_stumble(
     tmp_path: Path, said: list[str], kind: str, times: int, says: str
 ) -> None:
@@ -272,8 +292,11 @@ def test_an_include_survives_a_stumble(
     (work / "tools.envd").write_text("def tools():\n    pass\n")
     author = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org"]
     for command in (
-        ["init", "-q", "-b", "main", "."], ["add", "."], [*author, "commit", "-q", "-m", "tools"],
-        ["clone", "-q", "--bare", ".", bare], ["-C", bare, "update-server-info"],
+        ["init", "-q", "-b", "main", "."],
+        ["add", "."],
+        [*author, "commit", "-q", "-m", "tools"],
+        ["clone", "-q", "--bare", ".", bare],
+        ["-C", bare, "update-server-info"],
     ):
         subprocess.run(["git", *command], cwd=work, check=True, capture_output=True)
     with failing(directory=tmp_path / "www") as server:

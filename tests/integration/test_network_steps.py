@@ -84,7 +84,7 @@ def test_the_lock_pins_what_a_step_gave(project: Envd, tmp_path: Path) -> None:
 
         # other layers below: the pin is for something else, and is renewed; not with --locked
         text = (project.project / "build.envd").read_text()
-        project.spec(text.replace("    run([\"python3", "    run(['touch /srv/x'])\n    run([\"python3"))
+        project.spec(text.replace('    run(["python3', "    run(['touch /srv/x'])\n    run([\"python3"))
         stale = project.run(*LOCKED, check=False)
         assert stale.code == 2 and "other layers below" in stale.stderr
         renewed = project.run("build", "--no-load")
@@ -128,7 +128,17 @@ def build():
     root = project.unpacked(tmp_path)
     assert (root / "srv/repo/file").read_text() == (repository / "file").read_text()
     clean = subprocess.run(
-        ["git", "-c", f"safe.directory={root}/srv/repo", "-C", str(root / "srv/repo"), "status",
-         "--porcelain"], check=True, capture_output=True, text=True,
+        [
+            "git",
+            "-c",
+            f"safe.directory={root}/srv/repo",
+            "-C",
+            str(root / "srv/repo"),
+            "status",
+            "--porcelain",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert clean.stdout == ""

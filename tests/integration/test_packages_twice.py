@@ -13,9 +13,7 @@ from tests.integration.envd import Envd, docker
 
 
 def spec(packages: tuple[str, ...]) -> str:
-    return (
-        f'def build():\n    base(os="debian12")\n    install.apt_packages({json.dumps(packages)})\n'
-    )
+    return f'def build():\n    base(os="debian12")\n    install.apt_packages({json.dumps(packages)})\n'
 
 
 def build_twice(envd: Envd) -> None:
@@ -110,9 +108,7 @@ def test_first_start(shared_store: Path, tmp_path: Path, docker_engine: str) -> 
         return docker("run", "--rm", "--network=none", *arguments, host=docker_engine).split()
 
     # by the entry point: servers start by hand
-    assert run(image, "sh", "-c", FIRST) == [
-        "on", "mariadb", "STATUS:", "Success", "(0)", "3", "slapd",
-    ]
+    assert run(image, "sh", "-c", FIRST) == ["on", "mariadb", "STATUS:", "Success", "(0)", "3", "slapd"]
     # no two containers have the same keys
     keys = {tuple(run(image, "cat", "/etc/ssh/ssh_host_ed25519_key.pub")) for _ in range(2)}
     assert len(keys) == 2
@@ -135,7 +131,12 @@ def test_a_step_may_start_a_server_and_keeps_its_data_but_no_key(
     done = envd.run("build")
     assert "warning: /srv/own.key is a private key: whoever has the image has it" in done.stderr
     listed = docker(
-        "run", "--rm", "--network=none", "--entrypoint=sh", done.stdout, "-c",
+        "run",
+        "--rm",
+        "--network=none",
+        "--entrypoint=sh",
+        done.stdout,
+        "-c",
         "ls /etc/ssh | grep -c host_; service postgresql start >&2;"
         " su postgres -c \"cd / && psql -qtc 'select 3' mine\"",
         host=docker_engine,

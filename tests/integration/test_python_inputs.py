@@ -55,7 +55,10 @@ build-backend = "uv_build"
 
 def uv(directory: Path, *arguments: str) -> None:
     subprocess.run(
-        [os.fspath(find_uv_bin()), *arguments], cwd=directory, check=True, capture_output=True,
+        [os.fspath(find_uv_bin()), *arguments],
+        cwd=directory,
+        check=True,
+        capture_output=True,
         env={**os.environ, "UV_SYSTEM_CERTS": "1", "UV_CACHE_DIR": str(directory / ".uv")},
     )
 
@@ -94,7 +97,8 @@ def test_a_locked_project_and_its_wheel(shared_store: Path, tmp_path: Path, proj
     root = envd.unpacked(tmp_path)
     code = "import click, iniconfig, six, toolz; print(six.__version__, toolz.__version__)"
     for command, says in (
-        (["/usr/bin/python3", "-c", code], "1.16.0 0.12.0"), (["/usr/local/bin/own"], "own xn--4ca"),
+        (["/usr/bin/python3", "-c", code], "1.16.0 0.12.0"),
+        (["/usr/local/bin/own"], "own xn--4ca"),
     ):
         ran = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True)
         assert ran.stdout.strip() == says, ran.stderr
@@ -108,8 +112,10 @@ def test_a_locked_project_and_its_wheel(shared_store: Path, tmp_path: Path, proj
     shutil.copytree(project, other.project)
     for name in ("build.envd", "envd.lock"):
         shutil.copy(envd.project / name, other.project / name)
-    assert other.run("build", "--no-load", "--locked").stdout == \
-        envd.run("build", "--no-load", "--locked").stdout
+    assert (
+        other.run("build", "--no-load", "--locked").stdout
+        == envd.run("build", "--no-load", "--locked").stdout
+    )
 
     # a changed uv.lock does not fit; one that is behind its pyproject.toml is refused
     text = (other.project / "uv.lock").read_text()
@@ -141,11 +147,17 @@ def test_a_project_without_a_lock_is_resolved(shared_store: Path, project: Path)
         resolve(shared_store, conflict)
 
 
-def test_pylock_files_are_taken_as_they_are(
-    shared_store: Path, tmp_path: Path, project: Path
-) -> None:
-    uv(project, "export", "--frozen", "--no-emit-project", "--extra", "extra", "-o",
-       str(tmp_path / "pylock.toml"))
+def test_pylock_files_are_taken_as_they_are(shared_store: Path, tmp_path: Path, project: Path) -> None:
+    uv(
+        project,
+        "export",
+        "--frozen",
+        "--no-emit-project",
+        "--extra",
+        "extra",
+        "-o",
+        str(tmp_path / "pylock.toml"),
+    )
     (tmp_path / "pylock.toml").write_text(
         (tmp_path / "pylock.toml").read_text() + '\n[[packages]]\nname = "own"\nversion = "0.3"\n'
         'wheels = [{path = "w/own-0.3-py3-none-any.whl", hashes = {sha256 = "%s"}}]\n' % ("ab" * 32)
@@ -197,9 +209,7 @@ def test_a_directory_of_wheels_and_versions_that_stay(shared_store: Path, tmp_pa
     def again(*texts: str) -> dict[str, str]:
         asked = Wanted(tuple(Request(t, AT) for t in texts))
         locked = replace(six, file=replace(six.file, url="https://example.org/six.whl"))
-        found = pypi.resolve(
-            asked, TARGET, shared_store / "cache", lambda _: None, preferred=[locked]
-        )
+        found = pypi.resolve(asked, TARGET, shared_store / "cache", lambda _: None, preferred=[locked])
         return {p.name: p.version for p in found}
 
     assert again("six", "toolz")["six"] == "1.15.0"
@@ -242,8 +252,7 @@ def test_the_machines_settings_name_the_index(
     plain = {name: "" for name in os.environ if name.startswith(("PIP_", "UV_"))}
     envd = Envd(shared_store, tmp_path / "p", {**plain, "HOME": str(home)})
     envd.spec(
-        'def build():\n    base(os="debian12", language="python3")\n'
-        '    install.python_packages(["six"])\n'
+        'def build():\n    base(os="debian12", language="python3")\n    install.python_packages(["six"])\n'
     )
     done = envd.run("lock")
     lock = (envd.project / "envd.lock").read_text()
@@ -288,9 +297,7 @@ def test_logins_stay_out_of_the_lock(
     with closing(Store.open(tmp_path / "store")) as store:
         assert fetch(wanted, store).is_file()
     monkeypatch.delenv("UV_DEFAULT_INDEX")
-    (tmp_path / "netrc").write_text(
-        f"machine 127.0.0.1 login {index.USER} password {index.PASSWORD}\n"
-    )
+    (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {index.USER} password {index.PASSWORD}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with closing(Store.open(tmp_path / "store2")) as store:
         assert fetch(wanted, store).is_file()

@@ -50,7 +50,10 @@ def test_packages_are_built_from_source_each_on_its_own(
     assert asked in ({"greet_2.0.1.tar.gz", "headers_1.0.tar.gz", "heavy_1.0.tar.gz"}, set())
     lock = tomllib.loads((envd.project / "envd.lock").read_text())
     assert [(row["name"], row["version"]) for row in lock["r"]] == [
-        ("counter", "0.1-3"), ("greet", "2.0.1"), ("headers", "1.0"), ("heavy", "1.0"),
+        ("counter", "0.1-3"),
+        ("greet", "2.0.1"),
+        ("headers", "1.0"),
+        ("heavy", "1.0"),
         ("words", "1.2"),  # 9.0 wants R 99
     ]
     assert "r-base-dev" in {row["name"] for row in lock["apt"]}  # counter holds C
@@ -78,7 +81,9 @@ def test_packages_are_built_from_source_each_on_its_own(
     with sqlite3.connect(shared_store / "db.sqlite") as database:
         database.execute("DELETE FROM realisation WHERE name LIKE 'r-%'")
     later = Envd(
-        shared_store, envd.project, {"TZ": "Asia/Tokyo", "LC_ALL": "C"},
+        shared_store,
+        envd.project,
+        {"TZ": "Asia/Tokyo", "LC_ALL": "C"},
         ["sh", "-c", 'umask 077; exec "$@"', "-"],
     )
     done = later.run("build", "--no-load", "--progress=json", "-t", "r-again:dev")
@@ -86,18 +91,18 @@ def test_packages_are_built_from_source_each_on_its_own(
     assert done.stdout == first
 
 
-def test_what_does_not_fit_is_named_at_once(
-    shared_store: Path, tmp_path: Path, repository: web.Web
-) -> None:
+def test_what_does_not_fit_is_named_at_once(shared_store: Path, tmp_path: Path, repository: web.Web) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(SPEC.format(url=repository.url, names='["word", "old", "lost", "Counter", "MASS"]'))
     done = envd.run("lock", check=False)
     assert done.code == 1
     for text in (
-        "build.envd:6:25: error: no R package 'word' in http", "did you mean 'words'?",
+        "build.envd:6:25: error: no R package 'word' in http",
+        "did you mean 'words'?",
         "build.envd:6:33: error: no version of words does: old 1.0 needs words >= 5.0",
         "build.envd:6:40: error: no R package 'BiocThing', which lost 1.0 needs in http",
-        "build.envd:6:48: error: no R package 'Counter'", "did you mean 'counter'?",
+        "build.envd:6:48: error: no R package 'Counter'",
+        "did you mean 'counter'?",
     ):
         assert text in done.stderr
     assert "Traceback" not in done.stderr

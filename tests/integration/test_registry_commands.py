@@ -46,7 +46,9 @@ def test_push_what_was_built(envd: Envd, registry_server: servers.RegistryServer
     for tag in ("v1", "latest", "v1.0"):
         found = subprocess.run(
             ["skopeo", "inspect", "--tls-verify=false", f"docker://{base}/a:{tag}"],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert json.loads(found.stdout)["Digest"] == digest
     before = len(uploads(registry_server))
@@ -74,8 +76,12 @@ def test_login_and_logout(envd: Envd, registry_auth: servers.RegistryServer) -> 
 
     def login(*arguments: str, password: str = servers.PASSWORD) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [ENVD, "login", *arguments], input=password, text=True, capture_output=True,
-            check=False, env={**os.environ, **envd.environment},
+            [ENVD, "login", *arguments],
+            input=password,
+            text=True,
+            capture_output=True,
+            check=False,
+            env={**os.environ, **envd.environment},
         )
 
     denied = envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v1", check=False)
@@ -93,8 +99,11 @@ def test_login_and_logout(envd: Envd, registry_auth: servers.RegistryServer) -> 
     subprocess.run([*docker, "logout", host], check=True, capture_output=True)
     assert envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v2", check=False).code == 1
     subprocess.run(
-        [*docker, "login", host, "-u", servers.USER, "--password-stdin"], input=servers.PASSWORD,
-        text=True, check=True, capture_output=True,
+        [*docker, "login", host, "-u", servers.USER, "--password-stdin"],
+        input=servers.PASSWORD,
+        text=True,
+        check=True,
+        capture_output=True,
         env={**os.environ, **envd.environment},
     )
     envd.run("push", "-t", f"{NAME}:one", f"{host}/a:v2")
@@ -137,9 +146,9 @@ def test_a_credential_helper_keeps_the_login(
     program.chmod(0o755)
     kept = tmp_path / "secret"
     over = Envd(
-        envd.store, envd.project,
-        {**envd.environment, "PATH": f"{program.parent}:{os.environ['PATH']}",
-         "HELPER_FILE": str(kept)},
+        envd.store,
+        envd.project,
+        {**envd.environment, "PATH": f"{program.parent}:{os.environ['PATH']}", "HELPER_FILE": str(kept)},
     )
     done = over.run("login", host, "-u", servers.USER, "-p", servers.PASSWORD)
     assert "kept by docker-credential-tests" in done.stderr
@@ -184,7 +193,8 @@ def test_pull_what_was_pushed(
         assert (unnamed.code, "-t NAME:TAG" in unnamed.stderr) == (2, True)
         for name, code, says in (
             (f"{registry_server.address}/{NAME}/nothing:v1", 1, "no image"),
-            ("A B", 2, "not a valid image name"), ("127.0.0.1:1/a", 1, "cannot reach"),
+            ("A B", 2, "not a valid image name"),
+            ("127.0.0.1:1/a", 1, "cannot reach"),
         ):
             wrong = there.run("pull", name, check=False)
             assert (wrong.code, says in wrong.stderr) == (code, True), wrong.stderr
@@ -205,7 +215,7 @@ def test_pull_what_docker_pushed(
     )
     docker("build", "-q", "-t", reference, str(tmp_path / "context"), host=docker_engine)
     docker("push", "-q", reference, host=docker_engine)
-    identity, = image_ids(docker_engine, reference)
+    (identity,) = image_ids(docker_engine, reference)
     docker("rmi", "-f", reference, host=docker_engine)
     try:
         # Another store, which has a layer's content already, compressed by ourselves.
@@ -217,9 +227,7 @@ def test_pull_what_docker_pushed(
         layout = tmp_path / "layout"
         envd.run("pull", reference, "-o", f"oci-dir:{layout}")
         entries = json.loads((layout / "index.json").read_text())["manifests"]
-        manifest = json.loads(
-            (layout / "blobs" / entries[0]["digest"].replace(":", "/")).read_text()
-        )
+        manifest = json.loads((layout / "blobs" / entries[0]["digest"].replace(":", "/")).read_text())
         layer = manifest["layers"][-1]["digest"].removeprefix("sha256:")
         blob = registry_server.data / "docker/registry/v2/blobs/sha256" / layer[:2] / layer / "data"
         blob.write_bytes(b"x" * blob.stat().st_size)

@@ -59,14 +59,20 @@ class Images:
         return self.server.address
 
     def copy(self, source: str, target: str, *options: str) -> None:
-        skopeo("copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", *options, source,
-               f"docker://{self.registry}/{target}")
+        skopeo(
+            "copy",
+            "-q",
+            "--src-tls-verify=false",
+            "--dest-tls-verify=false",
+            *options,
+            source,
+            f"docker://{self.registry}/{target}",
+        )
 
 
 @pytest.fixture(scope="module")
 def images(
-    shared_store: Path, tmp_path_factory: pytest.TempPathFactory,
-    registry_server: servers.RegistryServer,
+    shared_store: Path, tmp_path_factory: pytest.TempPathFactory, registry_server: servers.RegistryServer
 ) -> Images:
     directory = tmp_path_factory.mktemp("images")
     found = Images(registry_server)
@@ -109,8 +115,10 @@ def build():
     )
     root = envd.unpacked(tmp_path)
     assert "tree" in run_in(root, "/usr/bin/tree", "--version")
-    assert run_in(root, "/usr/bin/python3", "-c", "import six; print(six.__file__)") == \
-        "/usr/local/lib/python3.11/dist-packages/six.py\n"
+    assert (
+        run_in(root, "/usr/bin/python3", "-c", "import six; print(six.__file__)")
+        == "/usr/local/lib/python3.11/dist-packages/six.py\n"
+    )
     assert (root / "etc/original").read_text() == "original\n"
     assert (root / "etc/original").stat().st_uid == 7
     assert not (root / "etc/issue.net").exists()
@@ -125,16 +133,13 @@ def build():
 
     # the image's own layers are in ours as the registry has them
     theirs = json.loads(
-        skopeo("inspect", "--raw", "--tls-verify=false",
-               f"docker://{images.registry}/sources/docker:1")
+        skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{images.registry}/sources/docker:1")
     )
     digest = json.loads((tmp_path / "layout/index.json").read_text())["manifests"][0]["digest"]
     ours = json.loads((tmp_path / f"layout/blobs/{digest.replace(':', '/')}").read_text())
     count = len(theirs["layers"])
     assert [x["digest"] for x in ours["layers"]][:count] == [x["digest"] for x in theirs["layers"]]
-    assert {x["mediaType"] for x in ours["layers"]} == {
-        "application/vnd.oci.image.layer.v1.tar+gzip"
-    }
+    assert {x["mediaType"] for x in ours["layers"]} == {"application/vnd.oci.image.layer.v1.tar+gzip"}
     # and so they are not sent again
     before = len(images.server.requests())
     pushed = envd.run("push", f"{images.registry}/sources/docker:ours").stdout
@@ -155,7 +160,9 @@ def build():
     )
     root = envd.unpacked(tmp_path)
     found = run_in(
-        root, "/usr/local/bin/python3", "-c",
+        root,
+        "/usr/local/bin/python3",
+        "-c",
         "import markupsafe, docopt; print(markupsafe.__version__, docopt.__version__)",
     )
     assert found == "2.1.5 0.6.2\n"
@@ -212,13 +219,12 @@ def test_what_needs_apt_says_so_where_there_is_none(
     assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
 
 
-def test_wheels_for_another_c_library(
-    shared_store: Path, tmp_path: Path, registry: str
-) -> None:
+def test_wheels_for_another_c_library(shared_store: Path, tmp_path: Path, registry: str) -> None:
     """An image as Alpine's are, made of the files that tell: musl says its version in a string."""
     files = {
         "lib/ld-musl-x86_64.so.1": b"\x7fELF\0musl libc (x86_64)\nVersion %s\n\0" + b"1.2.3\0",
-        "usr/local/bin/python3.12": b"\x7fELF", "usr/local/bin/python3": b"\x7fELF",
+        "usr/local/bin/python3.12": b"\x7fELF",
+        "usr/local/bin/python3": b"\x7fELF",
         "usr/local/lib/python3.12/os.py": b"",
         "etc/os-release": b'ID=alpine\nVERSION_ID=3.20.1\nPRETTY_NAME="Alpine Linux v3.20"\n',
     }
@@ -280,18 +286,23 @@ def test_images_that_are_not_there(
 def test_a_registry_that_wants_a_login(
     shared_store: Path, tmp_path: Path, images: Images, registry_auth: servers.RegistryServer
 ) -> None:
-    skopeo("copy", "-q", "--src-tls-verify=false", "--dest-tls-verify=false", "--dest-creds",
-           f"{servers.USER}:{servers.PASSWORD}", f"docker://{images.registry}/sources/scratch:1",
-           f"docker://{registry_auth.address}/private/image:1")
+    skopeo(
+        "copy",
+        "-q",
+        "--src-tls-verify=false",
+        "--dest-tls-verify=false",
+        "--dest-creds",
+        f"{servers.USER}:{servers.PASSWORD}",
+        f"docker://{images.registry}/sources/scratch:1",
+        f"docker://{registry_auth.address}/private/image:1",
+    )
     envd = Envd(tmp_path / "store", tmp_path / "p", {"DOCKER_CONFIG": str(tmp_path)})
     envd.spec(f'def build():\n    base(image="{registry_auth.address}/private/image:1")\n')
     refused = envd.run("build", "--no-load", check=False)
     assert refused.code == 1
     assert f"docker login {registry_auth.address}" in refused.stderr
     login = base64.b64encode(f"{servers.USER}:{servers.PASSWORD}".encode()).decode()
-    (tmp_path / "config.json").write_text(
-        json.dumps({"auths": {registry_auth.address: {"auth": login}}})
-    )
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {registry_auth.address: {"auth": login}}}))
     envd.run("build", "--no-load")
     # what came from there is mounted, not sent
     before = len(registry_auth.requests())
@@ -304,9 +315,15 @@ def test_a_registry_that_wants_tokens(shared_store: Path, tmp_path: Path) -> Non
     with tokens.registry(tmp_path / "tokens") as server:
         archive = scratch_image(tmp_path / "image", {"hello": b"hello\n"})
         for name in ("public/image:1", "private/image:1"):
-            skopeo("copy", "-q", "--dest-tls-verify=false", "--dest-creds",
-                   f"{servers.USER}:{servers.PASSWORD}", f"docker-archive:{archive}",
-                   f"docker://{server.address}/{name}")
+            skopeo(
+                "copy",
+                "-q",
+                "--dest-tls-verify=false",
+                "--dest-creds",
+                f"{servers.USER}:{servers.PASSWORD}",
+                f"docker-archive:{archive}",
+                f"docker://{server.address}/{name}",
+            )
         envd = Envd(tmp_path / "store", tmp_path / "p", {"DOCKER_CONFIG": str(tmp_path)})
         spec = f'def build():\n    base(image="{server.address}/NAME/image:1")\n'
         envd.spec(spec.replace("NAME", "public"))
@@ -315,18 +332,14 @@ def test_a_registry_that_wants_tokens(shared_store: Path, tmp_path: Path) -> Non
         refused = envd.run("lock", check=False)
         assert refused.code == 1 and f"docker login {server.address}" in refused.stderr
         login = base64.b64encode(f"{servers.USER}:{servers.PASSWORD}".encode()).decode()
-        (tmp_path / "config.json").write_text(
-            json.dumps({"auths": {server.address: {"auth": login}}})
-        )
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {server.address: {"auth": login}}}))
         assert envd.run("build", "--no-load").stdout != image  # its label is another
         pushed = envd.run("push", f"{server.address}/private/ours:1", "--progress=json")
         # the base's layer is in another repository there, which the token is for, too
         assert "1 mounted" in pushed.stderr
 
 
-def test_files_of_another_image_and_of_the_web(
-    shared_store: Path, tmp_path: Path, images: Images
-) -> None:
+def test_files_of_another_image_and_of_the_web(shared_store: Path, tmp_path: Path, images: Images) -> None:
     """Upon an image without anything, so that the copies are all that is there."""
     site = tmp_path / "web"
     for directory in (site, tmp_path / "first", tmp_path / "second"):
@@ -343,7 +356,7 @@ def build():
     io.copy("/bin/sh", "/shell", image="{original}")
     io.http("{server.url}/data.bin")
     io.http("{server.url}/data.bin", filename="again",
-            checksum="{hashlib.sha256(b'first').hexdigest()}")
+            checksum="{hashlib.sha256(b"first").hexdigest()}")
 """
         envd.spec(text)
         root = envd.unpacked(tmp_path / "first")
@@ -404,13 +417,26 @@ def build():
     shutil.copytree(root.project, project)
     subprocess.run(["chown", "-R", f"{ordinary_user}:", str(home)], check=True)
     done = subprocess.run(
-        ["runuser", "-u", ordinary_user, "--", "env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
-         f"HOME={home}", f"ENVD_STORE={home}/store",
-         f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
-         *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "_proxy"))),
-         "sh", "-c", f"umask 077; cd {project} && exec {Path(sys.executable).resolve()} -m "
-         f"engine.cli.main build --locked -o oci:{home}/user.tar"],
-        capture_output=True, text=True, check=False,
+        [
+            "runuser",
+            "-u",
+            ordinary_user,
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+            f"HOME={home}",
+            f"ENVD_STORE={home}/store",
+            f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
+            *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "_proxy"))),
+            "sh",
+            "-c",
+            f"umask 077; cd {project} && exec {Path(sys.executable).resolve()} -m "
+            f"engine.cli.main build --locked -o oci:{home}/user.tar",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert (home / "user.tar").read_bytes() == (tmp_path / "root.tar").read_bytes()

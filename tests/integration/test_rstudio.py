@@ -70,19 +70,17 @@ def make_deb(directory: Path, name: str = "rstudio-server") -> Path:
     script.chmod(0o755)
     made = directory / f"{name}-latest-amd64.deb"
     subprocess.run(
-        ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(made)], check=True,
-        capture_output=True,
+        ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(made)], check=True, capture_output=True
     )
     return made
 
 
-def test_it_answers_on_its_port(
-    shared_store: Path, tmp_path: Path, docker_engine: str
-) -> None:
+def test_it_answers_on_its_port(shared_store: Path, tmp_path: Path, docker_engine: str) -> None:
     deb = make_deb(tmp_path)
     with web.serve(tmp_path) as served:
         envd = Envd(
-            shared_store, tmp_path / "p",
+            shared_store,
+            tmp_path / "p",
             {"ENVD_RSTUDIO_SERVER_DEB": f"{served.url}/{deb.name}", "DOCKER_HOST": docker_engine},
         )
         envd.spec(SPEC)
@@ -98,8 +96,16 @@ def test_it_answers_on_its_port(
     config = json.loads(docker("inspect", "-f", "{{json .Config}}", image, host=docker_engine))
     assert "8787/tcp" in config["ExposedPorts"]
     status = docker(
-        "run", "--rm", "--network=none", image, "dpkg-query", "-W", "-f", "${Status} ${Version}",
-        "rstudio-server", host=docker_engine,
+        "run",
+        "--rm",
+        "--network=none",
+        image,
+        "dpkg-query",
+        "-W",
+        "-f",
+        "${Status} ${Version}",
+        "rstudio-server",
+        host=docker_engine,
     )
     assert status == "install ok installed 2024.12.1+563"
     container = docker("run", "-d", "--network=none", image, host=docker_engine)
@@ -109,8 +115,15 @@ def test_it_answers_on_its_port(
         while "R version 4.2" not in answer and time.monotonic() < end:
             time.sleep(0.2)
             answer = docker(
-                "exec", container, "busybox", "wget", "-q", "-O-", "http://127.0.0.1:8787/",
-                host=docker_engine, check=False,
+                "exec",
+                container,
+                "busybox",
+                "wget",
+                "-q",
+                "-O-",
+                "http://127.0.0.1:8787/",
+                host=docker_engine,
+                check=False,
             )
         logs = docker("logs", container, host=docker_engine)
         assert "R version 4.2" in answer, logs
@@ -120,16 +133,28 @@ def test_it_answers_on_its_port(
 
         def login(user: str, password: str) -> str:
             return docker(
-                "exec", container, "busybox", "wget", "-q", "-O-", f"--post-data={password}",
-                f"http://127.0.0.1:8787/cgi-bin/login?{user}", host=docker_engine,
+                "exec",
+                container,
+                "busybox",
+                "wget",
+                "-q",
+                "-O-",
+                f"--post-data={password}",
+                f"http://127.0.0.1:8787/cgi-bin/login?{user}",
+                host=docker_engine,
             )
 
         assert login("root", match[1]) == "welcome"
         assert [login("root", "wrong"), login("root", ""), login("envd", match[1])] == ["no"] * 3
         shown = docker("inspect", container, image, host=docker_engine)
         shown += docker(
-            "exec", container, "sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
-            host=docker_engine, check=False,
+            "exec",
+            container,
+            "sh",
+            "-c",
+            "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ",
+            host=docker_engine,
+            check=False,
         )
         assert match[1] not in shown and "--auth-none=1" not in shown
     finally:
@@ -139,9 +164,7 @@ def test_it_answers_on_its_port(
 def test_another_package_is_refused(shared_store: Path, tmp_path: Path) -> None:
     deb = make_deb(tmp_path, "something-else")
     with web.serve(tmp_path) as served:
-        envd = Envd(
-            shared_store, tmp_path / "p", {"ENVD_RSTUDIO_SERVER_DEB": f"{served.url}/{deb.name}"}
-        )
+        envd = Envd(shared_store, tmp_path / "p", {"ENVD_RSTUDIO_SERVER_DEB": f"{served.url}/{deb.name}"})
         envd.spec(SPEC)
         done = envd.run("lock", check=False)
         assert done.code == 1

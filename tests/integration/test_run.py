@@ -65,9 +65,7 @@ def test_the_command_that_failed_is_named(
         ["python3 -c 'import urllib.request as u; u.urlopen(\"http://192.0.2.1/\")'"],
     ],
 )
-def test_what_needs_the_network_says_so(
-    shared_store: Path, tmp_path: Path, commands: list[str]
-) -> None:
+def test_what_needs_the_network_says_so(shared_store: Path, tmp_path: Path, commands: list[str]) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     envd.spec(SPEC.format(commands=commands).replace('"debian12"', '"debian12", language="python3"'))
     done = envd.run("build", "--no-load", check=False)

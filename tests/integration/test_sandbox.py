@@ -35,8 +35,14 @@ def run(
     scratch.mkdir(exist_ok=True)
     lines: list[str] = []
     upper = sandbox.run(
-        ["sh", "-c", script], layers=layers, scratch=scratch, log=lines.append, name="test",
-        environment=environment, binds=binds, network=network,
+        ["sh", "-c", script],
+        layers=layers,
+        scratch=scratch,
+        log=lines.append,
+        name="test",
+        environment=environment,
+        binds=binds,
+        network=network,
     )
     return upper, lines
 
@@ -46,8 +52,9 @@ def content(tree: Path) -> list[str]:
 
 
 def test_only_changes_are_in_the_upper_directory(base: Path, tmp_path: Path) -> None:
-    upper, _ = run("mkdir -p /srv/a; echo x >/srv/a/f; echo y >/tmp/g; echo z >/run/h", [base],
-                   tmp_path / "s")
+    upper, _ = run(
+        "mkdir -p /srv/a; echo x >/srv/a/f; echo y >/tmp/g; echo z >/run/h", [base], tmp_path / "s"
+    )
     assert content(upper) == ["srv", "srv/a", "srv/a/f"]
 
 
@@ -63,14 +70,27 @@ def test_a_removed_file_is_a_whiteout(base: Path, tmp_path: Path) -> None:
 
 
 def test_fixed_environment_and_identity(base: Path, tmp_path: Path) -> None:
-    _, lines = run("env; id; umask; cat /proc/sys/kernel/hostname", [base], tmp_path / "s",
-                   environment={"EXTRA": "1"})
+    _, lines = run(
+        "env; id; umask; cat /proc/sys/kernel/hostname", [base], tmp_path / "s", environment={"EXTRA": "1"}
+    )
     assert set(lines) == {
-        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-        "USER=root", "LANG=C.UTF-8", "TZ=UTC", "SOURCE_DATE_EPOCH=1704067200", "EXTRA=1",
-        "DEBIAN_FRONTEND=noninteractive", "DEBCONF_NONINTERACTIVE_SEEN=true",
-        "PYTHONHASHSEED=0", "PERL_HASH_SEED=0", "PERL_PERTURB_KEYS=0", "FORCE_SOURCE_DATE=1",
-        "PWD=/", "uid=0 gid=0 groups=0", "0022", "envd",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME=/root",
+        "USER=root",
+        "LANG=C.UTF-8",
+        "TZ=UTC",
+        "SOURCE_DATE_EPOCH=1704067200",
+        "EXTRA=1",
+        "DEBIAN_FRONTEND=noninteractive",
+        "DEBCONF_NONINTERACTIVE_SEEN=true",
+        "PYTHONHASHSEED=0",
+        "PERL_HASH_SEED=0",
+        "PERL_PERTURB_KEYS=0",
+        "FORCE_SOURCE_DATE=1",
+        "PWD=/",
+        "uid=0 gid=0 groups=0",
+        "0022",
+        "envd",
     }
 
 
@@ -140,8 +160,9 @@ def test_binds_leave_no_mount_points(base: Path, tmp_path: Path) -> None:
         sandbox.Bind(source / "f", "/lib/new-file"),  # through a symlink of the layer
         sandbox.Bind(source, "/lib64/../lib/x"),
     ]
-    upper, lines = run("cat /opt/new/deep/f /usr/lib/new-file /usr/lib/x/f", [base],
-                       tmp_path / "s", binds=binds)
+    upper, lines = run(
+        "cat /opt/new/deep/f /usr/lib/new-file /usr/lib/x/f", [base], tmp_path / "s", binds=binds
+    )
     assert lines == ["inside"] * 3
     assert content(upper) == []
 
@@ -149,8 +170,9 @@ def test_binds_leave_no_mount_points(base: Path, tmp_path: Path) -> None:
 def test_binds_keep_what_the_builder_made_beside_them(base: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    upper, _ = run("echo x >/opt/new/mine", [base], tmp_path / "s",
-                   binds=[sandbox.Bind(source, "/opt/new/deep")])
+    upper, _ = run(
+        "echo x >/opt/new/mine", [base], tmp_path / "s", binds=[sandbox.Bind(source, "/opt/new/deep")]
+    )
     assert content(upper) == ["opt", "opt/new", "opt/new/mine"]
 
 
@@ -170,15 +192,12 @@ def test_absolute_symlinks_of_a_layer_stay_inside(base: Path, tmp_path: Path) ->
     source = tmp_path / "source"
     source.mkdir()
     (source / "f").write_text("inside\n")
-    _, lines = run("cat /opt/real/f", [base, layer], tmp_path / "s",
-                   binds=[sandbox.Bind(source, "/data")])
+    _, lines = run("cat /opt/real/f", [base, layer], tmp_path / "s", binds=[sandbox.Bind(source, "/data")])
     assert lines == ["inside"]
     assert not Path("/opt/real").exists()
 
 
-def test_what_a_layer_has_in_tmp_is_seen_and_else_tmp_is_forgotten(
-    base: Path, tmp_path: Path
-) -> None:
+def test_what_a_layer_has_in_tmp_is_seen_and_else_tmp_is_forgotten(base: Path, tmp_path: Path) -> None:
     layer = tmp_path / "layer"
     (layer / "tmp").mkdir(parents=True)
     (layer / "tmp/given").write_text("given\n")
@@ -207,8 +226,7 @@ def test_nothing_is_left_mounted_or_running_after_a_kill(base: Path, tmp_path: P
     scratch = tmp_path / "s"
     scratch.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-c", program, str(base), str(scratch), marker],
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", program, str(base), str(scratch), marker], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
@@ -275,7 +293,6 @@ def test_a_layer_of_an_id_that_a_user_does_not_have() -> None:
         "    trees.unpack([made.getvalue()], pathlib.Path(name))\n"
     )
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script],
-        capture_output=True, text=True,
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", script], capture_output=True, text=True
     )
     assert "'f': it belongs to user 100000 and group 7, and your user namespace does not" in done.stderr

@@ -55,9 +55,8 @@ def wheel(directory: Path) -> Path:
     files = {
         "tensorflow/__init__.py": MODULE,
         f"{info}/METADATA": "Metadata-Version: 2.1\nName: tensorflow\nVersion: 2.9.1\n"
-                            "Requires-Dist: numpy>=1.20\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
-                         "Tag: py3-none-any\n",
+        "Requires-Dist: numpy>=1.20\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     with zipfile.ZipFile(path, "w") as made:
         for name, content in files.items():
@@ -100,6 +99,7 @@ def test_it_locks_builds_and_runs(
     name = f"envd-seed-{uuid.uuid4().hex[:8]}"
     docker("run", "-d", "--network=none", "--name", name, tag, host=docker_engine)
     try:
+
         def inside(*command: str) -> str:
             return docker("exec", name, *command, host=docker_engine)
 
@@ -131,15 +131,17 @@ def test_what_the_machine_and_the_spec_lack_is_said_in_one_run(
     envd = Envd(shared_store, tmp_path / "p", {**settings, "ENVD_UBUNTU_FINGERPRINT": "AB" * 20})
     text = EXAMPLE.read_text()
     envd.spec(
-        text.replace("ms-python.python", "ms-python.pythn").replace("numpy", "numpyy-of-nobody")
+        text.replace("ms-python.python", "ms-python.pythn")
+        .replace("numpy", "numpyy-of-nobody")
         .replace("11.2.2", "11.2.7")
     )
     done = envd.run("lock", check=False)
     assert done.code == 1 and "Traceback" not in done.stderr and "<default>" not in done.stderr
     first = next(n for n, x in enumerate(text.splitlines(), 1) if x.strip().startswith("base("))
     said = done.stderr
-    assert f"build.envd:{first}:5: error: /usr/share/keyrings/ubuntu-archive-keyring.gpg: no such " \
-        "file" in said
+    assert (
+        f"build.envd:{first}:5: error: /usr/share/keyrings/ubuntu-archive-keyring.gpg: no such file" in said
+    )
     assert "project/ubuntu-archive-keyring.gpg holds the key" in said and "AB" * 20 in said
     assert f"build.envd:{first + 1}:" in said and "no extension 'ms-python.pythn'" in said
     assert f"build.envd:{first + 2}:" in said and "numpyy-of-nobody" in said
@@ -154,8 +156,10 @@ def test_nvidias_key_is_known_by_its_fingerprint(
     shared_store: Path, tmp_path: Path, settings: Mapping[str, str]
 ) -> None:
     """Without the setting only NVIDIA's own fingerprints are believed, whatever lies there."""
-    spec = 'def build():\n    base(os="debian12")\n    install.cuda(version="11.2", source="apt")\n' \
+    spec = (
+        'def build():\n    base(os="debian12")\n    install.cuda(version="11.2", source="apt")\n'
         '    install.apt_packages(["treee"])\n'
+    )
     own = Envd(shared_store, tmp_path / "p", {**settings, "ENVD_CUDA_APT_FINGERPRINT": ""})
     own.spec(spec)
     done = own.run("lock", check=False)

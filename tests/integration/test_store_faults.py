@@ -119,8 +119,10 @@ def test_a_damaged_layer_leaves_the_store_by_no_way(
     push = f"{registry}/faults/out{os.getpid()}:{int(cut)}"
     ways = [("push", push, "-t", "p:dev"), ("images", "load", "p:dev")]
     if not cut:
-        ways += [("build", "--locked", "-o", o) for o in
-                 (f"oci:{out}/a.tar", f"oci-dir:{out}/a", f"docker:{out}/b.tar")]
+        ways += [
+            ("build", "--locked", "-o", o)
+            for o in (f"oci:{out}/a.tar", f"oci-dir:{out}/a", f"docker:{out}/b.tar")
+        ]
     for way in ways:
         refused(envd, *way, says=says)
     assert list(out.iterdir()) == []
@@ -163,8 +165,11 @@ def test_a_damaged_database_loses_nothing_that_can_be_found(envd: Envd, damage: 
     envd.run("store", "gc")
     assert files <= set((envd.store / "blobs/sha256").iterdir())
     assert image(envd) == first
-    recovered = next(r["name"] for r in json.loads(envd.run("store", "roots", "-f", "json").stdout)
-                     if r["name"].startswith("recovered:"))
+    recovered = next(
+        r["name"]
+        for r in json.loads(envd.run("store", "roots", "-f", "json").stdout)
+        if r["name"].startswith("recovered:")
+    )
     assert recovered in envd.run("store", "gc").stderr
     envd.run("store", "roots", "--remove", recovered)
     envd.run("store", "gc")
@@ -188,14 +193,29 @@ def test_a_read_only_store_is_read(envd: Envd, tmp_path: Path) -> None:
     with mounted(place, "--bind", str(envd.store)):
         subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
         there = Envd(place, envd.project, envd.environment)
-        for command in ("store ls", "store roots", "store verify", "store gc --dry-run", "images ls",
-                        "images describe p:dev", "prune --dry-run", "version", "lock --check"):
+        for command in (
+            "store ls",
+            "store roots",
+            "store verify",
+            "store gc --dry-run",
+            "images ls",
+            "images describe p:dev",
+            "prune --dry-run",
+            "version",
+            "lock --check",
+        ):
             there.run(*command.split())
         assert there.run("build", "--no-load").stdout == first
         says = f"{place}: cannot write the store: .*read-only.*ENVD_STORE"
-        for command in ("store gc", "store verify --repair", "prune", "build --force",
-                        "images remove p:dev", "push 127.0.0.1:1/x:y",
-                        "store roots --remove image:p:dev"):
+        for command in (
+            "store gc",
+            "store verify --repair",
+            "prune",
+            "build --force",
+            "images remove p:dev",
+            "push 127.0.0.1:1/x:y",
+            "store roots --remove image:p:dev",
+        ):
             refused(there, *command.split(), says=says)
 
 
@@ -210,9 +230,7 @@ def test_a_full_disk_is_told_with_the_store_and_what_to_do(envd: Envd, tmp_path:
         assert there.run("store", "verify").stdout == "store is clean"
 
 
-def test_a_step_that_fills_the_disk_is_told_at_its_place(
-    envd: Envd, base: str, tmp_path: Path
-) -> None:
+def test_a_step_that_fills_the_disk_is_told_at_its_place(envd: Envd, base: str, tmp_path: Path) -> None:
     first = image(envd)
     place = tmp_path / "disk"
     with mounted(place, "-t", "tmpfs", "-o", "size=200m", "tmpfs"):
@@ -252,8 +270,12 @@ def test_gc_and_prune_make_room_on_a_full_disk(envd: Envd, tmp_path: Path) -> No
 def started(envd: Envd, *arguments: str, until: str) -> subprocess.Popen[str]:
     """Start the command, and come back when it has said `until` on standard error."""
     process = subprocess.Popen(
-        [str(ENVD), *arguments], cwd=envd.project, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment}, text=True,
+        [str(ENVD), *arguments],
+        cwd=envd.project,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
+        text=True,
     )
     assert process.stderr is not None
     said = []
@@ -333,8 +355,12 @@ def test_gc_keeps_what_is_being_pushed_and_says_for_whom_it_waits(
     gate = Gate(registry)
     target = f"{gate.address}/faults/gated{os.getpid()}{len(name)}:1"
     pushing = subprocess.Popen(
-        [str(ENVD), "push", target, *name], cwd=envd.project, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment}, stdout=subprocess.PIPE,
+        [str(ENVD), "push", target, *name],
+        cwd=envd.project,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
+        stdout=subprocess.PIPE,
     )
     try:
         assert gate.reached.wait(60)
@@ -359,7 +385,9 @@ def test_gc_names_the_command_that_it_waits_for(envd: Envd, base: str) -> None:
     building = started(envd, "build", "--no-load", "--progress=plain", until="building run-")
     try:
         done = subprocess.Popen(
-            [str(ENVD), "store", "gc"], stderr=subprocess.PIPE, text=True,
+            [str(ENVD), "store", "gc"],
+            stderr=subprocess.PIPE,
+            text=True,
             env={**os.environ, "ENVD_STORE": str(envd.store)},
         )
         assert done.stderr is not None

@@ -29,9 +29,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shell(command: str, store: Path, **environment: str) -> tuple[int, str, str]:
     """Exit status, standard output and error of a shell command in which $E is envd."""
     done = subprocess.run(
-        ["bash", "-c", command], capture_output=True, text=True, check=False, cwd=store.parent,
-        env={**os.environ, "E": str(ENVD), "ENVD_STORE": str(store),
-             "DOCKER_HOST": "unix:///nonexistent", **environment},
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=store.parent,
+        env={
+            **os.environ,
+            "E": str(ENVD),
+            "ENVD_STORE": str(store),
+            "DOCKER_HOST": "unix:///nonexistent",
+            **environment,
+        },
     )
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr

@@ -43,13 +43,17 @@ def held(site: toolsite.Site, package: LockedPackage) -> bytes:
 
 @pytest.mark.parametrize(
     ("version", "found"),
-    [("1.22", "1.22.10"), ("1.22.9", "1.22.9"), ("1", "1.23.0"), ("latest", "1.23.0"),
-     ("1.20", "1.20.14"), ("1.24rc1", "1.24rc1")],
+    [
+        ("1.22", "1.22.10"),
+        ("1.22.9", "1.22.9"),
+        ("1", "1.23.0"),
+        ("latest", "1.23.0"),
+        ("1.20", "1.20.14"),
+        ("1.24rc1", "1.24rc1"),
+    ],
 )
 def test_go(site: toolsite.Site, version: str, found: str) -> None:
-    toolsite.add_go(
-        site, "1.20", "1.20.14", "1.22.9", "1.22.10", "1.23.0", unstable=("1.23rc2", "1.24rc1")
-    )
+    toolsite.add_go(site, "1.20", "1.20.14", "1.22.9", "1.22.10", "1.23.0", unstable=("1.23rc2", "1.24rc1"))
     (package,) = golang.resolve(asked("go", version))
     assert (package.kind, package.version) == ("tool", found)
     assert package.file.name == f"go{found}.linux-amd64.tar.gz"
@@ -57,8 +61,7 @@ def test_go(site: toolsite.Site, version: str, found: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "found"), [("20", "20.18.1"), ("20.9", "20.9.0"), ("lts", "20.18.1"),
-                           ("latest", "23.1.0")],
+    ("version", "found"), [("20", "20.18.1"), ("20.9", "20.9.0"), ("lts", "20.18.1"), ("latest", "23.1.0")]
 )
 def test_nodejs(site: toolsite.Site, version: str, found: str) -> None:
     toolsite.add_node(site, {"20.9.0": "Iron", "20.18.1": "Iron", "23.1.0": False})
@@ -167,9 +170,7 @@ def _resolve(name: str, version: str) -> None:
     elif name == "codex":
         npm.package("@openai/codex", version, AT)
     else:
-        {"go": golang, "nodejs": nodejs, "rust": rust, "pixi": pixi}[name].resolve(
-            asked(name, version)
-        )
+        {"go": golang, "nodejs": nodejs, "rust": rust, "pixi": pixi}[name].resolve(asked(name, version))
 
 
 @pytest.mark.parametrize(
@@ -182,9 +183,7 @@ def _resolve(name: str, version: str) -> None:
         ("python", "3.99", r"no version 3\.99; near it are 3\.\d+"),
     ],
 )
-def test_unknown_versions_name_the_nearest(
-    site: toolsite.Site, name: str, version: str, says: str
-) -> None:
+def test_unknown_versions_name_the_nearest(site: toolsite.Site, name: str, version: str, says: str) -> None:
     _fill(site)
     with pytest.raises(ResolveError, match=rf"^build\.envd:3:5: .*{says}"):
         _resolve(name, version)
@@ -193,9 +192,12 @@ def test_unknown_versions_name_the_nearest(
 @pytest.mark.parametrize(
     ("name", "version", "setting"),
     [
-        ("go", "1.22.7", "ENVD_GO_DOWNLOADS"), ("nodejs", "20", "ENVD_NODE_DIST"),
-        ("rust", "1.75.0", "ENVD_RUST_DIST"), ("pixi", "", "ENVD_PIXI_RELEASES"),
-        ("python", "3.12", "ENVD_PYTHON_DOWNLOADS"), ("codex", "", "ENVD_NPM_REGISTRY"),
+        ("go", "1.22.7", "ENVD_GO_DOWNLOADS"),
+        ("nodejs", "20", "ENVD_NODE_DIST"),
+        ("rust", "1.75.0", "ENVD_RUST_DIST"),
+        ("pixi", "", "ENVD_PIXI_RELEASES"),
+        ("python", "3.12", "ENVD_PYTHON_DOWNLOADS"),
+        ("codex", "", "ENVD_NPM_REGISTRY"),
     ],
 )
 def test_a_site_that_does_not_answer_is_named_with_its_variable(
@@ -211,8 +213,14 @@ def test_an_answer_of_something_else_is_said_to_be_that(site: toolsite.Site, nam
     page = b"<html>Please log in</html>"
     asset = "pixi-x86_64-unknown-linux-musl.tar.gz"
     site.pages |= dict.fromkeys(
-        ("/go/", "/node/index.json", "/rust/dist/channel-rust-1.75.0.toml",
-         f"/pixi/download/v1.75.0/{asset}.sha256", "/npm/@openai/codex/1.75.0"), page
+        (
+            "/go/",
+            "/node/index.json",
+            "/rust/dist/channel-rust-1.75.0.toml",
+            f"/pixi/download/v1.75.0/{asset}.sha256",
+            "/npm/@openai/codex/1.75.0",
+        ),
+        page,
     )
     with pytest.raises(ResolveError, match=r"^build\.envd:3:5: .*is not an answer of .*; set ENVD_"):
         _resolve(name, "1.75.0")

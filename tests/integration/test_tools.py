@@ -37,11 +37,27 @@ class Root:
     def run(self, *argv: str) -> str:
         """Run a command inside, without network; its standard output."""
         done = subprocess.run(
-            ["bwrap", "--bind", str(self.path), "/", "--proc", "/proc", "--dev", "/dev",
-             "--unshare-net", "--unshare-pid", "--clearenv",
-             *(word for pair in self.environment.items() for word in ("--setenv", *pair)),
-             "--chdir", "/root", "--", *argv],
-            capture_output=True, text=True, check=False,
+            [
+                "bwrap",
+                "--bind",
+                str(self.path),
+                "/",
+                "--proc",
+                "/proc",
+                "--dev",
+                "/dev",
+                "--unshare-net",
+                "--unshare-pid",
+                "--clearenv",
+                *(word for pair in self.environment.items() for word in ("--setenv", *pair)),
+                "--chdir",
+                "/root",
+                "--",
+                *argv,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -67,9 +83,7 @@ def rows(envd: Envd) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def python39(
-    shared_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, bytes]:
+def python39(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """A real Python 3.9 below one prefix: debian12's own is 3.11."""
     directory = tmp_path_factory.mktemp("python")
     envd = Envd(shared_store, directory / "p")
@@ -103,7 +117,8 @@ def site(python39: dict[str, bytes]) -> Iterator[toolsite.Site]:
         toolsite.add_codex(served, "0.100.0")
         members: dict[str, bytes | str] = {f"python/{k}": v for k, v in python39.items()}
         members |= {
-            "python/bin/python3": "python3.9", "python/bin/python": "python3.9",
+            "python/bin/python3": "python3.9",
+            "python/bin/python": "python3.9",
             "python/bin/pip3": toolsite.says("the archive's pip"),
             "python/lib/python3.9/site-packages/pip/__init__.py": b"the archive's pip\n",
             "python/lib/pkgconfig/python-3.9.pc": b"prefix=/install\n",
@@ -111,9 +126,7 @@ def site(python39: dict[str, bytes]) -> Iterator[toolsite.Site]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("ENVD_PYTHON_DOWNLOADS", served.settings["ENVD_PYTHON_DOWNLOADS"])
             builds = pythons._builds()
-        newest = max(
-            (v for v in builds if v.startswith("3.9.")), key=lambda v: int(v.split(".")[2])
-        )
+        newest = max((v for v in builds if v.startswith("3.9.")), key=lambda v: int(v.split(".")[2]))
         toolsite.add_python(served, builds[newest][1], toolsite.pack(members))
         yield served
 
@@ -164,9 +177,16 @@ def build():
     assert done.names("failed") == []
     said = _file_of_last_layer(tmp_path / "layout", "srv/src/out").splitlines()
     assert said == [
-        "hello from go", "hello from rust", "hello from node 18", "hello from fish 42",
-        "Hello, world!", "hello from go", "9",
-        "/usr/local/lib/python3.11/dist-packages/six.py", "/usr/bin/fish", "/usr/bin/fish",
+        "hello from go",
+        "hello from rust",
+        "hello from node 18",
+        "hello from fish 42",
+        "Hello, world!",
+        "hello from go",
+        "9",
+        "/usr/local/lib/python3.11/dist-packages/six.py",
+        "/usr/bin/fish",
+        "/usr/bin/fish",
         "settings are read",
     ]
     document = tomllib.loads((envd.project / "envd.lock").read_text())
@@ -203,9 +223,7 @@ def build():
 """
 
 
-def test_releases_are_laid_out_and_run(
-    shared_store: Path, tmp_path: Path, site: toolsite.Site
-) -> None:
+def test_releases_are_laid_out_and_run(shared_store: Path, tmp_path: Path, site: toolsite.Site) -> None:
     envd = Envd(shared_store, tmp_path / "p", site.settings)
     envd.spec(UPSTREAM)
     root = unpacked(envd, tmp_path)
@@ -214,14 +232,19 @@ def test_releases_are_laid_out_and_run(
     for name, row in locked.items():
         assert len(row["sha256"]) == 64 and row["size"] > 0, name
     assert {n: locked[n]["version"] for n in ("go", "nodejs", "pixi", "codex", "rustc")} == {
-        "go": "1.22.5", "nodejs": "20.18.1", "pixi": "0.48.0", "codex": "0.100.0",
+        "go": "1.22.5",
+        "nodejs": "20.18.1",
+        "pixi": "0.48.0",
+        "codex": "0.100.0",
         "rustc": "1.75.0",
     }
     assert locked["go"]["url"] == f"{site.url}/go/go1.22.5.linux-amd64.tar.gz"
     assert locked["uv-python"]["key"].startswith("cpython-3.9.")
 
     assert root.environment["PATH"].split(":")[:3] == [
-        "/usr/local/go/bin", "/opt/nodejs/bin", "/opt/rust/bin",
+        "/usr/local/go/bin",
+        "/opt/nodejs/bin",
+        "/opt/rust/bin",
     ]
     assert root.run("go", "version") == "go version go1.22.5 version"
     assert root.run("node", "-v") == "v20.18.1 -v"
@@ -267,8 +290,13 @@ def test_two_stores_give_the_same_objects(
     for name, value in site.settings.items():
         monkeypatch.setenv(name, value)
     asked = (
-        Toolchain("go", "1.22"), Toolchain("rust", "1.75"), Toolchain("nodejs", "20"),
-        Toolchain("pixi"), Toolchain("codex"), Toolchain("uv"), Toolchain("python", "3.9"),
+        Toolchain("go", "1.22"),
+        Toolchain("rust", "1.75"),
+        Toolchain("nodejs", "20"),
+        Toolchain("pixi"),
+        Toolchain("codex"),
+        Toolchain("uv"),
+        Toolchain("python", "3.9"),
     )
     environment = Environment(base=Base("debian12"), toolchains=asked)
     found = []
@@ -336,8 +364,9 @@ def build():
     version, _, place = root.run("python", "-c", WHERE).rpartition(" ")
     assert version == "(3, 9)" and place.startswith(f"{site_packages}/markupsafe/")
     # docopt has no wheel: its sdist was built with that Python
-    assert root.run("python3.9", "-c", "import docopt; print(docopt.__file__)") == \
-        f"{site_packages}/docopt.py"
+    assert (
+        root.run("python3.9", "-c", "import docopt; print(docopt.__file__)") == f"{site_packages}/docopt.py"
+    )
     # pip is the wheel of the lock alone, and its script runs the right Python
     said = (root.path / "srv/pip").read_text()
     assert f"from {site_packages}/pip" in said and "(python 3.9)" in said
@@ -347,9 +376,7 @@ def build():
     assert root.environment["PATH"].startswith("/opt/python/3.9/bin:")
 
 
-def test_conda_brings_the_python(
-    shared_store: Path, tmp_path: Path, python39: dict[str, bytes]
-) -> None:
+def test_conda_brings_the_python(shared_store: Path, tmp_path: Path, python39: dict[str, bytes]) -> None:
     directory = tmp_path / "channel"
     channel.make_package(directory, "python", "3.9.2", python39, subdir="linux-64")
     channel.make_package(directory, "pip", "23.0", {"share/pip": b""})

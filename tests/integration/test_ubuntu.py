@@ -35,9 +35,7 @@ class Ubuntu:
 
 
 @pytest.fixture(scope="module")
-def ubuntu(
-    shared_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Ubuntu]:
+def ubuntu(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ubuntu]:
     directory = tmp_path_factory.mktemp("ubuntu")
     debian = Envd(shared_store, directory / "debian")
     debian.spec(SPEC.format(os="debian12"))
@@ -70,7 +68,9 @@ def test_an_ubuntu_base(shared_store: Path, tmp_path: Path, ubuntu: Ubuntu) -> N
     root = envd.unpacked(tmp_path)
     shown = subprocess.run(
         ["chroot", str(root), "dpkg-query", "-W", "-f", "${Version}", "tree"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert shown.stdout.endswith("ubuntu1")
     ran = subprocess.run(["chroot", str(root), "tree", "--version"], capture_output=True, check=True)
@@ -82,28 +82,24 @@ def test_an_ubuntu_base(shared_store: Path, tmp_path: Path, ubuntu: Ubuntu) -> N
     ]
 
 
-def test_a_keyring_that_is_missing_or_wrong(
-    shared_store: Path, tmp_path: Path, ubuntu: Ubuntu
-) -> None:
+def test_a_keyring_that_is_missing_or_wrong(shared_store: Path, tmp_path: Path, ubuntu: Ubuntu) -> None:
     envd = Envd(shared_store, tmp_path / "p", {"ENVD_UBUNTU_MIRROR": ubuntu.url})
     envd.spec(SPEC.format(os="ubuntu22.04"))
-    missing = Envd(envd.store, envd.project, {
-        **envd.environment, "ENVD_UBUNTU_KEYRING": str(tmp_path / "none.gpg"),
-    }).run("lock", check=False)
+    missing = Envd(
+        envd.store, envd.project, {**envd.environment, "ENVD_UBUNTU_KEYRING": str(tmp_path / "none.gpg")}
+    ).run("lock", check=False)
     assert missing.code == 1
     assert "none.gpg: no such file" in missing.stderr
     assert "install ubuntu-keyring, or name a keyring with ENVD_UBUNTU_KEYRING" in missing.stderr
     debians = "/usr/share/keyrings/debian-archive-keyring.gpg"
-    wrong = Envd(envd.store, envd.project, {
-        **envd.environment, "ENVD_UBUNTU_KEYRING": debians,
-    }).run("lock", check=False)
+    wrong = Envd(envd.store, envd.project, {**envd.environment, "ENVD_UBUNTU_KEYRING": debians}).run(
+        "lock", check=False
+    )
     assert wrong.code == 1 and "NO_PUBKEY" in wrong.stderr
     assert [p.name for p in envd.project.iterdir()] == ["build.envd"]
 
 
-def test_an_archive_with_a_key_of_its_own(
-    shared_store: Path, tmp_path: Path, ubuntu: Ubuntu
-) -> None:
+def test_an_archive_with_a_key_of_its_own(shared_store: Path, tmp_path: Path, ubuntu: Ubuntu) -> None:
     envd = Envd(shared_store, tmp_path / "p")
     source = f'config.apt_source("deb {ubuntu.url} jammy main"{{key}})'
     spec = f'def build():\n    base(os="debian12")\n    {source}\n'

@@ -66,7 +66,10 @@ class Up:
         """Run the stock ssh client with the config that `up` wrote."""
         done = subprocess.run(
             ["ssh", "-F", str(self.home / ".ssh/config"), f"{self.name}.envd", *arguments],
-            input=text, capture_output=True, text=True, check=False,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -105,9 +108,7 @@ def vsix(directory: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def up(
-    shared_store: Path, tmp_path_factory: pytest.TempPathFactory, docker_engine: str
-) -> Iterator[Up]:
+def up(shared_store: Path, tmp_path_factory: pytest.TempPathFactory, docker_engine: str) -> Iterator[Up]:
     """The shipped example, up, for whoever is UID:GID."""
     place = tmp_path_factory.mktemp("up")
     home, project, name = place / "home", place / "work", f"up-test-{os.getpid()}"
@@ -168,9 +169,20 @@ def test_the_host_key_is_known_and_strangers_stay_out(up: Up, tmp_path: Path) ->
     port = str(up.described()["ports"][0]["host_port"])
     base = ["ssh", "-F", "none", "-p", port, "-o", "BatchMode=yes", "-l", "envd"]
     stranger = subprocess.run(
-        [*base, "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/none",
-         "-i", str(tmp_path / "none"), "127.0.0.1", "true"],
-        capture_output=True, text=True, check=False,
+        [
+            *base,
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            f"UserKnownHostsFile={tmp_path}/none",
+            "-i",
+            str(tmp_path / "none"),
+            "127.0.0.1",
+            "true",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert stranger.returncode == 255
     assert "Permission denied (publickey)" in stranger.stderr
@@ -182,9 +194,7 @@ def test_the_host_key_is_known_and_strangers_stay_out(up: Up, tmp_path: Path) ->
 def test_sftp_and_port_forwarding(up: Up, tmp_path: Path) -> None:
     config = str(up.home / ".ssh/config")
     (tmp_path / "file").write_text("sent")
-    subprocess.run(
-        ["scp", "-q", "-F", config, str(tmp_path / "file"), f"{up.name}.envd:sent"], check=True
-    )
+    subprocess.run(["scp", "-q", "-F", config, str(tmp_path / "file"), f"{up.name}.envd:sent"], check=True)
     assert (up.envd.project / "sent").read_text() == "sent"
     assert (up.envd.project / "sent").stat().st_uid == UID
     # as VS Code's Remote-SSH and `ssh -L` do it
@@ -219,11 +229,26 @@ def test_jupyter_wants_its_token_and_shows_the_project(up: Up, tmp_path: Path) -
     # no token on any command line: those are everybody's to read on the host
     assert url.partition("token=")[2] not in up.ssh("ps axww -o args")
     page = subprocess.run(
-        ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic",
-         "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}/chromium",
-         "--virtual-time-budget=30000", "--dump-dom", url],
-        capture_output=True, text=True, check=False, timeout=120,
+        [
+            "chromium",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            f"--user-data-dir={tmp_path}/chromium",
+            "--virtual-time-budget=30000",
+            "--dump-dom",
+            url,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert "<title>JupyterLab</title>" in page.stdout, page.stderr
     # drawn by its scripts: the launcher with its kernel, the project's files
@@ -254,8 +279,12 @@ def test_exec(up: Up) -> None:
     raw = up.envd.run("exec", "--raw", "id -un; pwd; echo $0")
     assert raw.stdout.split() == ["envd", "/home/envd/work", "zsh"]
     piped = subprocess.run(
-        [str(ENVD), "exec", "-n", up.name, "tr", "a-z", "A-Z"], input="x" * 300_000,
-        env={**os.environ, **up.envd.environment}, capture_output=True, text=True, check=True,
+        [str(ENVD), "exec", "-n", up.name, "tr", "a-z", "A-Z"],
+        input="x" * 300_000,
+        env={**os.environ, **up.envd.environment},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert piped.stdout == "X" * 300_000
     wrong = up.envd.run("exec", "-n", up.name, "--command", "trian", check=False)
@@ -294,9 +323,7 @@ def test_pause_and_resume(up: Up) -> None:
 
 def again(up: Up, *arguments: str, check: bool = True) -> Outcome:
     """`up` once more. The gallery is gone: the lock has all that is needed."""
-    return up.envd.run(
-        "up", "--detach", "--name", up.name, "-t", TAG, *arguments, check=check
-    )
+    return up.envd.run("up", "--detach", "--name", up.name, "-t", TAG, *arguments, check=check)
 
 
 def test_unchanged_is_used_again_and_changed_needs_force(up: Up) -> None:
@@ -313,8 +340,12 @@ def test_unchanged_is_used_again_and_changed_needs_force(up: Up) -> None:
     assert up.ssh("echo in") == "in"
     # attaching is ssh: what it is told on its input runs there, and its exit status is ours
     attached = subprocess.run(
-        [str(ENVD), "up", "--name", up.name, "-t", TAG], cwd=up.envd.project,
-        input="pwd; exit 5\n", capture_output=True, text=True, check=False,
+        [str(ENVD), "up", "--name", up.name, "-t", TAG],
+        cwd=up.envd.project,
+        input="pwd; exit 5\n",
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "ENVD_STORE": str(up.envd.store), **up.envd.environment},
     )
     assert attached.returncode == 5 and attached.stdout.endswith("\n/home/envd/work\n")
@@ -336,8 +367,10 @@ def test_destroy_leaves_nothing(up: Up) -> None:
     # what stood before any Host of the developer's still is for every host
     for host in (f"{up.name}.envd", "elsewhere"):
         settings = subprocess.run(
-            ["ssh", "-G", "-F", str(up.home / ".ssh/config"), host], capture_output=True,
-            text=True, check=True,
+            ["ssh", "-G", "-F", str(up.home / ".ssh/config"), host],
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         assert "serveraliveinterval 60\n" in settings
     processes = docker("top", up.name, "-eo", "pid", host=engine).split()[1:]
@@ -358,9 +391,7 @@ def test_destroy_leaves_nothing(up: Up) -> None:
 
 
 @pytest.fixture
-def other(
-    shared_store: Path, tmp_path: Path, docker_engine: str
-) -> Iterator[tuple[Envd, str]]:
+def other(shared_store: Path, tmp_path: Path, docker_engine: str) -> Iterator[tuple[Envd, str]]:
     """A small project and a name for it; nothing of that name stays."""
     name = f"up-other-{os.getpid()}"
     settings = {"DOCKER_HOST": docker_engine, "HOME": str(tmp_path / "home")}
@@ -451,8 +482,11 @@ def test_what_cannot_start_leaves_nothing(other: tuple[Envd, str], tmp_path: Pat
     assert "Bad port" in done.stderr
     assert nothing_of(envd, name, home)
     process = subprocess.Popen(
-        [str(ENVD), *up, *bad, "--timeout", "2m"], cwd=envd.project, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
+        [str(ENVD), *up, *bad, "--timeout", "2m"],
+        cwd=envd.project,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "ENVD_STORE": str(envd.store), **envd.environment},
     )
     assert process.stderr is not None
     assert any("Bad port" in line for line in process.stderr)
@@ -521,12 +555,26 @@ def test_an_ordinary_user(
     python = Path(sys.executable).resolve()
     command = f"{python} -m engine.cli.main up --locked --name {name} -t {SMALL_TAG}"
     done = subprocess.run(
-        ["runuser", "-u", ordinary_user, "--", "env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
-         f"HOME={home}", f"DOCKER_HOST={engine}", "TZ=America/New_York",
-         f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
-         *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "CERT_DIR", "_proxy"))),
-         "sh", "-c", f"umask 077; cd {project} && exec {command}"],
-        input="id -un; touch made; sudo -n touch roots\n", capture_output=True, text=True,
+        [
+            "runuser",
+            "-u",
+            ordinary_user,
+            "--",
+            "env",
+            "-i",
+            "PATH=/usr/bin:/bin:/usr/sbin:/sbin",
+            f"HOME={home}",
+            f"DOCKER_HOST={engine}",
+            "TZ=America/New_York",
+            f"PYTHONPATH={readable_copy}:{readable_copy}/site-packages",
+            *(f"{k}={v}" for k, v in os.environ.items() if k.endswith(("CERT_FILE", "CERT_DIR", "_proxy"))),
+            "sh",
+            "-c",
+            f"umask 077; cd {project} && exec {command}",
+        ],
+        input="id -un; touch made; sudo -n touch roots\n",
+        capture_output=True,
+        text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

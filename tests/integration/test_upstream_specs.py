@@ -40,8 +40,12 @@ def test_a_plain_base_has_no_python(specs: Specs) -> None:
 
 
 @pytest.mark.parametrize(
-    "call", ["base()\n    install.python()", 'base(dev=True)\n    install.python("3.11")',
-             'base(os="debian12", language="python3")\n    install.python(version="3")'],
+    "call",
+    [
+        "base()\n    install.python()",
+        'base(dev=True)\n    install.python("3.11")',
+        'base(os="debian12", language="python3")\n    install.python(version="3")',
+    ],
 )
 def test_install_python_brings_python_and_pip(specs: Specs, call: str) -> None:
     image = specs.image(f"""
@@ -178,7 +182,8 @@ def test_jupyter_without_a_python_is_an_error(specs: Specs) -> None:
         def build():
             base()
             config.jupyter()
-        """, code=2,
+        """,
+        code=2,
     )
     assert "build.envd:4:5: error: config.jupyter needs a Python: write install.python()" in said
 
@@ -205,9 +210,11 @@ def test_a_serving_spec(specs: Specs) -> None:
             runtime.environ(env={"WHERE": "here"}, extra_path=["/opt/own/bin"])
             runtime.expose(envd_port=PORT, host_port=PORT, service="app")
         """,
-        {"main.py": "import os, sys, msgspec\n"
-                    "said = msgspec.json.encode([1]).decode()\n"
-                    "print(os.environ.get('WHERE'), sys.argv[1:], said)\n"},
+        {
+            "main.py": "import os, sys, msgspec\n"
+            "said = msgspec.json.encode([1]).decode()\n"
+            "print(os.environ.get('WHERE'), sys.argv[1:], said)\n"
+        },
     )
     assert image.run() == "here [] [1]"
     assert image.run("--port", "1") == "here ['--port', '1'] [1]"
@@ -276,13 +283,19 @@ def test_a_declared_command_counts_more_than_a_script(specs: Specs) -> None:
             install.python()
             install.python_packages(local_wheels=["dupscript-1.0-py3-none-any.whl"])
         """,
-        {"dupscript-1.0-py3-none-any.whl": wheel("dupscript", {
-            "dupscript.py": "def main():\n    print('the command')\n",
-            "dupscript-1.0.data/scripts/dupcmd": "#!python\nprint('the script')\n",
-            "dupscript-1.0.data/scripts/another": "#!python\nprint('another')\n",
-            "dupscript-1.0.dist-info/entry_points.txt":
-                "[console_scripts]\ndupcmd = dupscript:main\n",
-        })},
+        {
+            "dupscript-1.0-py3-none-any.whl": wheel(
+                "dupscript",
+                {
+                    "dupscript.py": "def main():\n    print('the command')\n",
+                    "dupscript-1.0.data/scripts/dupcmd": "#!python\nprint('the script')\n",
+                    "dupscript-1.0.data/scripts/another": "#!python\nprint('another')\n",
+                    "dupscript-1.0.dist-info/entry_points.txt": (
+                        "[console_scripts]\ndupcmd = dupscript:main\n"
+                    ),
+                },
+            )
+        },
     )
     assert image.run("dupcmd") == "the command" and image.run("another") == "another"
     assert image.run("pip", "check") == "No broken requirements found."
@@ -296,11 +309,16 @@ def test_a_build_that_lacks_a_compiler_says_what_to_add(specs: Specs) -> None:
             MORE
             install.python_packages(name=["cext --find-links ."])
     """
-    files = {"cext-1.0.tar.gz": sdist("cext", {
-        "setup.py": "from setuptools import Extension, setup\n"
-                    "setup(name='cext', version='1.0', ext_modules=[Extension('cext', ['cext.c'])])\n",
-        "cext.c": EXTENSION,
-    })}
+    files = {
+        "cext-1.0.tar.gz": sdist(
+            "cext",
+            {
+                "setup.py": "from setuptools import Extension, setup\n"
+                "setup(name='cext', version='1.0', ext_modules=[Extension('cext', ['cext.c'])])\n",
+                "cext.c": EXTENSION,
+            },
+        )
+    }
     said = specs.fails(spec.replace("MORE", ""), files)
     assert 'add install.apt_packages(["gcc", "python3-dev"])' in said
     assert "/tmp/run-" not in said
@@ -337,8 +355,11 @@ def test_a_yanked_release_is_said(specs: Specs) -> None:
         ('io.copy("src", "/")', "cat /src/a.txt", "a"),
         ('io.copy("src", "/opt/new")', "cat /opt/new/a.txt", "a"),
         ('io.copy("src", "models")', "cat /models/a.txt", "a"),
-        ('io.copy("main.py", "/srv/app.py")\n    run(["cp /srv/app.py /srv/seen"])', "cat /srv/seen",
-         "print('main')"),
+        (
+            'io.copy("main.py", "/srv/app.py")\n    run(["cp /srv/app.py /srv/seen"])',
+            "cat /srv/seen",
+            "print('main')",
+        ),
     ],
 )
 def test_steps_as_upstream(specs: Specs, steps: str, look: str, says: str) -> None:

@@ -70,8 +70,11 @@ def paths(copy: Path) -> dict[str, str]:
 
 def build(prefix: list[str], place: Path, copy: Path) -> str:
     done = subprocess.run(
-        [*prefix, str(PYTHON), "-c", BUILD, str(place)], capture_output=True, text=True,
-        cwd=copy, env={**os.environ, **paths(copy)},
+        [*prefix, str(PYTHON), "-c", BUILD, str(place)],
+        capture_output=True,
+        text=True,
+        cwd=copy,
+        env={**os.environ, **paths(copy)},
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -99,9 +102,19 @@ def test_a_user_without_subordinate_ids_is_told_what_to_do(
                 last = int(first) + int(count) - 1
                 subprocess.run(["usermod", option, f"{first}-{last}", name], check=True)
     done = subprocess.run(
-        ["runuser", "-u", name, "--", str(PYTHON), "-c",
-         "from engine.realise import userns; print(userns.reason_unavailable())"],
-        capture_output=True, text=True, check=True, cwd=readable_copy,
+        [
+            "runuser",
+            "-u",
+            name,
+            "--",
+            str(PYTHON),
+            "-c",
+            "from engine.realise import userns; print(userns.reason_unavailable())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=readable_copy,
         env={**os.environ, **paths(readable_copy)},
     )
     assert done.stdout == (
@@ -112,9 +125,18 @@ def test_a_user_without_subordinate_ids_is_told_what_to_do(
 
 def test_a_namespace_of_one_uid_is_not_root_like() -> None:
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, "-c",
-         "from engine.realise import userns; print(userns.is_root_like())"],
-        capture_output=True, text=True, check=True, cwd=PROJECT,
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            sys.executable,
+            "-c",
+            "from engine.realise import userns; print(userns.is_root_like())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PROJECT,
     )
     assert done.stdout == "False\n"
 
@@ -127,9 +149,18 @@ def test_entry_is_marked_and_keeps_the_outer_uid() -> None:
 
 def test_a_failed_entry_does_not_loop() -> None:
     done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", sys.executable, "-c",
-         "from engine.realise import userns; userns.ensure()"],
-        capture_output=True, text=True, cwd=PROJECT, env={**os.environ, userns.MARK: "1"},
+        [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            sys.executable,
+            "-c",
+            "from engine.realise import userns; userns.ensure()",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        env={**os.environ, userns.MARK: "1"},
     )
     assert done.returncode == 1
     assert "UsageError: the user namespace was entered but" in done.stderr

@@ -63,7 +63,11 @@ def build():
     done = envd.run("lock", check=False)
     errors = [line for line in done.stderr.splitlines() if ": error: " in line]
     assert [line.split(": error: ")[0].rpartition("/")[2] for line in errors] == [
-        "build.envd:4:27", "build.envd:4:37", "build.envd:5:30", "build.envd:6:32"]
+        "build.envd:4:27",
+        "build.envd:4:37",
+        "build.envd:5:30",
+        "build.envd:6:32",
+    ]
     for error, meant in zip(errors, ("ripgrep", "tmux", "numpy", "acme.helper"), strict=True):
         assert f"did you mean '{meant}'?" in error
     assert done.stderr.count("^") == 4 and done.code == 1

@@ -43,7 +43,9 @@ print(built.image_id, len(built.layers))
 def _newest() -> str:
     """The newest Python for Linux that uv brings, else the newest that this machine has."""
     brought = subprocess.run(
-        [UV, "python", "install", "-q", "3"], capture_output=True, text=True,
+        [UV, "python", "install", "-q", "3"],
+        capture_output=True,
+        text=True,
         env={**os.environ, "UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "60"},
     )
     if brought.returncode == 0:
@@ -54,13 +56,12 @@ def _newest() -> str:
     places = [*os.environ["PATH"].split(":"), *map(str, Path.home().glob(".pyenv/versions/*/bin"))]
     found = {
         int(match[1]): str(path)
-        for place in places for path in Path(place).glob("python3.*")
+        for place in places
+        for path in Path(place).glob("python3.*")
         if (match := re.fullmatch(r"python3\.(\d+)", path.name)) and _runs(path)
     }
     newest = max(found)
-    warnings.warn(
-        f"uv brings no Python here; the newest that this machine has is 3.{newest}", stacklevel=1
-    )
+    warnings.warn(f"uv brings no Python here; the newest that this machine has is 3.{newest}", stacklevel=1)
     return found[newest]
 
 
@@ -81,8 +82,11 @@ class Installed:
     def run(self, *argv: str) -> str:
         """What a command of the environment prints, run in the project."""
         done = subprocess.run(
-            [self.venv / "bin" / argv[0], *argv[1:]], cwd=self.project, env=self.environment,
-            capture_output=True, text=True,
+            [self.venv / "bin" / argv[0], *argv[1:]],
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout.strip()
@@ -98,8 +102,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=["oldest", "newest"])
 def installed(
-    request: pytest.FixtureRequest, wheel: Path, shared_store: Path,
-    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest, wheel: Path, shared_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installed]:
     """The wheel in a virtual environment of the oldest Python that envd runs on, and of the newest."""
     directory = tmp_path_factory.mktemp(f"installed-{request.param}")
@@ -117,7 +120,8 @@ def installed(
     (project / "build.envd").write_text(SPEC)
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "DOCKER_HOST")}
     yield Installed(
-        venv, project,
+        venv,
+        project,
         {**environment, "PYTHONPATH": ".", "ENVD_STORE": str(shared_store), "DOCKER_HOST": "unix:///none"},
     )
 
@@ -139,7 +143,9 @@ def test_lock_build_and_push(installed: Installed, registry: str) -> None:
     digest = installed.run("envd", "push", reference).rpartition("@")[2]
     found = subprocess.run(
         ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{reference}"],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert json.loads(found.stdout)["config"]["digest"] == image
     assert digest.startswith("sha256:")

@@ -24,8 +24,12 @@ def tiny_image(store: Store, name: str) -> Image:
         layer = store.capture(tree, "files-greeting")
     labels = (("io.envd.packages", json.dumps(PACKAGES)), ("io.envd.python", "3.11"))
     config = ImageConfig(
-        env=(("PATH", "/bin"),), entrypoint=("/bin/sh",), cmd=("-c", "exit 3"), workdir="/root",
-        labels=labels, exposed_ports=("8888/tcp",),
+        env=(("PATH", "/bin"),),
+        entrypoint=("/bin/sh",),
+        cmd=("-c", "exit 3"),
+        workdir="/root",
+        labels=labels,
+        exposed_ports=("8888/tcp",),
     )
     image = assemble([layer], config)
     with store.in_use():
@@ -44,4 +48,3 @@ def load(store: Store, image: Image, name: str, host: str) -> None:
             del os.environ["DOCKER_HOST"]
         else:
             os.environ["DOCKER_HOST"] = before
-

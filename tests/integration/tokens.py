@@ -38,9 +38,13 @@ class _Signer:
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, SERVICE)])
         now = datetime.now(UTC)
         self._certificate = (
-            x509.CertificateBuilder().subject_name(name).issuer_name(name)
-            .public_key(self._key.public_key()).serial_number(1)
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self._key.public_key())
+            .serial_number(1)
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
             .sign(self._key, hashes.SHA256())
         )
 
@@ -52,8 +56,16 @@ class _Signer:
         chain = base64.b64encode(self._certificate.public_bytes(serialization.Encoding.DER))
         header = {"typ": "JWT", "alg": "RS256", "x5c": [chain.decode()]}
         now = int(time.time())
-        claims = {"iss": SERVICE, "sub": "", "aud": SERVICE, "exp": now + 300, "nbf": now - 10,
-                  "iat": now, "jti": str(time.time_ns()), "access": access}
+        claims = {
+            "iss": SERVICE,
+            "sub": "",
+            "aud": SERVICE,
+            "exp": now + 300,
+            "nbf": now - 10,
+            "iat": now,
+            "jti": str(time.time_ns()),
+            "access": access,
+        }
         text = ".".join(_encoded(json.dumps(part).encode()) for part in (header, claims))
         signature = self._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
         return f"{text}.{_encoded(signature)}"
@@ -74,9 +86,11 @@ def registry(directory: Path) -> Iterator[servers.RegistryServer]:
             access = []
             for scope in parse_qs(urlsplit(self.path).query).get("scope", []):
                 kind, name, actions = scope.split(":")
-                allowed = actions.split(",") if given else [
-                    a for a in actions.split(",") if a == "pull" and name.startswith("public/")
-                ]
+                allowed = (
+                    actions.split(",")
+                    if given
+                    else [a for a in actions.split(",") if a == "pull" and name.startswith("public/")]
+                )
                 access.append({"type": kind, "name": name, "actions": allowed})
             body = json.dumps({"token": signer.token(access)}).encode()
             self.send_response(200)

@@ -19,8 +19,12 @@ from typing import Literal
 from urllib.parse import unquote
 
 SETTINGS = {
-    "ENVD_GO_DOWNLOADS": "/go", "ENVD_NODE_DIST": "/node", "ENVD_RUST_DIST": "/rust",
-    "ENVD_PIXI_RELEASES": "/pixi", "ENVD_PYTHON_DOWNLOADS": "/python", "ENVD_NPM_REGISTRY": "/npm",
+    "ENVD_GO_DOWNLOADS": "/go",
+    "ENVD_NODE_DIST": "/node",
+    "ENVD_RUST_DIST": "/rust",
+    "ENVD_PIXI_RELEASES": "/pixi",
+    "ENVD_PYTHON_DOWNLOADS": "/python",
+    "ENVD_NPM_REGISTRY": "/npm",
 }
 
 
@@ -118,18 +122,42 @@ def add_go(site: Site, *versions: str, unstable: tuple[str, ...] = ()) -> None:
     index = []
     for version in (*versions, *unstable):
         name = f"go{version}.linux-amd64.tar.gz"
-        data = pack({
-            "go/VERSION": f"go{version}\n".encode(), "go/bin/go": says(f"go version go{version}"),
-            "go/src/fmt/print.go": b"package fmt\n",
-        })
+        data = pack(
+            {
+                "go/VERSION": f"go{version}\n".encode(),
+                "go/bin/go": says(f"go version go{version}"),
+                "go/src/fmt/print.go": b"package fmt\n",
+            }
+        )
         site.pages[f"/go/{name}"] = data
         files = [
-            {"filename": name, "os": "linux", "arch": "amd64", "version": f"go{version}",
-             "sha256": sha256(data), "size": len(data), "kind": "archive"},
-            {"filename": f"go{version}.src.tar.gz", "os": "", "arch": "", "version": f"go{version}",
-             "sha256": "0" * 64, "size": 1, "kind": "source"},
-            {"filename": f"go{version}.windows-amd64.msi", "os": "windows", "arch": "amd64",
-             "version": f"go{version}", "sha256": "0" * 64, "size": 1, "kind": "installer"},
+            {
+                "filename": name,
+                "os": "linux",
+                "arch": "amd64",
+                "version": f"go{version}",
+                "sha256": sha256(data),
+                "size": len(data),
+                "kind": "archive",
+            },
+            {
+                "filename": f"go{version}.src.tar.gz",
+                "os": "",
+                "arch": "",
+                "version": f"go{version}",
+                "sha256": "0" * 64,
+                "size": 1,
+                "kind": "source",
+            },
+            {
+                "filename": f"go{version}.windows-amd64.msi",
+                "os": "windows",
+                "arch": "amd64",
+                "version": f"go{version}",
+                "sha256": "0" * 64,
+                "size": 1,
+                "kind": "installer",
+            },
         ]
         index.append({"version": f"go{version}", "stable": version in versions, "files": files})
     site.json("/go/", index[::-1])
@@ -140,11 +168,14 @@ def add_node(site: Site, versions: Mapping[str, str | bool]) -> None:
     index = []
     for version, lts in versions.items():
         top = f"node-v{version}-linux-x64"
-        data = pack({
-            f"{top}/bin/node": says(f"v{version}"),
-            f"{top}/lib/node_modules/npm/bin/npm-cli.js": says("npm of node"),
-            f"{top}/bin/npm": "../lib/node_modules/npm/bin/npm-cli.js",
-        }, "xz")
+        data = pack(
+            {
+                f"{top}/bin/node": says(f"v{version}"),
+                f"{top}/lib/node_modules/npm/bin/npm-cli.js": says("npm of node"),
+                f"{top}/bin/npm": "../lib/node_modules/npm/bin/npm-cli.js",
+            },
+            "xz",
+        )
         site.pages[f"/node/v{version}/{top}.tar.xz"] = data
         sums = f"{'0' * 64}  node-v{version}.tar.gz\n{sha256(data)}  {top}.tar.xz\n"
         site.pages[f"/node/v{version}/SHASUMS256.txt"] = sums.encode()
@@ -166,11 +197,15 @@ def add_rust(site: Site, version: str) -> None:
     for name, files in programs.items():
         top = f"{name.removesuffix('-preview')}-{version}-{target}"
         part = f"rust-std-{target}" if name == "rust-std" else name
-        data = pack({
-            f"{top}/components": part.encode() + b"\n", f"{top}/install.sh": says("no"),
-            f"{top}/{part}/manifest.in": "".join(f"file:{f}\n" for f in files).encode(),
-            **{f"{top}/{part}/{path}": content for path, content in files.items()},
-        }, "xz")
+        data = pack(
+            {
+                f"{top}/components": part.encode() + b"\n",
+                f"{top}/install.sh": says("no"),
+                f"{top}/{part}/manifest.in": "".join(f"file:{f}\n" for f in files).encode(),
+                **{f"{top}/{part}/{path}": content for path, content in files.items()},
+            },
+            "xz",
+        )
         place = f"/dist/2023-12-28/{top}.tar.xz"
         site.pages[f"/rust{place}"] = data
         url = f"https://static.rust-lang.org{place}"
@@ -219,11 +254,15 @@ def add_codex(site: Site, *versions: str) -> None:
     for version in versions:
         for suffix, system, members in (
             ("", None, {"package/bin/codex.js": b"#!/usr/bin/env node\n"}),
-            ("-linux-x64", "linux", {
-                program: b'#!/bin/sh\necho "codex ' + version.encode() + b'"; command -v rg\n',
-                "package/vendor/x86_64-unknown-linux-musl/codex-path/rg": says("rg"),
-                "package/package.json": b"{}",
-            }),
+            (
+                "-linux-x64",
+                "linux",
+                {
+                    program: b'#!/bin/sh\necho "codex ' + version.encode() + b'"; command -v rg\n',
+                    "package/vendor/x86_64-unknown-linux-musl/codex-path/rg": says("rg"),
+                    "package/package.json": b"{}",
+                },
+            ),
             ("-darwin-x64", "darwin", {"package/vendor/x86_64-apple-darwin/bin/codex": b"no"}),
         ):
             full, data = version + suffix, pack(members)
@@ -231,7 +270,8 @@ def add_codex(site: Site, *versions: str) -> None:
             site.pages[path] = data
             integrity = base64.b64encode(hashlib.sha512(data).digest()).decode()
             about: dict[str, object] = {
-                "name": "@openai/codex", "version": full,
+                "name": "@openai/codex",
+                "version": full,
                 "dist": {"tarball": site.url + path, "integrity": f"sha512-{integrity}"},
             }
             if system:
@@ -252,8 +292,7 @@ def add_codex(site: Site, *versions: str) -> None:
 
 def another_python(fetch: Callable[[str], Path], directory: Path) -> dict[str, bytes]:
     """The files of Debian 11's Python 3.9 below one prefix; `fetch` gives the .deb of a package."""
-    for package in ("python3.9-minimal", "libpython3.9-minimal", "libpython3.9-stdlib",
-                    "python3-distutils"):
+    for package in ("python3.9-minimal", "libpython3.9-minimal", "libpython3.9-stdlib", "python3-distutils"):
         subprocess.run(["dpkg-deb", "-x", str(fetch(package)), str(directory)], check=True)
     files = {"bin/python3.9": (directory / "usr/bin/python3.9").read_bytes()}
     library = directory / "usr/lib/python3.9"

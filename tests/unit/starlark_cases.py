@@ -34,8 +34,11 @@ def value(expression: str) -> str:
 
 def lines(table: str) -> list[str]:
     """The lines of a table that say something."""
-    return [line.strip() for line in table.strip().split("\n") if line.strip()
-            and not line.strip().startswith("##")]
+    return [
+        line.strip()
+        for line in table.strip().split("\n")
+        if line.strip() and not line.strip().startswith("##")
+    ]
 
 
 def check(line: str) -> None:

@@ -27,16 +27,18 @@ SPEC = "def build():\n    "
     ("text", "kinds", "expected"),
     [
         (SPEC + "shell('|", (), ["bash", "zsh", "fish"]),
-        (SPEC + "shell(\"z|\")", (), ["bash", "zsh", "fish"]),
-        (SPEC + "base(os='|')", (), ["debian11", "debian12", "debian13", "ubuntu20.04",
-                                    "ubuntu22.04", "ubuntu24.04"]),
+        (SPEC + 'shell("z|")', (), ["bash", "zsh", "fish"]),
+        (
+            SPEC + "base(os='|')",
+            (),
+            ["debian11", "debian12", "debian13", "ubuntu20.04", "ubuntu22.04", "ubuntu24.04"],
+        ),
         (SPEC + "base('debian12', '|", (), ["python", "python3", "r", "julia"]),
         (SPEC + "install.cuda('12.9', source='|", (), ["auto", "pypi", "apt"]),
         (SPEC + "base(|", ("parameter",), ["os=", "language=", "image=", "dev="]),
         (SPEC + "base('debian12', |)", ("parameter",), ["language=", "image=", "dev="]),
         (SPEC + "base(image='x', |)", ("parameter",), ["os=", "language=", "dev="]),
-        (SPEC + "base(\n        dev=True,\n        |\n    )", ("parameter",),
-         ["os=", "language=", "image="]),
+        (SPEC + "base(\n        dev=True,\n        |\n    )", ("parameter",), ["os=", "language=", "image="]),
         (SPEC + "base(dev=|", ("value",), ["True", "False"]),
         (SPEC + "shell(|", ("value",), ['"bash"', '"zsh"', '"fish"']),
         (SPEC + "install.python_packages(['|", (), []),
@@ -62,11 +64,11 @@ def test_completion_of_modules_and_of_what_the_text_defines() -> None:
 def test_what_a_name_means() -> None:
     text = "def tools(n, m=1):\n    '''Tools\n    for all.'''\ndef build():\n    "
     assert assist.explain(*at(text + "install.apt_pack|ages(['a'])")).startswith(
-        "```python\ninstall.apt_packages(name=[])\n```\nDebian packages")
+        "```python\ninstall.apt_packages(name=[])\n```\nDebian packages"
+    )
     assert "`install.cuda(" in assist.explain(*at(text + "inst|all.apt_packages(['a'])"))
-    assert "str = \"debian12\"" in assist.explain(*at(text + "base(o|s='debian12')"))
-    assert assist.explain(*at(text + "too|ls(1)")) == (
-        "```python\ntools(n, m=1)\n```\nTools\nfor all.")
+    assert 'str = "debian12"' in assist.explain(*at(text + "base(o|s='debian12')"))
+    assert assist.explain(*at(text + "too|ls(1)")) == ("```python\ntools(n, m=1)\n```\nTools\nfor all.")
     assert assist.explain(*at(text + "# ba|se")) == ""
     assert assist.explain(*at(text + "1 + | 2")) == ""
 
@@ -75,7 +77,10 @@ def test_definitions_and_where_they_are() -> None:
     text = "X = 1\ndef tools():\n    pass\n\n\ndef build():\n    tools()\n    run([X])\n"
     found = assist.definitions(text)
     assert [(d.name, d.position.line, d.last_line) for d in found] == [
-        ("X", 1, 1), ("tools", 2, 3), ("build", 6, 8)]
+        ("X", 1, 1),
+        ("tools", 2, 3),
+        ("build", 6, 8),
+    ]
     defined = assist.define(text, 7, 6)
     assert defined is not None and (defined.position.line, defined.position.column) == (2, 5)
     assert assist.define(text, 8, 5) is None
@@ -98,20 +103,21 @@ def test_diagnoses_of_a_spec_that_is_being_typed(tmp_path: Path) -> None:
         made = assist.diagnose(text, str(tmp_path / "build.envd"), tmp_path)
         return [(d.position.line, d.position.column, d.end, d.severity) for d in made]
 
-    assert found("def build():\n    base(os='debain12')\n    shell('zhs'\n") == [
-        (3, 10, 11, "error")]
+    assert found("def build():\n    base(os='debain12')\n    shell('zhs'\n") == [(3, 10, 11, "error")]
     assert found("def build():\n    base(os='debain12')\n    shel('zsh')\n") == [
-        (2, 13, 23, "error"), (3, 5, 9, "error")]
+        (2, 13, 23, "error"),
+        (3, 5, 9, "error"),
+    ]
     assert found("def build():\n    io.mount('a', '/b')\n") == [(2, 5, 7, "warning")]
     assert found("def tensorboard(port):\n    runtime.expose(port)\n") == []  # a library
     assert found("def biuld():\n    pass\n") == [(1, 1, 4, "error")]
     assert found("def build():\n    for i in range(10000000):\n        run(['a'])\n") == []
-    assert found('''lib = include("https://git.example/x")
+    assert found("""lib = include("https://git.example/x")
 def build():
     lib.jupyter(lib.PORT)
     shell("zhs")
     x = lib.PORT + 1
-''') == [(4, 11, 16, "error")]
+""") == [(4, 11, 16, "error")]
     assert found("") == [(1, 1, 2, "error")]
 
 

@@ -13,32 +13,93 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CARELESS = frozenset([
-    "glob", "rglob", "iterdir", "rmtree", "copytree", "copyfile", "copy", "copy2", "copystat",
-    "copymode", "move", "write_text", "write_bytes", "read_text", "read_bytes", "open", "unlink",
-    "rmdir", "removedirs", "remove", "symlink_to", "hardlink_to", "link", "symlink",
-    "chmod", "lchmod", "chown",
-    "lchown", "utime", "walk", "fwalk", "scandir", "listdir", "mknod", "mkfifo", "mkdir", "makedirs",
-    "rename", "touch", "extractall", "truncate", "setxattr", "remove_tree",
-])
+CARELESS = frozenset(
+    [
+        "glob",
+        "rglob",
+        "iterdir",
+        "rmtree",
+        "copytree",
+        "copyfile",
+        "copy",
+        "copy2",
+        "copystat",
+        "copymode",
+        "move",
+        "write_text",
+        "write_bytes",
+        "read_text",
+        "read_bytes",
+        "open",
+        "unlink",
+        "rmdir",
+        "removedirs",
+        "remove",
+        "symlink_to",
+        "hardlink_to",
+        "link",
+        "symlink",
+        "chmod",
+        "lchmod",
+        "chown",
+        "lchown",
+        "utime",
+        "walk",
+        "fwalk",
+        "scandir",
+        "listdir",
+        "mknod",
+        "mkfifo",
+        "mkdir",
+        "makedirs",
+        "rename",
+        "touch",
+        "extractall",
+        "truncate",
+        "setxattr",
+        "remove_tree",
+    ]
+)
 # Words that are these functions only as a module's.
 WORDS = frozenset(["copy", "move", "remove", "link", "rename", "truncate"])
 WHERE = (
     # What builds, wherever it is: each takes a BuildContext.
     *sorted(
-        path for room in ("ecosystems", "realise") for path in (ROOT / "engine" / room).rglob("*.py")
+        path
+        for room in ("ecosystems", "realise")
+        for path in (ROOT / "engine" / room).rglob("*.py")
         if "BuildContext" in path.read_text("utf-8")
     ),
-    *(ROOT / f"engine/realise/{name}.py" for name in (
-        "handed", "hints", "leftovers", "placed", "places", "script", "snapshots", "tars", "traces", "zips",
-    )),
-    *(ROOT / f"engine/ecosystems/{name}.py" for name in (
-        "conda/link", "debian/debs", "debian/first_start", "python/interpreter",
-    )),
-    *(ROOT / name for name in (
-        "engine/realise/sandbox.py", "engine/oci/filesystem.py", "engine/realise/jail.py",
-        "store/trees.py", "store/layers.py", "store/stamps.py",
-    )),
+    *(
+        ROOT / f"engine/realise/{name}.py"
+        for name in (
+            "handed",
+            "hints",
+            "leftovers",
+            "placed",
+            "places",
+            "script",
+            "snapshots",
+            "tars",
+            "traces",
+            "zips",
+        )
+    ),
+    *(
+        ROOT / f"engine/ecosystems/{name}.py"
+        for name in ("conda/link", "debian/debs", "debian/first_start", "python/interpreter")
+    ),
+    *(
+        ROOT / name
+        for name in (
+            "engine/realise/sandbox.py",
+            "engine/oci/filesystem.py",
+            "engine/realise/jail.py",
+            "store/trees.py",
+            "store/layers.py",
+            "store/stamps.py",
+        )
+    ),
 )
 
 NEW = "in a directory that it has just made, where nothing foreign has been"
@@ -81,8 +142,7 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "engine/realise/placed.py:_Writer.run": ("chmod mkdir utime", NEW),
     "engine/realise/placed.py:_Writer._tree": ("scandir", REAL),
     "engine/realise/placed.py:_Writer._make": ("chmod chown mkdir", NEW),
-    "engine/realise/placed.py:_Writer._copy":
-        ("chmod copyfile lchown link mknod symlink unlink utime", REAL),
+    "engine/realise/placed.py:_Writer._copy": ("chmod copyfile lchown link mknod symlink unlink utime", REAL),
     "engine/realise/places.py:make": ("chmod mkdir", NEW),
     "engine/ecosystems/r/builder.py:build": ("mkdir", NEW),
     "engine/realise/script.py:write": ("chmod mkdir touch write_bytes", NEW),
@@ -105,7 +165,8 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "engine/realise/sandbox.py:_remove_trial": ("rmdir unlink", NEW),
     "engine/realise/sandbox.py:_file_system": ("read_text", "/proc"),
     "engine/realise/sandbox.py:_holds_something": (
-        "iterdir", "a layer's own /tmp or /run, when it is no link"
+        "iterdir",
+        "a layer's own /tmp or /run, when it is no link",
     ),
     "engine/realise/sandbox.py:_clean": ("glob rmtree unlink", OWN),
     "engine/realise/jail.py:run": ("mkdir rmtree", OWN),
@@ -169,12 +230,24 @@ def test_trees_are_gone_into_with_care_alone() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["for p in upper.rglob('*'): pass", "shutil.rmtree(upper / 'var')", "(upper / 'x').write_text('')",
-     "open(upper / 'x', 'w')", "os.chmod(upper, 0)", "[p.unlink() for p in tree]",
-     "map(Path.unlink, tree)",
-     "from shutil import rmtree", "from shutil import rmtree as r", "getattr(upper, 'glob')('*')",
-     "with path.open() as file: pass", "os.walk(upper)", "path.symlink_to('x')", "remove = os.remove",
-     "class A:\n        def f(self): self.upper.iterdir()", "lambda: os.scandir(upper)"],
+    [
+        "for p in upper.rglob('*'): pass",
+        "shutil.rmtree(upper / 'var')",
+        "(upper / 'x').write_text('')",
+        "open(upper / 'x', 'w')",
+        "os.chmod(upper, 0)",
+        "[p.unlink() for p in tree]",
+        "map(Path.unlink, tree)",
+        "from shutil import rmtree",
+        "from shutil import rmtree as r",
+        "getattr(upper, 'glob')('*')",
+        "with path.open() as file: pass",
+        "os.walk(upper)",
+        "path.symlink_to('x')",
+        "remove = os.remove",
+        "class A:\n        def f(self): self.upper.iterdir()",
+        "lambda: os.scandir(upper)",
+    ],
 )
 def test_a_careless_line_is_found(line: str) -> None:
     found = list(careless(f"def build(upper):\n    {line}\n"))
@@ -182,7 +255,9 @@ def test_a_careless_line_is_found(line: str) -> None:
 
 
 def test_a_careful_line_is_none() -> None:
-    assert not list(careless(
-        "def build(upper):\n    confined.remove(upper, 'x')\n    for p in confined.walk(upper): pass\n"
-        "    glob = 1\n    'glob it'\n    x.lstat()\n"
-    ))
+    assert not list(
+        careless(
+            "def build(upper):\n    confined.remove(upper, 'x')\n    for p in confined.walk(upper): pass\n"
+            "    glob = 1\n    'glob it'\n    x.lstat()\n"
+        )
+    )

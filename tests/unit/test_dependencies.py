@@ -29,10 +29,21 @@ OURS = {"engine", "envd", "grammar", "store"}
 EXACT = {"deflate", "zstandard"}
 # Attributes that are somebody else's own affair, and whose.
 PRIVATE = {
-    "_load_from_dict": "lark", "_basic_auth": "oras", "_load_auth": "oras", "_response": "docker",
-    "_sock": "docker", "_fp": "urllib3",
-    "_content": "requests", "_content_consumed": "requests", "_exit": "", "_xoptions": "",
-    "_run_exitfuncs": "", "_proc_member": "", "_block": "", "_asdict": "", "_replace": "",
+    "_load_from_dict": "lark",
+    "_basic_auth": "oras",
+    "_load_auth": "oras",
+    "_response": "docker",
+    "_sock": "docker",
+    "_fp": "urllib3",
+    "_content": "requests",
+    "_content_consumed": "requests",
+    "_exit": "",
+    "_xoptions": "",
+    "_run_exitfuncs": "",
+    "_proc_member": "",
+    "_block": "",
+    "_asdict": "",
+    "_replace": "",
 }
 
 
@@ -96,13 +107,19 @@ def test_what_makes_bytes_is_pinned() -> None:
 def attributes(tree: ast.Module) -> set[str]:
     """Private attributes that are taken of others than `self` and `cls`."""
     return {
-        node.attr for node in ast.walk(tree)
-        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr)
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and re.match(r"_[a-z]", node.attr)
         and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"))
     } | {
-        str(node.args[1].value) for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1
-        and node.func.id in ("getattr", "hasattr", "setattr") and isinstance(node.args[1], ast.Constant)
+        str(node.args[1].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and len(node.args) > 1
+        and node.func.id in ("getattr", "hasattr", "setattr")
+        and isinstance(node.args[1], ast.Constant)
         and re.match(r"_[a-z]", str(node.args[1].value))
     }
 
@@ -115,8 +132,12 @@ def own(tree: ast.Module) -> set[str]:
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) \
-                and isinstance(node.value, ast.Name) and node.value.id == "self":
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        ):
             names.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):  # __slots__
             names.add(node.value)

@@ -14,8 +14,7 @@ from grammar.environment import Base, Copy, Environment, Jupyter, Owner, Run
 from tests.unit.test_plan import lock_of, package
 
 PLAIN = Environment(
-    base=Base(language="python3"), shell="zsh", jupyter=Jupyter("secret", 8889),
-    owner=Owner(1234, 50),
+    base=Base(language="python3"), shell="zsh", jupyter=Jupyter("secret", 8889), owner=Owner(1234, 50)
 )
 DEV = dev.turned_on(PLAIN)
 LOCK = lock_of().with_rows("dev", [package("deb", "openssh-server")])
@@ -66,7 +65,9 @@ def test_nothing_of_the_caller_is_in_the_image(tmp_path: Path) -> None:
 def test_copies_to_a_tilde_go_to_the_users_home(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     for target, wanted in (
-        ("~/b", ["/root/b", "/home/envd/b"]), ("~", ["/root/a", "/home/envd/a"]), ("b", ["/b", "/b"]),
+        ("~/b", ["/root/b", "/home/envd/b"]),
+        ("~", ["/root/a", "/home/envd/a"]),
+        ("b", ["/b", "/b"]),
     ):
         copy = Copy("a", target)
         targets = [

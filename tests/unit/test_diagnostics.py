@@ -40,7 +40,16 @@ def build():
 """
     found = errors(text)
     assert [(line, column) for line, column, _ in found] == [
-        (2, 11), (5, 5), (6, 13), (6, 34), (8, 13), (9, 30), (9, 47), (10, 20), (10, 33)]
+        (2, 11),
+        (5, 5),
+        (6, 13),
+        (6, 34),
+        (8, 13),
+        (9, 30),
+        (9, 47),
+        (10, 20),
+        (10, 33),
+    ]
     with pytest.raises(SpecErrors) as caught:
         evaluate(text, "b.envd")
     shown = str(caught.value)
@@ -107,8 +116,9 @@ def test_errors_of_a_requirements_file_stand_beside_those_of_the_spec(tmp_path: 
 
 
 def test_hints_name_the_module() -> None:
-    assert "did you mean 'install.python_packages'" in errors(
-        "def build():\n    python_packages(['a'])\n")[0][2]
+    assert (
+        "did you mean 'install.python_packages'" in errors("def build():\n    python_packages(['a'])\n")[0][2]
+    )
     assert "did you mean 'config.jupyter'" in errors("def build():\n    install.jupyter()\n")[0][2]
 
 
@@ -134,11 +144,13 @@ def test_one_slip_of_a_finger_is_one_error() -> None:
         place = slips.randrange(len(text))
         lines = text.split("\n")
         del lines[slips.randrange(len(lines))]
-        text = slips.choice([
-            text[:place] + text[place + 1 :],
-            text[:place] + slips.choice("()[]{}\"',:=.x ") + text[place:],
-            "\n".join(lines),
-        ])
+        text = slips.choice(
+            [
+                text[:place] + text[place + 1 :],
+                text[:place] + slips.choice("()[]{}\"',:=.x ") + text[place:],
+                "\n".join(lines),
+            ]
+        )
         try:
             evaluate(text, "b.envd")
             counts[0] += 1
@@ -175,9 +187,7 @@ BESIDE = [
 
 
 @pytest.mark.parametrize(("name", "text", "where", "says"), BESIDE)
-def test_errors_in_files_beside_the_spec(
-    name: str, text: str, where: str, says: str, tmp_path: Path
-) -> None:
+def test_errors_in_files_beside_the_spec(name: str, text: str, where: str, says: str, tmp_path: Path) -> None:
     call = "python_packages(requirements=" if name == "r.txt" else "conda_packages(env_file="
     (tmp_path / name).write_text(text)
     (tmp_path / "build.envd").write_text(f'def build():\n    install.{call}"{name}")\n')
@@ -189,11 +199,16 @@ def test_errors_in_files_beside_the_spec(
     assert source.startswith(f"{line:>5} | ") and caret == "      | " + " " * (column - 1) + "^"
 
 
-@pytest.mark.parametrize("call", [
-    'python_packages(requirements="x")', 'python_packages(requirements=".")',
-    'conda_packages(env_file="x")', 'conda_packages(env_file="empty")',
-    'python_packages(requirements="latin")',
-])
+@pytest.mark.parametrize(
+    "call",
+    [
+        'python_packages(requirements="x")',
+        'python_packages(requirements=".")',
+        'conda_packages(env_file="x")',
+        'conda_packages(env_file="empty")',
+        'python_packages(requirements="latin")',
+    ],
+)
 def test_files_beside_the_spec_that_cannot_be_read(call: str, tmp_path: Path) -> None:
     (tmp_path / "empty").write_text("")
     (tmp_path / "latin").write_bytes(b"gr\xfcn\n")

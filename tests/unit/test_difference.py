@@ -93,9 +93,7 @@ def time(tree: Path) -> None:
         (time, "etc/a: time (1 -> 2)"),
     ],
 )
-def test_each_kind_of_difference(
-    trees: tuple[Path, Path], change: Callable[[Path], None], said: str
-) -> None:
+def test_each_kind_of_difference(trees: tuple[Path, Path], change: Callable[[Path], None], said: str) -> None:
     old, new = trees
     assert differences([tar_of(old)], [tar_of(new)]) == []
     change(new)

@@ -54,14 +54,24 @@ def test_mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_mounted_is_made_by_us(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    make_sources([
-        Mount("bind", f"{tmp_path}/project", "/p"), Mount("bind", f"{tmp_path}/a/b", "/p/in/it"),
-        Mount("volume", "name", "/p/volume"), Mount("bind", f"{tmp_path}/file", "/p/one.txt"),
-        Mount("volume", "other", "/else"),
-    ])
+    make_sources(
+        [
+            Mount("bind", f"{tmp_path}/project", "/p"),
+            Mount("bind", f"{tmp_path}/a/b", "/p/in/it"),
+            Mount("volume", "name", "/p/volume"),
+            Mount("bind", f"{tmp_path}/file", "/p/one.txt"),
+            Mount("volume", "other", "/else"),
+        ]
+    )
     made = sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*"))
     assert made == [
-        "a", "a/b", "file", "project", "project/in", "project/in/it", "project/one.txt",
+        "a",
+        "a/b",
+        "file",
+        "project",
+        "project/in",
+        "project/in/it",
+        "project/one.txt",
         "project/volume",
     ]
     assert (tmp_path / "project/one.txt").is_file()
@@ -97,13 +107,22 @@ def test_names_that_docker_takes() -> None:
 
 def test_gpus_come_from_the_spec_or_the_command_line() -> None:
     asked = [
-        want({"cuda": "12.9"}), want({"cuda": "12.9", "gpu": 2}), want({"cuda": "12.9", "gpu": 0}),
-        want({"cuda": "12.9"}, no_gpu=True), want({}, gpus="device=0,2"), want({"gpu": 1}, gpus="all"),
+        want({"cuda": "12.9"}),
+        want({"cuda": "12.9", "gpu": 2}),
+        want({"cuda": "12.9", "gpu": 0}),
+        want({"cuda": "12.9"}, no_gpu=True),
+        want({}, gpus="device=0,2"),
+        want({"gpu": 1}, gpus="all"),
     ]
     assert [w.gpus for w in asked] == ["all", "2", "", "", "device=0,2", "all"]
     requests = [device_requests(w.gpus) for w in asked]
     assert [r and (r[0]["Count"], r[0]["DeviceIDs"]) for r in requests] == [
-        (-1, None), (2, None), None, None, (0, ["0", "2"]), (-1, None),
+        (-1, None),
+        (2, None),
+        None,
+        None,
+        (0, ["0", "2"]),
+        (-1, None),
     ]
 
 
@@ -117,9 +136,7 @@ def test_sizes_and_variables() -> None:
 def test_what_differs_is_named() -> None:
     had = want().facts
     assert differences(had, want().facts) == []
-    assert differences(had, want(memory="1g", environ=("A=1",)).facts) == [
-        "environment variables", "memory",
-    ]
+    assert differences(had, want(memory="1g", environ=("A=1",)).facts) == ["environment variables", "memory"]
 
 
 def test_an_owner_in_the_spec_is_over_the_caller() -> None:
@@ -220,8 +237,13 @@ def test_a_key_pair_is_made_once(home: Path) -> None:
 @pytest.mark.parametrize(
     "before",
     [
-        None, "", "\n", "Port 22", "User me\r\n\r\nHost *\r\n  Port 1\r\n",
-        "# >>> other >>>\nHost a.envd\n  Port 9\n# <<< other <<<\n", "# caf\udce9\n",
+        None,
+        "",
+        "\n",
+        "Port 22",
+        "User me\r\n\r\nHost *\r\n  Port 1\r\n",
+        "# >>> other >>>\nHost a.envd\n  Port 9\n# <<< other <<<\n",
+        "# caf\udce9\n",
     ],
 )
 def test_the_config_is_as_before_when_all_are_gone(home: Path, before: str | None) -> None:

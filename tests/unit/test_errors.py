@@ -15,15 +15,7 @@ from engine.cli.main import _known_error
 from engine.core.command import LimitError
 from engine.core.events import failed
 from engine.ecosystems.python.uv import UvError
-from engine.errors import (
-    BuildError,
-    EnvdError,
-    FetchError,
-    ResolveError,
-    UsageError,
-    exit_code,
-    together,
-)
+from engine.errors import BuildError, EnvdError, FetchError, ResolveError, UsageError, exit_code, together
 from engine.realise.secrets import Secrets
 from grammar.environment import NOWHERE, Position
 from grammar.errors import SpecError
@@ -54,8 +46,11 @@ def test_the_tree_is_written_out_in_one_docstring() -> None:
     above = {"SpecError": "", "StoreError": "", "EnvdError": ""}
     root = Path(engine.__file__).parent.parent
     classes = [
-        node for room in ("engine", "store") for path in sorted((root / room).rglob("*.py"))
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ClassDef)
+        node
+        for room in ("engine", "store")
+        for path in sorted((root / room).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
     ]
     for _ in range(4):  # levels
         for node in classes:
@@ -117,15 +112,21 @@ def test_each_of_several_has_its_line_and_caret(tmp_path: Path) -> None:
     place.mkdir()
     spec = place / "build.envd"
     spec.write_text("one\n  two\n")
-    several = together([
-        FetchError("cannot fetch it"),
-        ResolveError("no 'two'", position=Position(str(spec), 2, 3)),
-        ResolveError("no 'one'", position=Position(str(spec), 1, 1), advice="write another"),
-    ])
+    several = together(
+        [
+            FetchError("cannot fetch it"),
+            ResolveError("no 'two'", position=Position(str(spec), 2, 3)),
+            ResolveError("no 'one'", position=Position(str(spec), 1, 1), advice="write another"),
+        ]
+    )
     name = str(spec).replace("\n", "\\n")
     assert shown(several).split("\n") == [
-        f"{name}:1:1: error: no 'one'; write another", "    1 | one", "      | ^",
-        f"{name}:2:3: error: no 'two'", "    2 |   two", "      |   ^",
+        f"{name}:1:1: error: no 'one'; write another",
+        "    1 | one",
+        "      | ^",
+        f"{name}:2:3: error: no 'two'",
+        "    2 |   two",
+        "      |   ^",
         "error: cannot fetch it",
     ]
     assert shown(BuildError("it fails", "its log\n")) == "its log\nerror: it fails"
@@ -148,9 +149,16 @@ def test_the_event_of_a_failure_has_the_fields() -> None:
     error = BuildError("it fails", position=AT, subject="run-1", advice="try again")
     event = failed("run-1", "id", error).as_dict()
     assert json.loads(json.dumps(event)) == {
-        "kind": "failed", "name": "run-1", "id": "id", "time": event["time"],
-        "text": "a:b/build.envd:3:5: run-1: it fails; try again", "file": "a:b/build.envd",
-        "line": 3, "column": 5, "subject": "run-1", "advice": "try again",
+        "kind": "failed",
+        "name": "run-1",
+        "id": "id",
+        "time": event["time"],
+        "text": "a:b/build.envd:3:5: run-1: it fails; try again",
+        "file": "a:b/build.envd",
+        "line": 3,
+        "column": 5,
+        "subject": "run-1",
+        "advice": "try again",
     }
     assert "line" not in failed("run-1", "id", BuildError("it fails")).as_dict()
 
@@ -181,7 +189,9 @@ def test_no_text_begins_with_a_place() -> None:
     root = Path(engine.__file__).parent
     found = [
         f"{path.relative_to(root)}:{node.lineno}"  # type: ignore[attr-defined]
-        for path in sorted(root.rglob("*.py")) if path.name != "errors.py"
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))) if _led_by_a_place(node)
+        for path in sorted(root.rglob("*.py"))
+        if path.name != "errors.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if _led_by_a_place(node)
     ]
     assert found == []

@@ -29,32 +29,66 @@ def spec(*lines: str) -> Environment:
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
-        ("1 + 2 * 3", "7"), ("7 // -2", "-4"), ("7 % -2", "-1"), ("1 / 2", "0.5"),
-        ("-2 - -3", "1"), ("~5 & 0xff", "250"), ("1 << 70", str(1 << 70)),
-        ("'a' + 'b' * 3", '"abbb"'), ("[1, 2] + [3]", "[1, 2, 3]"), ("(1,) * 2", "(1, 1)"),
-        ("'abc'[-1]", '"c"'), ("'abcdef'[1:5:2]", '"bd"'), ("[1, 2, 3][::-1]", "[3, 2, 1]"),
-        ("{'a': 1}['a']", "1"), ("'a' in {'a': 1}", "True"), ("3 not in [1, 2]", "True"),
-        ("1 == True", "False"), ("1 == 1.0", "True"), ("{1: 'i', True: 'b'}[True]", '"b"'),
+        ("1 + 2 * 3", "7"),
+        ("7 // -2", "-4"),
+        ("7 % -2", "-1"),
+        ("1 / 2", "0.5"),
+        ("-2 - -3", "1"),
+        ("~5 & 0xff", "250"),
+        ("1 << 70", str(1 << 70)),
+        ("'a' + 'b' * 3", '"abbb"'),
+        ("[1, 2] + [3]", "[1, 2, 3]"),
+        ("(1,) * 2", "(1, 1)"),
+        ("'abc'[-1]", '"c"'),
+        ("'abcdef'[1:5:2]", '"bd"'),
+        ("[1, 2, 3][::-1]", "[3, 2, 1]"),
+        ("{'a': 1}['a']", "1"),
+        ("'a' in {'a': 1}", "True"),
+        ("3 not in [1, 2]", "True"),
+        ("1 == True", "False"),
+        ("1 == 1.0", "True"),
+        ("{1: 'i', True: 'b'}[True]", '"b"'),
         ("[x * y for x in range(3) for y in range(3) if x < y]", "[0, 0, 2]"),
-        ("{k: v for k, v in [('a', 1)]}", '{"a": 1}'), ("1 if [] else 2", "2"),
-        ("None or 'x'", '"x"'), ("0 and fail('no')", "0"), ("not 1", "False"),
+        ("{k: v for k, v in [('a', 1)]}", '{"a": 1}'),
+        ("1 if [] else 2", "2"),
+        ("None or 'x'", '"x"'),
+        ("0 and fail('no')", "0"),
+        ("not 1", "False"),
         ("sorted([3, 1, 2], reverse=True)", "[3, 2, 1]"),
         ("sorted(['bb', 'a'], key=len)", '["a", "bb"]'),
-        ("max([1, 3, 2])", "3"), ("min('b', 'a')", '"a"'), ("list(zip([1, 2], 'ab'.elems()))",
-                                                           '[(1, "a"), (2, "b")]'),
-        ("enumerate(['a'], 5)", '[(5, "a")]'), ("dict([('a', 1)], b=2)", '{"a": 1, "b": 2}'),
-        ("' a '.strip().upper()", '"A"'), ("'a,b,c'.split(',', 1)", '["a", "b,c"]'),
-        ("','.join(['a', 'b'])", '"a,b"'), ("'{} {x} {{}}'.format(1, x=2)", '"1 2 {}"'),
-        ("'%s-%d-%r' % ('a', 3, 'b')", '"a-3-\\"b\\""'), ("'a\\nb'.splitlines()", '["a", "b"]'),
+        ("max([1, 3, 2])", "3"),
+        ("min('b', 'a')", '"a"'),
+        ("list(zip([1, 2], 'ab'.elems()))", '[(1, "a"), (2, "b")]'),
+        ("enumerate(['a'], 5)", '[(5, "a")]'),
+        ("dict([('a', 1)], b=2)", '{"a": 1, "b": 2}'),
+        ("' a '.strip().upper()", '"A"'),
+        ("'a,b,c'.split(',', 1)", '["a", "b,c"]'),
+        ("','.join(['a', 'b'])", '"a,b"'),
+        ("'{} {x} {{}}'.format(1, x=2)", '"1 2 {}"'),
+        ("'%s-%d-%r' % ('a', 3, 'b')", '"a-3-\\"b\\""'),
+        ("'a\\nb'.splitlines()", '["a", "b"]'),
         ("(lambda a, b=2, *c, **d: [a, b, c, d])(1, 5, 6, k=7)", '[1, 5, (6,), {"k": 7}]'),
-        ("int('ff', 16)", "255"), ("int(3.9)", "3"), ("float('1.5')", "1.5"), ("str([1, 'a'])",
-                                                                             '"[1, \\"a\\"]"'),
+        ("int('ff', 16)", "255"),
+        ("int(3.9)", "3"),
+        ("float('1.5')", "1.5"),
+        ("str([1, 'a'])", '"[1, \\"a\\"]"'),
         ("type([])", '"list"'),
-        ("hash('a')", "97"), ("bool('')", "False"), ("len(range(0, 10, 3))", "4"),
-        ("r'\\n'", '"\\\\n"'), ("'\\x41\\u00e9'", '"Aé"'), ("'''a\nb'''", '"a\\nb"'),
-        ("any([0, 1])", "True"), ("all([])", "True"), ("reversed([1, 2])", "[2, 1]"),
-        ("getattr('a', 'upper')()", '"A"'), ("hasattr('a', 'nope')", "False"),
-        ("[1, 2] < [1, 3]", "True"), ("1.0", "1.0"), ("1e30", "1e+30"), ("()", "()"), ("(1)", "1"),
+        ("hash('a')", "97"),
+        ("bool('')", "False"),
+        ("len(range(0, 10, 3))", "4"),
+        ("r'\\n'", '"\\\\n"'),
+        ("'\\x41\\u00e9'", '"Aé"'),
+        ("'''a\nb'''", '"a\\nb"'),
+        ("any([0, 1])", "True"),
+        ("all([])", "True"),
+        ("reversed([1, 2])", "[2, 1]"),
+        ("getattr('a', 'upper')()", '"A"'),
+        ("hasattr('a', 'nope')", "False"),
+        ("[1, 2] < [1, 3]", "True"),
+        ("1.0", "1.0"),
+        ("1e30", "1e+30"),
+        ("()", "()"),
+        ("(1)", "1"),
     ],
 )
 def test_expressions(expression: str, expected: str) -> None:
@@ -144,12 +178,19 @@ def test_errors_in_functions_show_who_called() -> None:
 
 def test_the_environment_is_what_was_asked_for() -> None:
     made = spec(
-        'base(os="debian11", language="python3")', 'install.apt_packages(["git"])',
-        'install.system_packages(name=["git", "curl"])', 'install.python_packages(["numpy>=1"])',
-        'install.cuda(version="12.9", cudnn="9")', 'shell("fish")',
-        'config.jupyter(token="t", port=9000)', 'git_config(name="n", email="e")',
-        'run(["a", "b"])', 'io.copy("src", "/dst")', 'runtime.environ(env={"B": "2", "A": "1"})',
-        'runtime.expose(envd_port=80)', 'runtime.daemon([["sleep", "1"]])',
+        'base(os="debian11", language="python3")',
+        'install.apt_packages(["git"])',
+        'install.system_packages(name=["git", "curl"])',
+        'install.python_packages(["numpy>=1"])',
+        'install.cuda(version="12.9", cudnn="9")',
+        'shell("fish")',
+        'config.jupyter(token="t", port=9000)',
+        'git_config(name="n", email="e")',
+        'run(["a", "b"])',
+        'io.copy("src", "/dst")',
+        'runtime.environ(env={"B": "2", "A": "1"})',
+        "runtime.expose(envd_port=80)",
+        'runtime.daemon([["sleep", "1"]])',
     )
     assert [r.text for r in made.apt_packages] == ["git", "curl"]
     assert made.python_packages[0].position.line == 5
@@ -161,9 +202,7 @@ def test_the_environment_is_what_was_asked_for() -> None:
 
 
 def test_requirements_files(tmp_path: Path) -> None:
-    (tmp_path / "build.envd").write_text(
-        'def build():\n    install.python_packages(requirements="r.txt")\n'
-    )
+    (tmp_path / "build.envd").write_text('def build():\n    install.python_packages(requirements="r.txt")\n')
     (tmp_path / "r.txt").write_text("# comment\nnumpy==2.0 ; python_version > '3'\n-r sub/s.txt\n")
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub/s.txt").write_text("six  # why\n")
@@ -185,8 +224,12 @@ def test_files_that_are_no_text(tmp_path: Path, data: bytes) -> None:
 
 
 def test_deep_nesting_is_one_error() -> None:
-    for text in ("x = " + "[" * 5000 + "]" * 5000, "x = " + "-" * 5000 + "1",
-                 "x = " + "(" * 90 + ")" * 90, "x = " + "1+" * 20000 + "1"):
+    for text in (
+        "x = " + "[" * 5000 + "]" * 5000,
+        "x = " + "-" * 5000 + "1",
+        "x = " + "(" * 90 + ")" * 90,
+        "x = " + "1+" * 20000 + "1",
+    ):
         with pytest.raises(SpecError):
             evaluate(text + "\n", "b")
 
@@ -214,9 +257,7 @@ def test_any_tokens_give_a_spec_error_or_a_value(tokens: list[str], spaced: bool
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(VALID), st.integers(0, 150), st.integers(0, 6), st.text(max_size=4))
-def test_mutated_specs_give_a_spec_error_or_a_value(
-    text: str, place: int, cut: int, insert: str
-) -> None:
+def test_mutated_specs_give_a_spec_error_or_a_value(text: str, place: int, cut: int, insert: str) -> None:
     try:
         evaluate(text[:place] + insert + text[place + cut :], "b")
     except SpecError as error:

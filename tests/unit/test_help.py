@@ -21,8 +21,7 @@ def all_help() -> str:
 
     def add(command: click.Command, path: str, parent: click.Context | None) -> None:
         context = click.Context(
-            command, parent, path, terminal_width=80, max_content_width=80,
-            help_option_names=["-h", "--help"],
+            command, parent, path, terminal_width=80, max_content_width=80, help_option_names=["-h", "--help"]
         )
         parts.append(f"$ {context.command_path} --help\n{command.get_help(context)}\n")
         if isinstance(command, click.Group):
@@ -57,19 +56,23 @@ ROWS = [
     {"name": "a name that is long enough to be folded", "size": 12, "note": "x" * 30, "where": "there"},
 ]
 COLUMNS = (
-    listing.Column("name", "NAME"), listing.Column("size", "SIZE", listing.size, right=True),
+    listing.Column("name", "NAME"),
+    listing.Column("size", "SIZE", listing.size, right=True),
     listing.Column("note", "NOTE"),
 )
 
 
 def test_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     listing.show(ROWS, COLUMNS, "table", footer="2 rows")
-    assert capsys.readouterr().out == """\
+    assert (
+        capsys.readouterr().out
+        == """\
 NAME                                       SIZE  NOTE
 alpha                                    1.2 MB  -
 a name that is long enough to be folded    12 B  xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
 2 rows
 """
+    )
     listing.show([], COLUMNS, "table", nothing="nothing here")
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "nothing here\n")
@@ -103,9 +106,7 @@ def test_one_record(capsys: pytest.CaptureFixture[str]) -> None:
     row = {"name": "x", "lines": ["one", "two"], "none": None, "hidden": 1}
     titles = {"name": "name", "lines": "some lines", "none": "nothing"}
     listing.show_one(row, titles, "table")
-    assert capsys.readouterr().out == (
-        "name        x\nsome lines  one\n            two\nnothing     -\n"
-    )
+    assert capsys.readouterr().out == ("name        x\nsome lines  one\n            two\nnothing     -\n")
 
 
 if __name__ == "__main__":

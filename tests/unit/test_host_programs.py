@@ -19,9 +19,26 @@ STARTS = {
     "command": ["run", "ask", "ask_text"],
     "held": ["ask"],
     "asyncio": ["create_subprocess_exec", "create_subprocess_shell"],
-    "os": ["system", "popen", "execv", "execve", "execvp", "execvpe", "execl", "execlp", "execle",
-           "execlpe", "spawnv", "spawnve", "spawnvp", "spawnl", "spawnlp", "posix_spawn", "posix_spawnp",
-           "startfile"],
+    "os": [
+        "system",
+        "popen",
+        "execv",
+        "execve",
+        "execvp",
+        "execvpe",
+        "execl",
+        "execlp",
+        "execle",
+        "execlpe",
+        "spawnv",
+        "spawnve",
+        "spawnvp",
+        "spawnl",
+        "spawnlp",
+        "posix_spawn",
+        "posix_spawnp",
+        "startfile",
+    ],
 }
 NAMES = frozenset(["ask", "ask_text", "Popen"])  # imported by themselves
 
@@ -98,11 +115,20 @@ def test_no_other_program_runs_outside_of_the_sandbox() -> None:
     assert sorted(HOST.keys() - needed) == [], "no longer needed"
 
 
-@pytest.mark.parametrize("line", [
-    "subprocess.run(['git'])", "command.run(['tar'], log=print)", "command.ask(['gpg'])", "ask_text(x)",
-    "subprocess.Popen(x)", "os.execvp('ssh', x)", "starter = command.ask_text", "os.system('x')",
-    "from subprocess import run as r",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "subprocess.run(['git'])",
+        "command.run(['tar'], log=print)",
+        "command.ask(['gpg'])",
+        "ask_text(x)",
+        "subprocess.Popen(x)",
+        "os.execvp('ssh', x)",
+        "starter = command.ask_text",
+        "os.system('x')",
+        "from subprocess import run as r",
+    ],
+)
 def test_a_program_that_is_started_is_found(line: str) -> None:
     assert [function for function, _ in starts(f"def f(x):\n    {line}\n")] == ["f"]
 

@@ -17,8 +17,18 @@ from engine.errors import UsageError
 
 # Each of these takes longer to import than an idle build does all in all.
 HEAVY = {
-    "click", "dataclasses", "docker", "grammar", "http.client", "inspect", "lark", "pathlib",
-    "requests", "rich", "typing", "urllib.parse",
+    "click",
+    "dataclasses",
+    "docker",
+    "grammar",
+    "http.client",
+    "inspect",
+    "lark",
+    "pathlib",
+    "requests",
+    "rich",
+    "typing",
+    "urllib.parse",
 }
 
 
@@ -43,7 +53,11 @@ def test_an_idle_build_imports_nothing_heavy(tmp_path: Path) -> None:
     sqlite = tmp_path / "db.sqlite"
     sqlite.write_bytes(b"")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "ENVD_STORE": str(tmp_path), "DOCKER_HOST": "unix:///nonexistent"},
     )
     imported = set(done.stdout.split())
@@ -97,8 +111,7 @@ def test_a_project_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize(
-    ("path", "absolute"),
-    [("a", "/w/a"), ("./a//b", "/w/a/b"), ("../a", "/w/../a"), ("/x/./y", "/x/y")],
+    ("path", "absolute"), [("a", "/w/a"), ("./a//b", "/w/a/b"), ("../a", "/w/../a"), ("/x/./y", "/x/y")]
 )
 def test_absolute_paths(path: str, absolute: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "getcwd", lambda: "/w")
@@ -119,6 +132,4 @@ def test_fingerprints_tell_what_counts(tmp_path: Path) -> None:
     assert tree("private", mode=0o600) == same
     assert len({same, tree("text", text="y"), tree("x", mode=0o755), tree("l", link="b")}) == 4
     # Pinned: a copy's derivation holds it.
-    assert same == (
-        "65480c4980c0531b818a8b12d93c775fbd92112f3ebf17899fab27967b448a4a"
-    )
+    assert same == ("65480c4980c0531b818a8b12d93c775fbd92112f3ebf17899fab27967b448a4a")

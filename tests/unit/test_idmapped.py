@@ -25,9 +25,7 @@ def test_all_of_the_range_when_nobody_has_any_of_it() -> None:
         ([(FIRST, END - FIRST - 65536)], (END - 65536, 65536)),
     ],
 )
-def test_the_widest_part_that_is_nobodys(
-    taken: list[tuple[int, int]], found: tuple[int, int] | None
-) -> None:
+def test_the_widest_part_that_is_nobodys(taken: list[tuple[int, int]], found: tuple[int, int] | None) -> None:
     if found is None:
         with pytest.raises(idmapped.UnavailableError, match="65536"):
             idmapped.free_range(taken)

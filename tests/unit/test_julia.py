@@ -63,16 +63,34 @@ REGISTRIES = Registries(
     {
         p.uuid: p
         for p in (
-            package(1, "Top", Versions=versions("1.0.0", "1.1.0"),
-                    Deps=f'[1]\nLow = "{uuid(2)}"\nRandom = "{uuid(99)}"\n',
-                    Compat='["1.0"]\nLow = "0.1-0.2"\njulia = "1"\n["1.1"]\nLow = ["0.2", "0.3"]\n'),
-            package(2, "Low", Versions=versions("0.1.0", "0.2.0", "0.3.0", "0.4.0"),
-                    Compat='["0.4"]\njulia = "1.9-1"\n'),
-            package(3, "Old", Versions=versions("2.0.0"), Deps=f'[2]\nLow = "{uuid(2)}"\n',
-                    Compat='[2]\nLow = "0.1"\n'),
+            package(
+                1,
+                "Top",
+                Versions=versions("1.0.0", "1.1.0"),
+                Deps=f'[1]\nLow = "{uuid(2)}"\nRandom = "{uuid(99)}"\n',
+                Compat='["1.0"]\nLow = "0.1-0.2"\njulia = "1"\n["1.1"]\nLow = ["0.2", "0.3"]\n',
+            ),
+            package(
+                2,
+                "Low",
+                Versions=versions("0.1.0", "0.2.0", "0.3.0", "0.4.0"),
+                Compat='["0.4"]\njulia = "1.9-1"\n',
+            ),
+            package(
+                3,
+                "Old",
+                Versions=versions("2.0.0"),
+                Deps=f'[2]\nLow = "{uuid(2)}"\n',
+                Compat='[2]\nLow = "0.1"\n',
+            ),
             package(4, "Gone", Versions=versions("1.0.0") + "yanked = true\n"),
-            package(5, "Ext", Versions=versions("1.0.0", "1.1.0"),
-                    WeakDeps=f'[1]\nLow = "{uuid(2)}"\n', WeakCompat='["1.1"]\nLow = "0.4"\n'),
+            package(
+                5,
+                "Ext",
+                Versions=versions("1.0.0", "1.1.0"),
+                WeakDeps=f'[1]\nLow = "{uuid(2)}"\n',
+                WeakCompat='["1.1"]\nLow = "0.4"\n',
+            ),
             package(6, "Twin", Versions=versions("1.0.0")),
             package(7, "Twin", Versions=versions("1.0.0")),
         )
@@ -110,9 +128,12 @@ def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
 
 
 def test_malformed_registries_are_named() -> None:
-    for files in ({"Versions": '["1"]\ngit-tree-sha1 = "a"\n'}, {"Versions": "["},
-                  {"Versions": versions("1.0.0"), "Compat": '["x"]\njulia = "1"\n'},
-                  {"Versions": versions("1.0.0"), "Compat": "[1]\njulia = 1\n"}):
+    for files in (
+        {"Versions": '["1"]\ngit-tree-sha1 = "a"\n'},
+        {"Versions": "["},
+        {"Versions": versions("1.0.0"), "Compat": '["x"]\njulia = "1"\n'},
+        {"Versions": versions("1.0.0"), "Compat": "[1]\njulia = 1\n"},
+    ):
         bad = package(1, "Bad", **files)
         with pytest.raises(ResolveError, match=r"the registry's \w+.toml of Bad is malformed"):
             juliapkg.usable(bad, juliapkg.Julia(V("1.5.3"), LIBRARY))
@@ -171,26 +192,32 @@ def test_artifacts_for_this_platform() -> None:
         """
     )
     found = julia.needed_artifacts(listing, "1.10.4")
-    assert {n: r["git-tree-sha1"] for n, r in found.items()} == {
-        "lib": "good", "old": "ten", "data": "any",
-    }
+    assert {n: r["git-tree-sha1"] for n, r in found.items()} == {"lib": "good", "old": "ten", "data": "any"}
 
 
 def test_slugs_are_those_of_julia() -> None:
     # Example.jl 0.5.3, as every Julia since 1.0 puts it
-    assert builder.slug(
-        "7876af07-990d-54b4-ab0e-23690620f79a", "46e44e869b4d90b96bd8ed1fdcf32244fddfb6cc"
-    ) == "aqsx3"
+    assert (
+        builder.slug("7876af07-990d-54b4-ab0e-23690620f79a", "46e44e869b4d90b96bd8ed1fdcf32244fddfb6cc")
+        == "aqsx3"
+    )
 
 
 PACKAGES: list[Mapping[str, str]] = [
-    {"name": "A", "version": "1.0.0", "uuid": uuid(1), "tree": "a" * 40,
-     "deps": f"B={uuid(2)} Test={uuid(98)}", "weakdeps": f'{{"B": "{uuid(2)}"}}',
-     "extensions": '{"ABExt": "B"}'},
+    {
+        "name": "A",
+        "version": "1.0.0",
+        "uuid": uuid(1),
+        "tree": "a" * 40,
+        "deps": f"B={uuid(2)} Test={uuid(98)}",
+        "weakdeps": f'{{"B": "{uuid(2)}"}}',
+        "extensions": '{"ABExt": "B"}',
+    },
     {"name": "B", "version": "2.0.0", "uuid": uuid(2), "tree": "b" * 40},
 ]
 STANDARD: dict[str, dict[str, Any]] = {
-    "Test": {"uuid": uuid(98), "deps": {"Random": uuid(99)}}, "Random": {"uuid": uuid(99)},
+    "Test": {"uuid": uuid(98), "deps": {"Random": uuid(99)}},
+    "Random": {"uuid": uuid(99)},
     "Unused": {"uuid": uuid(97)},
 }
 
@@ -199,14 +226,18 @@ def test_manifests_list_what_is_needed_of_the_standard_library() -> None:
     table = builder.manifest(PACKAGES, STANDARD, ["A"])
     assert list(table) == ["A", "B", "Random", "Test"]
     assert table["A"] == [
-        {"git-tree-sha1": "a" * 40, "uuid": uuid(1), "version": "1.0.0", "deps": ["B", "Test"],
-         "weakdeps": {"B": uuid(2)}, "extensions": {"ABExt": "B"}}
+        {
+            "git-tree-sha1": "a" * 40,
+            "uuid": uuid(1),
+            "version": "1.0.0",
+            "deps": ["B", "Test"],
+            "weakdeps": {"B": uuid(2)},
+            "extensions": {"ABExt": "B"},
+        }
     ]
     assert table["Test"] == [{"uuid": uuid(98), "deps": ["Random"]}]
     new, old = (builder.manifest_text(v, table) for v in ("1.10.4", "1.5.3"))
-    assert tomllib.loads(new) == {
-        "julia_version": "1.10.4", "manifest_format": "2.0", "deps": table,
-    }
+    assert tomllib.loads(new) == {"julia_version": "1.10.4", "manifest_format": "2.0", "deps": table}
     assert tomllib.loads(old) == table
     assert 'deps = ["B", "Test"]\n' in old  # Julia 1.5 reads it line by line
 
@@ -226,7 +257,9 @@ def test_packages_are_siblings() -> None:
     layers = builder.derivations(rows, [Request("A")])
     below = {d.name: [i.derivation.name for i in d.inputs if i.role == "layer"] for d in layers}
     assert below == {
-        "julia-1.10.4": [], "A.jl-1.0.0": [], "lib-artifact-cccccccc": [],
+        "julia-1.10.4": [],
+        "A.jl-1.0.0": [],
+        "lib-artifact-cccccccc": [],
         "julia-environment": ["julia-1.10.4"],
     }
     assert [d.name for d in builder.derivations(rows[:1], ())] == ["julia-1.10.4"]

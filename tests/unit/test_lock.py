@@ -26,8 +26,13 @@ def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedP
 
 def sample() -> Lock:
     return Lock(
-        base=LockedBase("debootstrap", "debian12", "bookworm", ("deb http://m bookworm main",),
-                        packages=(package("deb", "apt"), package("deb", "bash"))),
+        base=LockedBase(
+            "debootstrap",
+            "debian12",
+            "bookworm",
+            ("deb http://m bookworm main",),
+            packages=(package("deb", "apt"), package("deb", "bash")),
+        ),
         python="3.11",
         requests={"base": ("os=debian12",), "python": ("numpy",)},
         packages={
@@ -45,15 +50,21 @@ def test_text_does_not_depend_on_the_order_of_packages() -> None:
     lock = sample()
     reordered = Lock(
         base=LockedBase(**{**vars(lock.base), "packages": lock.base.packages[::-1]}),
-        python=lock.python, requests=lock.requests, packages=lock.packages,
+        python=lock.python,
+        requests=lock.requests,
+        packages=lock.packages,
     )
     assert locks.dumps(reordered) == locks.dumps(lock)
 
 
 def test_layers_of_an_image_keep_their_order() -> None:
     layers = tuple(
-        package("layer", name, diff_id=f"sha256:{'0' * 64}",
-                media_type="application/vnd.oci.image.layer.v1.tar+gzip")
+        package(
+            "layer",
+            name,
+            diff_id=f"sha256:{'0' * 64}",
+            media_type="application/vnd.oci.image.layer.v1.tar+gzip",
+        )
         for name in "za"
     )
     base = LockedBase("image", "", image="r/x:1", digest="sha256:" + "0" * 64, packages=layers)
@@ -120,18 +131,27 @@ def test_a_lock_of_an_older_envd_is_read_and_written_as_it_was(version: int) -> 
         assert [(step.name, step.variant) for step in lock.steps] == [("run-1", ""), ("run-1", "dev")]
 
 
-@pytest.mark.parametrize(("had", "given", "says"), [
-    ('kind = "vsix"', 'kind = "vsiy"', "[[vscode]] a.b: kind 'vsiy' is not one that this envd knows"),
-    ('target = ', 'tarket = ', "[[vscode]] a.b: 'tarket' is not the name of a field of a vsix"),
-    ('essential = "yes"', 'essential = "on"',
-     "[[base.package]] dpkg: essential 'on' is not a valid essential of a deb"),
-    ('position = "011"', 'position = "x"',
-     "[[images]] layer-2: position 'x' is not a valid position of a layer"),
-    ('uuid = "', 'deps2 = "', "[[julia]] Example: 'deps2' is not the name of a field"),
-    ('tree = "eeee', '# "eeee', "[[julia]] Example: it has no tree, which a julia-package has"),
-    ("version = 1\n", "version = 3\n", "lock version 3 is not one that this envd reads (1 or 2)"),
-    ("version = 1\n", "version = true\n", "lock version True is not one that this envd reads"),
-])
+@pytest.mark.parametrize(
+    ("had", "given", "says"),
+    [
+        ('kind = "vsix"', 'kind = "vsiy"', "[[vscode]] a.b: kind 'vsiy' is not one that this envd knows"),
+        ("target = ", "tarket = ", "[[vscode]] a.b: 'tarket' is not the name of a field of a vsix"),
+        (
+            'essential = "yes"',
+            'essential = "on"',
+            "[[base.package]] dpkg: essential 'on' is not a valid essential of a deb",
+        ),
+        (
+            'position = "011"',
+            'position = "x"',
+            "[[images]] layer-2: position 'x' is not a valid position of a layer",
+        ),
+        ('uuid = "', 'deps2 = "', "[[julia]] Example: 'deps2' is not the name of a field"),
+        ('tree = "eeee', '# "eeee', "[[julia]] Example: it has no tree, which a julia-package has"),
+        ("version = 1\n", "version = 3\n", "lock version 3 is not one that this envd reads (1 or 2)"),
+        ("version = 1\n", "version = true\n", "lock version True is not one that this envd reads"),
+    ],
+)
 def test_a_row_that_is_none_is_named(had: str, given: str, says: str) -> None:
     text = (GOLDEN / "lock-1.toml").read_text("utf-8")
     assert had in text

@@ -14,24 +14,28 @@ from tests import rows
 
 
 def package(kind: str, name: str, **extra: str) -> LockedPackage:
-    return rows.package(
-        kind, name, "1.0", LockedFile(f"{name}.x", "file:x", "0" * 64), **extra
-    )
+    return rows.package(kind, name, "1.0", LockedFile(f"{name}.x", "file:x", "0" * 64), **extra)
 
 
 BASE = LockedBase("debootstrap", "debian12", packages=(package("deb", "mawk"),))
 LOCK = Lock(
     BASE,
     requests={
-        "base": ("os=debian12",), "apt": ("awk", "python3", "jq=1.6-2"), "cuda": ("version=12.9",),
+        "base": ("os=debian12",),
+        "apt": ("awk", "python3", "jq=1.6-2"),
+        "cuda": ("version=12.9",),
         "python": ("Django>=4", "tomli; python_version < '3'", "index=https://a.example/simple"),
-        "conda": ("channel=conda-forge", "conda-forge::gdal>=3"), "tools": ("go=1.22",),
-        "vscode": ("ms-python.python@1.0",), "r": ("MASS", "ggplot2", "version=4.2"),
+        "conda": ("channel=conda-forge", "conda-forge::gdal>=3"),
+        "tools": ("go=1.22",),
+        "vscode": ("ms-python.python@1.0",),
+        "r": ("MASS", "ggplot2", "version=4.2"),
     },
     packages={
         "apt": (package("deb", "python3"), package("deb", "jq")),
-        "cuda": (package("wheel", "nvidia-cuda"),), "wheels": (package("wheel", "django"),),
-        "conda": (package("conda", "gdal"),), "r": (package("r-source", "ggplot2"),),
+        "cuda": (package("wheel", "nvidia-cuda"),),
+        "wheels": (package("wheel", "django"),),
+        "conda": (package("conda", "gdal"),),
+        "r": (package("r-source", "ggplot2"),),
         "tools": (package("tool", "go", request="go=1.22"),),
         "vscode": (package("vsix", "MS-Python.python"),),
     },
@@ -48,14 +52,16 @@ def test_a_whole_lock_lacks_nothing() -> None:
 @pytest.mark.parametrize(
     ("section", "field", "lost"),
     [
-        ("python", "wheels", ("Django>=4",)), ("conda", "conda", ("conda-forge::gdal>=3",)),
-        ("tools", "tools", ("go=1.22",)), ("vscode", "vscode", ("ms-python.python@1.0",)),
-        ("r", "r", ("ggplot2",)), ("cuda", "cuda", ("version=12.9",)), ("apt", "apt", ("python3",)),
+        ("python", "wheels", ("Django>=4",)),
+        ("conda", "conda", ("conda-forge::gdal>=3",)),
+        ("tools", "tools", ("go=1.22",)),
+        ("vscode", "vscode", ("ms-python.python@1.0",)),
+        ("r", "r", ("ggplot2",)),
+        ("cuda", "cuda", ("version=12.9",)),
+        ("apt", "apt", ("python3",)),
     ],
 )
-def test_a_section_without_its_packages_is_found(
-    section: str, field: str, lost: tuple[str, ...]
-) -> None:
+def test_a_section_without_its_packages_is_found(section: str, field: str, lost: tuple[str, ...]) -> None:
     bare = LOCK.with_rows(field, ())
     assert registry.unpinned(bare, ["python3"]) == {section: lost}
 
@@ -78,19 +84,31 @@ def test_an_image_has_what_its_facts_say() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'",
-         '; it lacks gcc: add install.apt_packages(["gcc", "python3-dev"])'),
-        ("error: command 'x86_64-linux-gnu-g++' failed: No such file or directory",
-         '; it lacks g++: add install.apt_packages(["g++", "python3-dev"])'),
-        ("a.c:1:10: fatal error: Python.h: No such file or directory",
-         '; it lacks headers: add install.apt_packages(["python3-dev"])'),
-        ("x.c:3:10: fatal error: openssl/ssl.h: No such file or directory",
-         '; it lacks headers: add install.apt_packages(["libssl-dev"])'),
-        ("Error: pg_config executable not found.",
-         '; it lacks pg_config: add install.apt_packages(["libpq-dev"])'),
+        (
+            "error: [Errno 2] No such file or directory: 'x86_64-linux-gnu-gcc'",
+            '; it lacks gcc: add install.apt_packages(["gcc", "python3-dev"])',
+        ),
+        (
+            "error: command 'x86_64-linux-gnu-g++' failed: No such file or directory",
+            '; it lacks g++: add install.apt_packages(["g++", "python3-dev"])',
+        ),
+        (
+            "a.c:1:10: fatal error: Python.h: No such file or directory",
+            '; it lacks headers: add install.apt_packages(["python3-dev"])',
+        ),
+        (
+            "x.c:3:10: fatal error: openssl/ssl.h: No such file or directory",
+            '; it lacks headers: add install.apt_packages(["libssl-dev"])',
+        ),
+        (
+            "Error: pg_config executable not found.",
+            '; it lacks pg_config: add install.apt_packages(["libpq-dev"])',
+        ),
         ("error: can't find Rust compiler", "; it lacks cargo: add install.rust()"),
-        ("x.c:3:10: fatal error: own.h: No such file or directory",
-         "; it lacks own.h: add the package that has it with install.apt_packages"),
+        (
+            "x.c:3:10: fatal error: own.h: No such file or directory",
+            "; it lacks own.h: add the package that has it with install.apt_packages",
+        ),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'README.md'", ""),
     ],
 )

@@ -38,18 +38,19 @@ OTHERS: list[Case] = [
     ("mark of UTF-8", b"\xef\xbb\xbfdef build():\n    shell('zhs')\n", "2:11", "no shell 'zhs'"),
     ("NUL byte", b"def build():\n    base()\0\n", "2:11", "a NUL byte in the file"),
     ("form feed", b"def build():\n\x0c    base()\n", "2:1", "unexpected character 'U+000C'"),
-    ("Latin-1", "def build():\n    # größe\n".encode("latin-1"), "2:9",
-     "not UTF-8: save it as UTF-8"),
+    ("Latin-1", "def build():\n    # größe\n".encode("latin-1"), "2:9", "not UTF-8: save it as UTF-8"),
     ("UTF-16", "def build():\n".encode("utf-16"), "1:1", "the file is UTF-16: save it as UTF-8"),
-    ("UTF-16 without a mark", "def build():\n".encode("utf-16-le"), "1:2",
-     "a NUL byte in the file"),
+    ("UTF-16 without a mark", "def build():\n".encode("utf-16-le"), "1:2", "a NUL byte in the file"),
     ("binary", bytes(range(128, 256)), "1:1", "not UTF-8: save it as UTF-8"),
     ("ELF", b"\x7fELF\x02\x01\x01\0\0", "1:8", "a NUL byte in the file"),
     ("gzip", b"\x1f\x8b\x08\0\0\0", "1:2", "not UTF-8: save it as UTF-8"),
-    ("too large", b"# " + b"x" * (1 << 20) + b"\n", "1:1",
-     "the file is larger than 1048576 characters"),
-    ("wide characters before the mistake", "def build(): run(['日本'], x=1)\n".encode(), "1:26",
-     "run() has no parameter 'x'"),
+    ("too large", b"# " + b"x" * (1 << 20) + b"\n", "1:1", "the file is larger than 1048576 characters"),
+    (
+        "wide characters before the mistake",
+        "def build(): run(['日本'], x=1)\n".encode(),
+        "1:26",
+        "run() has no parameter 'x'",
+    ),
     ("a very long line", b"x = [" + b"1, " * 500 + b"oops]\n", "1:1506", "unknown name 'oops'"),
 ]
 CASES = [*_cases(), *OTHERS]
@@ -74,8 +75,7 @@ def check(case: Case, errors: str, directory: Path) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case[0] for case in CASES])
 def test_one_good_error(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "build.envd").write_bytes(case[1])
     monkeypatch.chdir(tmp_path)
@@ -92,9 +92,16 @@ def test_one_good_error(
 def test_the_real_process_says_the_same(case: Case, tmp_path: Path) -> None:
     (tmp_path / "build.envd").write_bytes(case[1])
     done = subprocess.run(
-        [sys.executable, "-m", "engine.cli.entry", "build"], cwd=tmp_path, capture_output=True,
-        text=True, check=False, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]),
-                                     "ENVD_STORE": str(tmp_path / "store")},
+        [sys.executable, "-m", "engine.cli.entry", "build"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "ENVD_STORE": str(tmp_path / "store"),
+        },
     )
     assert (done.returncode, done.stdout) == (2, "")
     check(case, done.stderr, tmp_path)
@@ -128,7 +135,8 @@ def test_copies_of_nothing_are_named_before_anything_is_resolved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "build.envd").write_text(
-        'def build():\n    io.copy("nope", "/x")\n    io.copy("../..", "/y")\n')
+        'def build():\n    io.copy("nope", "/x")\n    io.copy("../..", "/y")\n'
+    )
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         main(["build"])

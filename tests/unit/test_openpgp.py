@@ -23,7 +23,9 @@ def listed(keyring: bytes, place: Path) -> list[list[str]]:
     path.write_bytes(keyring)
     done = subprocess.run(
         ["gpg", "--homedir", str(place), "--with-colons", "--show-keys", str(path)],
-        capture_output=True, text=True, check=True,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     rows = [row.split(":") for row in done.stdout.splitlines()]
     return [row for row in rows if row[0] in ("pub", "sub", "uid", "fpr")]
@@ -46,10 +48,17 @@ def test_armour_is_taken_off(end: str) -> None:
     content = DEBIANS.read_bytes()
     lines = base64.encodebytes(content).decode().splitlines()
     for head in ([], ["Version: GnuPG v2.0.22 (GNU/Linux)"]):
-        text = end.join([
-            "-----BEGIN PGP PUBLIC KEY BLOCK-----", *head, "", *lines, "=AAAA",
-            "-----END PGP PUBLIC KEY BLOCK-----", "",
-        ])
+        text = end.join(
+            [
+                "-----BEGIN PGP PUBLIC KEY BLOCK-----",
+                *head,
+                "",
+                *lines,
+                "=AAAA",
+                "-----END PGP PUBLIC KEY BLOCK-----",
+                "",
+            ]
+        )
         assert openpgp.keys(text.encode()) == openpgp.keys(content)
 
 

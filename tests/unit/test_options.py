@@ -11,8 +11,15 @@ from engine.cli.build import build
 from engine.realise.secrets import Source
 
 EVERYTHING = BuildOptions(
-    tags=("a:1", "b:2"), outputs=("oci:x.tar",), load=False, locked=True, force=True, jobs=3,
-    dev=True, secrets=(Source("token", "env", "ENVD_TEST_TOKEN"),), progress="json",
+    tags=("a:1", "b:2"),
+    outputs=("oci:x.tar",),
+    load=False,
+    locked=True,
+    force=True,
+    jobs=3,
+    dev=True,
+    secrets=(Source("token", "env", "ENVD_TEST_TOKEN"),),
+    progress="json",
 )
 
 
@@ -20,10 +27,13 @@ EVERYTHING = BuildOptions(
 def test_arguments_say_all_of_it(options: BuildOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVD_TEST_TOKEN", "x")
     given = build.make_context("build", options.arguments()).params
-    assert BuildOptions(
-        load=not given["no_load"],
-        **{f.name: given[f.name] for f in fields(BuildOptions) if f.name != "load"},
-    ) == options
+    assert (
+        BuildOptions(
+            load=not given["no_load"],
+            **{f.name: given[f.name] for f in fields(BuildOptions) if f.name != "load"},
+        )
+        == options
+    )
 
 
 def test_the_case_has_every_option() -> None:

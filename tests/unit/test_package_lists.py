@@ -33,7 +33,8 @@ def test_paragraphs_are_found_without_reading_all(tmp_path: Path) -> None:
     lists = PackageLists([tmp_path / "a", tmp_path / "b"])
     assert lists.names == ["bash", "libc6", "only"]
     assert [(e.fields["Version"], e.source.name) for e in lists.entries("bash")] == [
-        ("5.2", "a"), ("5.3", "a"),
+        ("5.2", "a"),
+        ("5.3", "a"),
     ]
     assert lists.entries("only")[0].source == tmp_path / "b" and lists.entries("none") == []
     assert lists.holding("Essential: yes", "Priority: required") == ["bash", "libc6", "only"]

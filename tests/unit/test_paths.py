@@ -52,7 +52,10 @@ def project(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("pythonpath", [".", "HERE:/nonexistent"])
 def test_a_python_of_our_own_runs_our_modules(project: Path, pythonpath: str) -> None:
     done = subprocess.run(
-        own.command("engine.cli.entry", "parse"), cwd=project, capture_output=True, text=True,
+        own.command("engine.cli.entry", "parse"),
+        cwd=project,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": pythonpath.replace("HERE", str(project))},
     )
     assert done.returncode == 0, done.stderr
@@ -69,7 +72,10 @@ def test_in_the_directory_of_a_project(project: Path) -> None:
     script = 'cd gone; rmdir ../gone; exec "$@"'
     command = own.command("engine.cli.entry", "version")
     done = subprocess.run(
-        ["sh", "-c", script, "sh", *command], cwd=project, capture_output=True, text=True,
+        ["sh", "-c", script, "sh", *command],
+        cwd=project,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": "/nonexistent"},
     )
     assert done.returncode == 0, done.stderr
@@ -89,7 +95,10 @@ def test_a_program_that_imports_envd_keeps_its_own(project: Path) -> None:
         "assert engine.MINE and store.MINE and grammar.MINE and sys.path == before\n"
     )
     done = subprocess.run(
-        [sys.executable, "use.py"], cwd=project, capture_output=True, text=True,
+        [sys.executable, "use.py"],
+        cwd=project,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": f".:{ROOT}"},
     )
     assert done.returncode == 0, done.stderr

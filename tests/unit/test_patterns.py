@@ -59,8 +59,15 @@ def test_what_a_file_leaves_out(lines: str, out: tuple[str, ...], kept: tuple[st
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("!", "takes nothing back"), ("a[", "without its"), ("[]a]", "write"), ("[x-]", "write"),
-     ("[z-a]", "empty range"), ("a\\", "backslash"), ("[^", "without its")],
+    [
+        ("!", "takes nothing back"),
+        ("a[", "without its"),
+        ("[]a]", "write"),
+        ("[x-]", "write"),
+        ("[z-a]", "empty range"),
+        ("a\\", "backslash"),
+        ("[^", "without its"),
+    ],
 )
 def test_patterns_that_mean_nothing_are_named(line: str, words: str) -> None:
     with pytest.raises(PatternError, match=rf"^\.dockerignore:2: .*{words}"):
@@ -81,8 +88,17 @@ def _out(root: Path, source: str = ".", *exclude: str) -> list[str]:
 
 def test_what_is_of_this_machine_is_left_out_unless_it_is_named(tmp_path: Path) -> None:
     root = _project(
-        tmp_path, ".git/HEAD", ".venv/bin/x", ".env", "envd.lock", "a.py", "__pycache__/a.pyc",
-        "sub/.env", "sub/.git/HEAD", "sub/envd.lock", "sub/b.py",
+        tmp_path,
+        ".git/HEAD",
+        ".venv/bin/x",
+        ".env",
+        "envd.lock",
+        "a.py",
+        "__pycache__/a.pyc",
+        "sub/.env",
+        "sub/.git/HEAD",
+        "sub/envd.lock",
+        "sub/b.py",
     )
     assert _out(root) == [".env", ".git", ".venv", "__pycache__", "envd.lock", "sub/.env", "sub/.git"]
     assert _out(root, "sub") == [".env", ".git"]

@@ -73,8 +73,10 @@ def test_modes_owners_and_links_of_what_is_below() -> None:
     found = placement(view(base), raw)
     assert found.moves == {b"/bin": b"/usr/bin"} and found.top is None
     assert found.directories == {
-        b"/usr": (0o755, 0, 0), b"/usr/bin": (0o711, 5, 5),
-        b"/srv": (0o755, 5, 5), b"/srv/drop": (0o3777, 5, 5),
+        b"/usr": (0o755, 0, 0),
+        b"/usr/bin": (0o711, 5, 5),
+        b"/srv": (0o755, 5, 5),
+        b"/srv/drop": (0o3777, 5, 5),
     }
 
 

@@ -25,17 +25,7 @@ from engine.plan import plan as planning
 from engine.realise import group
 from engine.resolve import locking
 from engine.sections import pythons, registry
-from grammar.environment import (
-    Base,
-    Copy,
-    Cuda,
-    Environment,
-    Jupyter,
-    Position,
-    Request,
-    Run,
-    Toolchain,
-)
+from grammar.environment import Base, Copy, Cuda, Environment, Jupyter, Position, Request, Run, Toolchain
 from store.model import GZIP_LAYER, Object
 from tests import rows
 
@@ -51,8 +41,13 @@ def package(kind: str, name: str, version: str = "1.0", **extra: str) -> LockedP
 
 def lock_of(wheels: int = 2) -> Lock:
     return Lock(
-        base=LockedBase("debootstrap", "debian12", "bookworm", ("deb http://m bookworm main",),
-                        packages=(package("deb", "dpkg", essential="yes"),)),
+        base=LockedBase(
+            "debootstrap",
+            "debian12",
+            "bookworm",
+            ("deb http://m bookworm main",),
+            packages=(package("deb", "dpkg", essential="yes"),),
+        ),
         python="3.11",
         packages={
             "apt": (package("deb", "zsh"),),
@@ -65,8 +60,7 @@ def lock_of(wheels: int = 2) -> Lock:
 
 
 ENVIRONMENT = Environment(
-    base=Base(language="python3"), shell="zsh", cuda=Cuda("12.9"), jupyter=Jupyter(),
-    steps=(Run(("true",)),),
+    base=Base(language="python3"), shell="zsh", cuda=Cuda("12.9"), jupyter=Jupyter(), steps=(Run(("true",)),)
 )
 
 
@@ -79,13 +73,9 @@ def test_golden_hashes(tmp_path: Path) -> None:
 
 def test_wheels_cuda_and_extensions_are_siblings(tmp_path: Path) -> None:
     layers = planning.plan(ENVIRONMENT, lock_of(), tmp_path).layers
-    below = {
-        layer.name: [i.derivation.name for i in layer.inputs if i.role == "layer"]
-        for layer in layers
-    }
+    below = {layer.name: [i.derivation.name for i in layer.inputs if i.role == "layer"] for layer in layers}
     assert below["apt"] == ["base-debian12"]
-    for name in ("w000-1.0", "nvidia-cuda-runtime-cu12-1.0", "conda", "ms-python.python-1.0",
-                 "services"):
+    for name in ("w000-1.0", "nvidia-cuda-runtime-cu12-1.0", "conda", "ms-python.python-1.0", "services"):
         assert below[name] == []
     assert below["shell-zsh"] == ["base-debian12", "apt"]
     assert len(below["run-" + next(n for n in below if n.startswith("run-"))[4:]]) == len(layers) - 1
@@ -133,8 +123,9 @@ def test_daemons_may_redirect_and_name_files_of_the_home(tmp_path: Path) -> None
     words = ["sh", "-c", "echo out; echo err >&2; cat", "<", "~/in", ">>out 1.log", "2>&1"]
     (tmp_path / "in").write_text("in\n")
     for _ in range(2):
-        subprocess.run(services.command_line(words), cwd=tmp_path, check=True,
-                       env={**os.environ, "HOME": str(tmp_path)})
+        subprocess.run(
+            services.command_line(words), cwd=tmp_path, check=True, env={**os.environ, "HOME": str(tmp_path)}
+        )
     assert (tmp_path / "out 1.log").read_text() == "out\nerr\nin\n" * 2
 
 
@@ -156,7 +147,8 @@ def test_the_best_wheel_for_the_target() -> None:
     def best(*names: str) -> str:
         wheels = [{"url": f"http://e/{n}", "hashes": {"sha256": "ab" * 32}} for n in names]
         document = {
-            "lock-version": "1.0", "created-by": "test",
+            "lock-version": "1.0",
+            "created-by": "test",
             "packages": [{"name": "x", "version": "1.0", "wheels": wheels}],
         }
         return pylock.choose(document, target)[0].file.name
@@ -199,16 +191,16 @@ def test_images_are_deterministic_and_not_too_deep() -> None:
 
 def test_where_python_packages_go() -> None:
     both = Environment(
-        base=Base(language="python3"), python_packages=(Request("six"),),
-        conda_packages=(Request("zlib"),), conda_pip=(Request("toolz"),),
+        base=Base(language="python3"),
+        python_packages=(Request("six"),),
+        conda_packages=(Request("zlib"),),
+        conda_pip=(Request("toolz"),),
     )
     system, inside = pythons.wanted(both), pythons.wanted_in_conda(both)
     assert [r.text for r in system.requests] == ["six", "pip"]
     assert [r.text for r in inside.requests] == ["toolz"]
     # conda's Python is the only one, or the one asked for
-    for only in (
-        replace(both, base=Base()), replace(both, toolchains=(Toolchain("conda"),)),
-    ):
+    for only in (replace(both, base=Base()), replace(both, toolchains=(Toolchain("conda"),))):
         assert not pythons.wanted(only)
         assert {"six", "toolz"} <= {r.text for r in pythons.wanted_in_conda(only).requests}
 
@@ -217,9 +209,7 @@ def test_wheels_for_conda_lie_in_its_prefix_and_logins_in_no_derivation(tmp_path
     python = package("conda", "python", "3.12.1")
     channel = "https://ann:pw@host/channel"
     python = replace(python, file=replace(python.file, url="https://host/channel/python.conda"))
-    lock = lock_of().with_rows("conda", [python]).with_rows(
-        "conda_wheels", [package("wheel", "six")]
-    )
+    lock = lock_of().with_rows("conda", [python]).with_rows("conda_wheels", [package("wheel", "six")])
     plans = [
         planning.plan(replace(ENVIRONMENT, conda_channels=(url,)), lock, tmp_path).layers
         for url in (channel, "https://host/channel")

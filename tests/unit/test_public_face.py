@@ -45,7 +45,9 @@ def test_every_option_is_the_commands() -> None:
     from engine.cli import build, lock, pull, push
 
     for options, command in (
-        (BuildOptions, build.build), (LockOptions, lock.lock), (PushOptions, push.push),
+        (BuildOptions, build.build),
+        (LockOptions, lock.lock),
+        (PushOptions, push.push),
         (PullOptions, pull.pull),
     ):
         known = {option for parameter in command.params for option in parameter.opts}

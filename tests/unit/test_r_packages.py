@@ -82,9 +82,7 @@ def test_versions_are_compared_as_r_does() -> None:
 def test_the_newest_that_all_allow() -> None:
     assert solved("top") == {"top": "1.0", "middle": "2.0", "low": "0.10-2"}
     # what is asked later still counts
-    assert solved("top", "strict") == {
-        "top": "1.0", "strict": "1.0", "middle": "1.5", "low": "0.10-2",
-    }
+    assert solved("top", "strict") == {"top": "1.0", "strict": "1.0", "middle": "1.5", "low": "0.10-2"}
     assert solved("MASS") == {}
 
 
@@ -124,6 +122,7 @@ Imports: low (>= 9.0), gone
 
 def test_going_back_where_the_newest_do_not_go_together() -> None:
     """Where a repository has several versions: one that fits is found."""
+
     def chosen(*names: str) -> dict[str, str]:
         requests = [Request(name, AT) for name in names]
         found = cran_versions.solve(requests, cran.Index(SEVERAL), TARGET, "http://cran")
@@ -161,15 +160,12 @@ def test_an_earlier_locks_versions_stay_where_they_fit() -> None:
 
 def test_logins_stay_out_of_the_lock_and_come_back_with_the_plan(tmp_path: Path) -> None:
     environment = Environment(
-        base=Base(language="r"), r_packages=(Request("a"),),
-        cran_mirror="https://ann:secret@cran.example/r",
+        base=Base(language="r"), r_packages=(Request("a"),), cran_mirror="https://ann:secret@cran.example/r"
     )
     assert registry.requests_of(environment)["r"] == ("a", "mirror=https://cran.example/r")
     row = package("a")
     row = replace(row, file=replace(row.file, url="https://cran.example/r/src/contrib/a_1.0.tar.gz"))
-    lock = registry.located(
-        environment, Lock(LockedBase("", ""), packages={"r": (row,)}), tmp_path
-    )
+    lock = registry.located(environment, Lock(LockedBase("", ""), packages={"r": (row,)}), tmp_path)
     assert lock["r"][0].file.url == "https://ann:secret@cran.example/r/src/contrib/a_1.0.tar.gz"
 
 
@@ -195,12 +191,8 @@ def package(name: str, depends: str = "", *, compiled: bool = False) -> RSource:
 def test_a_package_stands_on_what_it_needs_and_no_more() -> None:
     packages = [package("a", "b"), package("b", "c"), package("c"), package("d")]
     layers = {d.name: d for d in rpackage.derivations(packages, ())}
-    below = {
-        name: [i.derivation.name for i in d.inputs if i.role == "layer"]
-        for name, d in layers.items()
-    }
-    assert below == {"r-c-1.0": [], "r-b-1.0": ["r-c-1.0"], "r-a-1.0": ["r-c-1.0", "r-b-1.0"],
-                     "r-d-1.0": []}
+    below = {name: [i.derivation.name for i in d.inputs if i.role == "layer"] for name, d in layers.items()}
+    assert below == {"r-c-1.0": [], "r-b-1.0": ["r-c-1.0"], "r-a-1.0": ["r-c-1.0", "r-b-1.0"], "r-d-1.0": []}
     with pytest.raises(UsageError, match="needs itself"):
         rpackage.derivations([package("a", "b"), package("b", "a")], ())
 
@@ -215,8 +207,12 @@ def test_many_packages_are_grouped() -> None:
 @pytest.fixture
 def lists(tmp_path: Path) -> Apt:
     (tmp_path / "lists").mkdir()
-    rows = [("r-base-core", "4.2.2.20221110-2"), ("r-base-core", "4.4.1-1~bookwormcran.0"),
-            ("r-cran-mass", "7.3-58.2-1"), ("r-cran-nlme", "3.1.162-1")]
+    rows = [
+        ("r-base-core", "4.2.2.20221110-2"),
+        ("r-base-core", "4.4.1-1~bookwormcran.0"),
+        ("r-cran-mass", "7.3-58.2-1"),
+        ("r-cran-nlme", "3.1.162-1"),
+    ]
     text = "\n\n".join(f"Package: {name}\nVersion: {version}" for name, version in rows)
     (tmp_path / "lists/mirror_Packages").write_text(text)
     return Apt(tmp_path)
@@ -225,9 +221,7 @@ def lists(tmp_path: Path) -> Apt:
 def test_which_r(lists: Apt) -> None:
     def version(asked: str) -> str:
         environment = Environment(base=Base(language=f"r{asked}", position=AT))
-        (request, _) = r.requests(
-                lists, environment, SYSTEM, registry.debs_of(environment)
-            )
+        (request, _) = r.requests(lists, environment, SYSTEM, registry.debs_of(environment))
         return request.text
 
     assert version("") == "r-base-core"
@@ -244,9 +238,7 @@ def test_which_r(lists: Apt) -> None:
 
 
 def test_calls_that_need_a_language_say_so() -> None:
-    asked = Environment(
-        r_packages=(Request("x", AT),), julia_packages=(Request("Y", AT),), rstudio_server=AT
-    )
+    asked = Environment(r_packages=(Request("x", AT),), julia_packages=(Request("Y", AT),), rstudio_server=AT)
     with pytest.raises(SpecError) as caught:
         registry.check(asked)
     assert str(caught.value).count("build.envd:4:9") == 3
@@ -259,6 +251,4 @@ def test_calls_that_need_a_language_say_so() -> None:
 def test_compilers_come_with_the_first_compiled_package() -> None:
     base = LockedBase("debootstrap", "debian12")
     assert needed(Lock(base, packages={"r": (package("a"),)})) == ()
-    assert needed(
-        Lock(base, packages={"r": (package("a", compiled=True),)})
-    ) == ("r-base-dev",)
+    assert needed(Lock(base, packages={"r": (package("a", compiled=True),)})) == ("r-base-dev",)

@@ -48,8 +48,7 @@ def test_every_function_and_parameter_is_described() -> None:
 def test_signatures_read_as_they_are_written() -> None:
     shown = {api.name: signature(api) for api in APIS}
     assert shown["shell"] == 'shell(name="bash")'
-    assert shown["install.cuda"] == (
-        'install.cuda(version, cudnn=None, components=[], source="auto")')
+    assert shown["install.cuda"] == ('install.cuda(version, cudnn=None, components=[], source="auto")')
 
 
 def test_the_stubs_type_a_spec(tmp_path: Path) -> None:
@@ -75,5 +74,4 @@ def build() -> None:
     out, errors, _ = mypy.run([*options, *here])
     assert not errors
     found = [line.split(":")[:2] for line in out.splitlines() if ": error:" in line]
-    assert [(Path(f).name, int(n)) for f, n in found] == [
-        ("wrong.py", n) for n in (3, 4, 5, 6)], out
+    assert [(Path(f).name, int(n)) for f, n in found] == [("wrong.py", n) for n in (3, 4, 5, 6)], out

@@ -36,8 +36,21 @@ def test_references(text: str, parts: tuple[str, str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "a/b", "a/b:v1", "localhost", "localhost/", "localhost/A", "localhost/a:",
-             "localhost/a:b c", "localhost/../a", "http://localhost/a", "localhost/a@sha256:00"],
+    "text",
+    [
+        "",
+        "a",
+        "a/b",
+        "a/b:v1",
+        "localhost",
+        "localhost/",
+        "localhost/A",
+        "localhost/a:",
+        "localhost/a:b c",
+        "localhost/../a",
+        "http://localhost/a",
+        "localhost/a@sha256:00",
+    ],
 )
 def test_what_is_no_reference(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid image reference; write HOST/NAME:TAG"):
@@ -46,8 +59,10 @@ def test_what_is_no_reference(text: str) -> None:
 
 def test_reports_in_words() -> None:
     none = Count(0, 0)
-    assert publish.said(PushReport(Count(1, 999), Count(2, 3_000_000), none)) == \
-        "1 blob sent (999 B), 2 there already (3.0 MB)"
+    assert (
+        publish.said(PushReport(Count(1, 999), Count(2, 3_000_000), none))
+        == "1 blob sent (999 B), 2 there already (3.0 MB)"
+    )
     assert publish.said(PushReport(none, none, Count(3, 10))) == "nothing to send, 3 mounted (10 B)"
 
 

@@ -74,9 +74,7 @@ def test_everything_that_a_file_may_say(tmp_path: Path) -> None:
         ("--require-hashes", "'six' has no --hash"),
     ],
 )
-def test_what_cannot_be_locked_is_refused_at_its_line(
-    tmp_path: Path, line: str, says: str
-) -> None:
+def test_what_cannot_be_locked_is_refused_at_its_line(tmp_path: Path, line: str, says: str) -> None:
     with pytest.raises(SpecError, match=says) as caught:
         read(tmp_path, f"six\n\n{line}\n")
     assert caught.value.position.file == str(tmp_path / "r.txt")
@@ -157,9 +155,7 @@ def test_a_bad_requirement_of_a_project_is_shown_where_it_stands(tmp_path: Path)
         (["a/own-1.0-py3-none-any.whl", "b/own-2.0-py3-none-any.whl"], "are both wheels of own"),
     ],
 )
-def test_local_wheels_that_the_target_cannot_take(
-    tmp_path: Path, names: list[str], says: str
-) -> None:
+def test_local_wheels_that_the_target_cannot_take(tmp_path: Path, names: list[str], says: str) -> None:
     given = tuple(PythonInput("wheel", name, AT, str(tmp_path)) for name in names)
     with pytest.raises(UsageError, match=f"^build.envd:3:5: .*{says}"):
         pypi.resolve(Wanted(inputs=given), Target("3.11", "2.36", "3.11.2"), tmp_path, print)
@@ -192,5 +188,7 @@ def test_hints_for_names_that_no_index_knows() -> None:
     assert "did you mean" not in hint("zzzzqqqq")
     words = "error: No solution found\n  cause: Because numppy was not found in the package registry"
     at = Position("r.txt", 7, 1)
-    assert str(explained(UvError(words), [Request("six", AT), Request("Numppy>1", at)])) == \
-        "r.txt:7:1: there is no Python package 'numppy'; did you mean 'numpy'?"
+    assert (
+        str(explained(UvError(words), [Request("six", AT), Request("Numppy>1", at)]))
+        == "r.txt:7:1: there is no Python package 'numppy'; did you mean 'numpy'?"
+    )

@@ -7,11 +7,21 @@ import pytest
 from store import retry
 
 
-@pytest.mark.parametrize(("text", "seconds"), [
-    ("", None), ("soon", None), ("7", 7.0), (" 7 ", 7.0), ("-1", None), ("1.5", None),
-    ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0), ("Mon, 01 Jan 0001 00:00:00 +2300", 0.0),
-    ("Mon, 01 Jan 2001 00:00:00 +99999999999999", None), ("9" * 400, float("inf")),
-])
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("", None),
+        ("soon", None),
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("-1", None),
+        ("1.5", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("Mon, 01 Jan 0001 00:00:00 +2300", 0.0),
+        ("Mon, 01 Jan 2001 00:00:00 +99999999999999", None),
+        ("9" * 400, float("inf")),
+    ],
+)
 def test_when_to_ask_again(text: str, seconds: float | None) -> None:
     error = retry.refused(503, {"Retry-After": text})
     assert error.after == seconds

@@ -29,7 +29,7 @@ class Started:
     @property
     def inner(self) -> list[str]:
         """bubblewrap's own arguments, up to the step's command."""
-        return self.argv[self.argv.index("bwrap"):]
+        return self.argv[self.argv.index("bwrap") :]
 
     def pairs(self, option: str) -> list[tuple[str, str]]:
         """The two arguments of each `option`."""
@@ -48,16 +48,26 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[Started]:
 def run(tmp_path: Path, **options: Any) -> Path:
     (tmp_path / "scratch").mkdir(exist_ok=True)
     return sandbox.run(
-        ["echo", "--", "x"], layers=options.pop("layers", ()), scratch=tmp_path / "scratch",
-        log=lambda _: None, name="step", **options,
+        ["echo", "--", "x"],
+        layers=options.pop("layers", ()),
+        scratch=tmp_path / "scratch",
+        log=lambda _: None,
+        name="step",
+        **options,
     )
 
 
 def test_a_step_gets_nothing_that_it_is_not_given(started: Started, tmp_path: Path) -> None:
     run(tmp_path, environment={"A": "1"})
     words = started.inner
-    for option in ("--unshare-net", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--new-session",
-                   "--die-with-parent"):
+    for option in (
+        "--unshare-net",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-uts",
+        "--new-session",
+        "--die-with-parent",
+    ):
         assert option in words
     assert words[words.index("--cap-drop") + 1] == "ALL"
     assert words.index("--cap-drop") < words.index("--cap-add")
@@ -86,7 +96,7 @@ def test_binds_are_read_only_unless_said(started: Started, tmp_path: Path) -> No
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     upper = run(
-        tmp_path, binds=(Bind(tmp_path / "a", "/in"), Bind(tmp_path / "b", "/deep/out", writable=True)),
+        tmp_path, binds=(Bind(tmp_path / "a", "/in"), Bind(tmp_path / "b", "/deep/out", writable=True))
     )
     assert "/in" in [target for _, target in started.pairs("--ro-bind")]
     assert [target for _, target in started.pairs("--bind")] == ["/", "/deep/out"]
@@ -155,8 +165,12 @@ def test_a_whiteout_hides(stack: list[Path]) -> None:
 @pytest.mark.parametrize(
     ("path", "wanted"),
     [
-        ("/bin/sh", "/usr/bin/sh"), ("/abs/new", "/usr/bin/new"), ("/up/lib", "/usr/lib"),
-        ("/nowhere/../etc", "/etc"), ("/../../x", "/x"), ("/bin/../lib", "/usr/lib"),
+        ("/bin/sh", "/usr/bin/sh"),
+        ("/abs/new", "/usr/bin/new"),
+        ("/up/lib", "/usr/lib"),
+        ("/nowhere/../etc", "/etc"),
+        ("/../../x", "/x"),
+        ("/bin/../lib", "/usr/lib"),
     ],
 )
 def test_links_are_the_images_own(stack: list[Path], path: str, wanted: str) -> None:

@@ -48,21 +48,21 @@ class Workshop:
         raise BuildError("it went wrong", "the log's end")
 
     def realise(
-        self, store: Store, *targets: Derivation, jobs: int = 2, force: bool = False,
+        self,
+        store: Store,
+        *targets: Derivation,
+        jobs: int = 2,
+        force: bool = False,
         more: Mapping[str, Builder] | None = None,
     ) -> dict[str, str]:
         builders = {"file": self.build, "fail": self.fail, **(more or {})}
-        return scheduler.realise(
-            targets, store, builders, jobs=jobs, emit=self.events.append, force=force
-        )
+        return scheduler.realise(targets, store, builders, jobs=jobs, emit=self.events.append, force=force)
 
     def kinds(self, kind: str) -> list[str]:
         return [event.name for event in self.events if event.kind == kind]
 
 
-def derivation(
-    name: str, *inputs: Derivation | Fetch, kind: str = "file", **parameters: str
-) -> Derivation:
+def derivation(name: str, *inputs: Derivation | Fetch, kind: str = "file", **parameters: str) -> Derivation:
     items = tuple(Input("file" if isinstance(i, Fetch) else "layer", i) for i in inputs)
     return Derivation(kind, name, 1, items, parameters)
 

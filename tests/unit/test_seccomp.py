@@ -9,9 +9,22 @@ from engine.realise import seccomp
 # With rules of their own, or of kernels long gone: not there (ENOSYS).
 SPECIAL = {"clone", "clone3", "unshare", "personality", "socket", "socketpair"}
 GONE = {
-    "_sysctl", "afs_syscall", "create_module", "epoll_ctl_old", "epoll_wait_old", "get_kernel_syms",
-    "getpmsg", "nfsservctl", "putpmsg", "query_module", "security", "sysfs", "tuxcall", "uselib",
-    "ustat", "vserver",
+    "_sysctl",
+    "afs_syscall",
+    "create_module",
+    "epoll_ctl_old",
+    "epoll_wait_old",
+    "get_kernel_syms",
+    "getpmsg",
+    "nfsservctl",
+    "putpmsg",
+    "query_module",
+    "security",
+    "sysfs",
+    "tuxcall",
+    "uselib",
+    "ustat",
+    "vserver",
 }
 
 

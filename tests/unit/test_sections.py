@@ -30,31 +30,47 @@ PIECES = {f.name: getattr(debian.APT, f.name) for f in fields(Section)}
 
 
 def section(name: str = "fake", **given: Any) -> Section:
-    return replace(Section(
-        name="x", holds=(), requests=lambda _: (), places=lambda _: (), resolve=lambda _, __: [],
-        unpinned=lambda _, __, ___: (), derivations=no_layers, variables=no_variables, builders={},
-    ), name=name, table=given.pop("table", name), **given)
+    return replace(
+        Section(
+            name="x",
+            holds=(),
+            requests=lambda _: (),
+            places=lambda _: (),
+            resolve=lambda _, __: [],
+            unpinned=lambda _, __, ___: (),
+            derivations=no_layers,
+            variables=no_variables,
+            builders={},
+        ),
+        name=name,
+        table=given.pop("table", name),
+        **given,
+    )
 
 
-@pytest.mark.parametrize("piece", [
-    "name", "requests", "holds", "places", "resolve", "unpinned", "derivations", "variables", "builders",
-])
+@pytest.mark.parametrize(
+    "piece",
+    ["name", "requests", "holds", "places", "resolve", "unpinned", "derivations", "variables", "builders"],
+)
 def test_a_section_that_lacks_a_piece_is_an_error(piece: str) -> None:
     with pytest.raises(TypeError, match=piece):
         Section(**{name: value for name, value in PIECES.items() if name != piece})
 
 
-@pytest.mark.parametrize(("made", "says"), [
-    (section("apt"), "the name 'apt' .* is taken"),
-    (section("includes"), "the name 'includes' .* is taken"),
-    (section(table="wheels"), "the table 'wheels' .* is taken"),
-    (section(table="requests"), "the table 'requests' .* is taken"),
-    (section(follows=("nothing",)), "'fake' comes after 'nothing', which is none"),
-    (section(builders=debian.APT.builders), "'apt' and 'fake' both have a builder for 'apt'"),
-    (section(kinds={Deb: None}), "both have a rule for 'deb'"),
-    (section(holds=(Unruled,)), "section 'fake' holds unruled rows without a rule"),
-    (section(needs=("fake",)), "in a circle: fake -> fake"),
-])
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (section("apt"), "the name 'apt' .* is taken"),
+        (section("includes"), "the name 'includes' .* is taken"),
+        (section(table="wheels"), "the table 'wheels' .* is taken"),
+        (section(table="requests"), "the table 'requests' .* is taken"),
+        (section(follows=("nothing",)), "'fake' comes after 'nothing', which is none"),
+        (section(builders=debian.APT.builders), "'apt' and 'fake' both have a builder for 'apt'"),
+        (section(kinds={Deb: None}), "both have a rule for 'deb'"),
+        (section(holds=(Unruled,)), "section 'fake' holds unruled rows without a rule"),
+        (section(needs=("fake",)), "in a circle: fake -> fake"),
+    ],
+)
 def test_a_section_that_does_not_fit_in_is_an_error(made: Section, says: str) -> None:
     before = registry.sections()
     with pytest.raises(SectionError, match=says):
@@ -90,10 +106,14 @@ def test_a_release_that_lacks_a_piece_is_an_error(piece: str) -> None:
         Release(**{name: value for name, value in pieces.items() if name != piece})
 
 
-@pytest.mark.parametrize(("name", "asker", "says"), [
-    ("go", "", "two tools called 'go'"), ("A b", "", "'A b' is not a valid name"),
-    ("fake", "nothing", "is asked for by 'nothing', which is none"),
-])
+@pytest.mark.parametrize(
+    ("name", "asker", "says"),
+    [
+        ("go", "", "two tools called 'go'"),
+        ("A b", "", "'A b' is not a valid name"),
+        ("fake", "nothing", "is asked for by 'nothing', which is none"),
+    ],
+)
 def test_a_tool_that_does_not_fit_in_is_an_error(name: str, asker: str, says: str) -> None:
     before = tools.names()
     with pytest.raises(SectionError, match=says):
@@ -116,10 +136,13 @@ def test_a_lock_that_names_a_tool_that_there_is_not_is_an_error() -> None:
         tools.derivations(Environment(), lock)
 
 
-@pytest.mark.parametrize(("table", "says"), [
-    ("apt", r"\[\[apt\]\] go: a tool does not belong there"),
-    ("unheard", r"\[\[unheard\]\]: this envd knows no such section"),
-])
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("apt", r"\[\[apt\]\] go: a tool does not belong there"),
+        ("unheard", r"\[\[unheard\]\]: this envd knows no such section"),
+    ],
+)
 def test_rows_where_they_do_not_belong_are_an_error(table: str, says: str) -> None:
     row = ToolArchive("go", "1", LockedFile("x.tar.gz", "https://e.example/x", "ab" * 32))
     base = LockedBase("debootstrap", "debian12")

@@ -332,9 +332,38 @@ def test_functions(line: str) -> None:
 
 def test_the_universe_is_the_specifications() -> None:
     assert set(UNIVERSE) == {
-        "None", "True", "False", "abs", "any", "all", "bool", "bytes", "chr", "dict", "dir",
-        "enumerate", "fail", "float", "getattr", "hasattr", "hash", "int", "len", "list", "max",
-        "min", "ord", "print", "range", "repr", "reversed", "set", "sorted", "str", "tuple", "type",
+        "None",
+        "True",
+        "False",
+        "abs",
+        "any",
+        "all",
+        "bool",
+        "bytes",
+        "chr",
+        "dict",
+        "dir",
+        "enumerate",
+        "fail",
+        "float",
+        "getattr",
+        "hasattr",
+        "hash",
+        "int",
+        "len",
+        "list",
+        "max",
+        "min",
+        "ord",
+        "print",
+        "range",
+        "repr",
+        "reversed",
+        "set",
+        "sorted",
+        "str",
+        "tuple",
+        "type",
         "zip",
     }
 
@@ -342,9 +371,12 @@ def test_the_universe_is_the_specifications() -> None:
 @pytest.mark.parametrize(
     ("call", "printed"),
     [
-        ("print(1, 'hi', x=3)", "1 hi x=3\n"), ("print('hello', 'world')", "hello world\n"),
-        ("print('hello', 'world', sep=', ')", "hello, world\n"), ("print()", "\n"),
-        ("print(['a', b'b'], None)", '["a", b"b"] None\n'), ("print('é'[:1])", "\ufffd\n"),
+        ("print(1, 'hi', x=3)", "1 hi x=3\n"),
+        ("print('hello', 'world')", "hello world\n"),
+        ("print('hello', 'world', sep=', ')", "hello, world\n"),
+        ("print()", "\n"),
+        ("print(['a', b'b'], None)", '["a", b"b"] None\n'),
+        ("print('é'[:1])", "\ufffd\n"),
     ],
 )
 def test_print(call: str, printed: str, capsys: pytest.CaptureFixture[str]) -> None:

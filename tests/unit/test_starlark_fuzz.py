@@ -20,27 +20,16 @@ from grammar.starlark.parser import parse
 from grammar.starlark.printing import display, represent
 from grammar.starlark.resolver import Dialect
 from grammar.starlark.text import decoded, encoded, joined
-from grammar.starlark.values import (
-    Dict,
-    Function,
-    List,
-    Set,
-    ValueProblem,
-    compare,
-    equal,
-    keyed,
-    unkeyed,
-)
+from grammar.starlark.values import Dict, Function, List, Set, ValueProblem, compare, equal, keyed, unkeyed
 
-QUICK = settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def survives(text: str) -> None:
     """Parse and evaluate a program, call its functions, print its values."""
     interpreter = Interpreter(
-        {k: v for k, v in UNIVERSE.items() if k != "print"}, 20_000,
+        {k: v for k, v in UNIVERSE.items() if k != "print"},
+        20_000,
         dialect=Dialect(top_level_control=True, global_reassign=True),
     )
     try:
@@ -64,28 +53,76 @@ NAMES = st.sampled_from(["a", "b", "c", "f", "g", "len", "größe"])
 METHODS = st.sampled_from(sorted({m for v in ("", b"", List(), Dict(), Set({})) for m in methods_of(v)}))
 BUILTINS = st.sampled_from(sorted(set(UNIVERSE) - {"print", "None", "True", "False"}))
 ATOMS = st.one_of(
-    NAMES, st.integers(-3, 300).map(str), st.integers().map(str),
-    st.sampled_from(["None", "True", "False", "()", "[]", "{}", "set()", "''", "b''", "1 << 70",
-                     "float('nan')", "float('inf')", "1e308", "-0.0", "range(5)", "range(1 << 60)"]),
+    NAMES,
+    st.integers(-3, 300).map(str),
+    st.integers().map(str),
+    st.sampled_from(
+        [
+            "None",
+            "True",
+            "False",
+            "()",
+            "[]",
+            "{}",
+            "set()",
+            "''",
+            "b''",
+            "1 << 70",
+            "float('nan')",
+            "float('inf')",
+            "1e308",
+            "-0.0",
+            "range(5)",
+            "range(1 << 60)",
+        ]
+    ),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
-    st.text(max_size=6).filter(lambda s: "\0" not in s and "\r" not in s).map(
-        lambda s: represent(s.encode("utf-8", "replace").decode())),
+    st.text(max_size=6)
+    .filter(lambda s: "\0" not in s and "\r" not in s)
+    .map(lambda s: represent(s.encode("utf-8", "replace").decode())),
     st.binary(max_size=4).map(represent),
     st.sampled_from(["'%s %d %r'", "'{} {0} {x}'", "'a,b c'", "'é😀'", "'%'", "'{'", "b'\\xff'"]),
 )
-OPERATORS = st.sampled_from([
-    "+", "-", "*", "/", "//", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", ">", "<=", ">=", "in",
-    "not in", "and", "or",
-])
+OPERATORS = st.sampled_from(
+    [
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "&",
+        "|",
+        "^",
+        "<<",
+        ">>",
+        "==",
+        "!=",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "in",
+        "not in",
+        "and",
+        "or",
+    ]
+)
 PARAMETERS = st.sampled_from(
-    ["", "a", "a, b=1", "*a", "**a", "a, *b, c=2, **d", "*, a=1", "a=[]", "a, a", "*"])
+    ["", "a", "a, b=1", "*a", "**a", "a, *b, c=2, **d", "*, a=1", "a=[]", "a, a", "*"]
+)
 
 
 def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    arguments = st.lists(st.one_of(
-        inner, inner.map(lambda x: f"*{x}"), inner.map(lambda x: f"**{x}"),
-        st.tuples(NAMES, inner).map("=".join),
-    ), max_size=3).map(", ".join)
+    arguments = st.lists(
+        st.one_of(
+            inner,
+            inner.map(lambda x: f"*{x}"),
+            inner.map(lambda x: f"**{x}"),
+            st.tuples(NAMES, inner).map("=".join),
+        ),
+        max_size=3,
+    ).map(", ".join)
     clause = st.tuples(NAMES, inner).map(lambda t: f"for {t[0]} in ({t[1]})")
     clauses = st.lists(st.one_of(clause, inner.map(lambda x: f"if ({x})")), max_size=2).map(" ".join)
     return st.one_of(
@@ -95,7 +132,8 @@ def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.lists(inner, max_size=3).map(lambda x: f"[{', '.join(x)}]"),
         st.lists(inner, max_size=3).map(lambda x: f"({', '.join(x)},)" if x else "()"),
         st.lists(st.tuples(inner, inner), max_size=3).map(
-            lambda x: "{" + ", ".join(f"{k}: {v}" for k, v in x) + "}"),
+            lambda x: "{" + ", ".join(f"{k}: {v}" for k, v in x) + "}"
+        ),
         st.tuples(inner, inner).map(lambda t: f"{t[0]}[{t[1]}]"),
         st.tuples(inner, inner, inner, inner).map(lambda t: f"{t[0]}[{t[1]}:{t[2]}:{t[3]}]"),
         st.tuples(inner, METHODS, arguments).map(lambda t: f"{t[0]}.{t[1]}({t[2]})"),
@@ -110,7 +148,8 @@ def _compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
 
 EXPRESSIONS = st.recursive(ATOMS, _compound, max_leaves=12)
 TARGETS = st.one_of(
-    NAMES, st.tuples(NAMES, ATOMS).map(lambda t: f"{t[0]}[{t[1]}]"),
+    NAMES,
+    st.tuples(NAMES, ATOMS).map(lambda t: f"{t[0]}[{t[1]}]"),
     st.lists(NAMES, min_size=1, max_size=3).map(", ".join),
     st.lists(NAMES, min_size=1, max_size=3).map(lambda x: f"[{', '.join(x)}]"),
 )
@@ -124,9 +163,11 @@ def _statements(depth: int) -> st.SearchStrategy[list[str]]:
     """Lines of a block."""
     simple = st.one_of(
         st.tuples(TARGETS, EXPRESSIONS).map(lambda t: [f"{t[0]} = {t[1]}"]),
-        st.tuples(TARGETS, st.sampled_from(["+", "-", "*", "/", "//", "%", "&", "|", "^", "<<", ">>"]), EXPRESSIONS).map(
-            lambda t: [f"{t[0]} {t[1]}= {t[2]}"]),
-        EXPRESSIONS.map(lambda x: [x]), EXPRESSIONS.map(lambda x: [f"return {x}"]),
+        st.tuples(
+            TARGETS, st.sampled_from(["+", "-", "*", "/", "//", "%", "&", "|", "^", "<<", ">>"]), EXPRESSIONS
+        ).map(lambda t: [f"{t[0]} {t[1]}= {t[2]}"]),
+        EXPRESSIONS.map(lambda x: [x]),
+        EXPRESSIONS.map(lambda x: [f"return {x}"]),
         st.sampled_from([["pass"], ["break"], ["continue"], ["return"]]),
     )
     if depth == 0:
@@ -200,7 +241,79 @@ def test_any_text(text: str) -> None:
 
 
 @QUICK
-@given(st.lists(st.sampled_from([*["def", "f", "(", ")", "[", "]", "{", "}", ":", ",", ".", "=", "==", "+", "-", "*", "**", "/", "//", "%", "if", "else", "elif", "for", "in", "not", "and", "or", "lambda", "return", "break", "continue", "pass", "load", "x", "y", "'a'", '"b', "b'c'", "1", "2.5", "0x", "~", "|", "&", "^", "<<", ">>", "+=", "!", ";", "\\", "#", "é", "import", "while"], "\n", "\n  ", "\n    ", "\t", "'''"]), max_size=40), st.sampled_from(["", " "]))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *[
+                    "def",
+                    "f",
+                    "(",
+                    ")",
+                    "[",
+                    "]",
+                    "{",
+                    "}",
+                    ":",
+                    ",",
+                    ".",
+                    "=",
+                    "==",
+                    "+",
+                    "-",
+                    "*",
+                    "**",
+                    "/",
+                    "//",
+                    "%",
+                    "if",
+                    "else",
+                    "elif",
+                    "for",
+                    "in",
+                    "not",
+                    "and",
+                    "or",
+                    "lambda",
+                    "return",
+                    "break",
+                    "continue",
+                    "pass",
+                    "load",
+                    "x",
+                    "y",
+                    "'a'",
+                    '"b',
+                    "b'c'",
+                    "1",
+                    "2.5",
+                    "0x",
+                    "~",
+                    "|",
+                    "&",
+                    "^",
+                    "<<",
+                    ">>",
+                    "+=",
+                    "!",
+                    ";",
+                    "\\",
+                    "#",
+                    "é",
+                    "import",
+                    "while",
+                ],
+                "\n",
+                "\n  ",
+                "\n    ",
+                "\t",
+                "'''",
+            ]
+        ),
+        max_size=40,
+    ),
+    st.sampled_from(["", " "]),
+)
 def test_any_tokens(tokens: list[str], between: str) -> None:
     survives(between.join(tokens))
 
@@ -231,12 +344,17 @@ SMALL = st.integers(0, 70)
 def _int_compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         st.tuples(inner, st.sampled_from(["+", "-", "*", "//", "%", "&", "|", "^"]), inner).map(
-            lambda t: f"({t[0]} {t[1]} {t[2]})"),
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
         st.tuples(inner, st.sampled_from(["<<", ">>"]), SMALL.map(str)).map(
-            lambda t: f"({t[0]} {t[1]} {t[2]})"),
+            lambda t: f"({t[0]} {t[1]} {t[2]})"
+        ),
         st.tuples(inner, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner).map(
-            lambda t: f"({t[0]} if {t[0]} {t[1]} {t[2]} else {t[2]})"),
-        inner.map("(-{})".format), inner.map("(~{})".format), inner.map("int(str({}))".format),
+            lambda t: f"({t[0]} if {t[0]} {t[1]} {t[2]} else {t[2]})"
+        ),
+        inner.map("(-{})".format),
+        inner.map("(~{})".format),
+        inner.map("int(str({}))".format),
         st.tuples(inner, inner).map(lambda t: f"({t[0]} and {t[1]})"),
         st.tuples(inner, inner).map(lambda t: f"({t[0]} or {t[1]})"),
     )
@@ -301,8 +419,10 @@ def test_numbers_compare_exactly(x: int | float, y: int | float) -> None:
 
 BOUNDS = st.one_of(st.none(), st.integers(-9, 9), st.integers(-(1 << 70), 1 << 70))
 SEQUENCES = st.one_of(
-    st.text("abc", max_size=7), st.lists(st.integers(0, 9), max_size=7),
-    st.lists(st.integers(0, 9), max_size=7).map(tuple), st.binary(max_size=7),
+    st.text("abc", max_size=7),
+    st.lists(st.integers(0, 9), max_size=7),
+    st.lists(st.integers(0, 9), max_size=7).map(tuple),
+    st.binary(max_size=7),
 )
 
 
@@ -317,52 +437,95 @@ def test_slices_are_pythons(value: Any, start: int | None, stop: int | None, ste
 
 
 @QUICK
-@given(st.integers(-9, 9), st.integers(-9, 9), st.integers(-4, 4).filter(bool), BOUNDS, BOUNDS,
-       st.integers(-3, 3).filter(bool))
+@given(
+    st.integers(-9, 9),
+    st.integers(-9, 9),
+    st.integers(-4, 4).filter(bool),
+    BOUNDS,
+    BOUNDS,
+    st.integers(-3, 3).filter(bool),
+)
 def test_slices_of_ranges_are_pythons(
     a: int, b: int, c: int, start: int | None, stop: int | None, step: int
 ) -> None:
     expected = range(a, b, c)[start:stop:step]
     assert starlark(f"list(range({a}, {b}, {c})[{start}:{stop}:{step}])") == list(expected)
-    assert starlark(f"[x for x in range(-20, 20) if x in range({a}, {b}, {c})]") == \
-        sorted(range(a, b, c))
+    assert starlark(f"[x for x in range(-20, 20) if x in range({a}, {b}, {c})]") == sorted(range(a, b, c))
 
 
 TEXTS = st.text("aAbB ,.\n\t-1é", max_size=8)
 
 
 @settings(QUICK, max_examples=150)
-@given(TEXTS, st.text("aAb, -", min_size=1, max_size=2), st.integers(-1, 3), st.sampled_from([
-    "{0}.replace({1}, '<>')", "{0}.replace({1}, '', {2})", "{0}.split({1})", "{0}.split({1}, {2})",
-    "{0}.rsplit({1}, {2})", "{0}.split()", "{0}.split(None, {2})", "{0}.rsplit(None, {2})",
-    "{0}.partition({1})", "{0}.rpartition({1})", "{0}.strip()", "{0}.lstrip({1})", "{0}.rstrip({1})",
-    "{0}.upper()", "{0}.lower()", "{0}.title()", "{0}.capitalize()", "{0}.isupper()",
-    "{0}.islower()", "{0}.istitle()", "{0}.isalpha()", "{0}.isalnum()", "{0}.isspace()",
-    "{0}.isdigit()", "{0}.startswith({1})", "{0}.endswith({1})", "{0}.removeprefix({1})",
-    "{0}.removesuffix({1})", "{1}.join([{0}, {0}])", "{1} in {0}", "{0} + {1} == {1} + {0}",
-    "{0} * {2}", "{0} < {1}", "sorted([{0}, {1}])",
-]))
+@given(
+    TEXTS,
+    st.text("aAb, -", min_size=1, max_size=2),
+    st.integers(-1, 3),
+    st.sampled_from(
+        [
+            "{0}.replace({1}, '<>')",
+            "{0}.replace({1}, '', {2})",
+            "{0}.split({1})",
+            "{0}.split({1}, {2})",
+            "{0}.rsplit({1}, {2})",
+            "{0}.split()",
+            "{0}.split(None, {2})",
+            "{0}.rsplit(None, {2})",
+            "{0}.partition({1})",
+            "{0}.rpartition({1})",
+            "{0}.strip()",
+            "{0}.lstrip({1})",
+            "{0}.rstrip({1})",
+            "{0}.upper()",
+            "{0}.lower()",
+            "{0}.title()",
+            "{0}.capitalize()",
+            "{0}.isupper()",
+            "{0}.islower()",
+            "{0}.istitle()",
+            "{0}.isalpha()",
+            "{0}.isalnum()",
+            "{0}.isspace()",
+            "{0}.isdigit()",
+            "{0}.startswith({1})",
+            "{0}.endswith({1})",
+            "{0}.removeprefix({1})",
+            "{0}.removesuffix({1})",
+            "{1}.join([{0}, {0}])",
+            "{1} in {0}",
+            "{0} + {1} == {1} + {0}",
+            "{0} * {2}",
+            "{0} < {1}",
+            "sorted([{0}, {1}])",
+        ]
+    ),
+)
 def test_methods_of_strings_are_pythons(text: str, part: str, number: int, form: str) -> None:
     expression = form.format(represent(text), represent(part), number)
     assert starlark(expression) == python(expression)
 
 
 @QUICK
-@given(st.text("aAb ,", max_size=8), st.text("aAb,", max_size=2), BOUNDS, BOUNDS, st.sampled_from(
-    ["find", "rfind", "index", "rindex", "count", "startswith", "endswith"]))
-def test_searching_is_pythons(
-    text: str, part: str, start: int | None, stop: int | None, method: str
-) -> None:
+@given(
+    st.text("aAb ,", max_size=8),
+    st.text("aAb,", max_size=2),
+    BOUNDS,
+    BOUNDS,
+    st.sampled_from(["find", "rfind", "index", "rindex", "count", "startswith", "endswith"]),
+)
+def test_searching_is_pythons(text: str, part: str, start: int | None, stop: int | None, method: str) -> None:
     expression = f"{represent(text)}.{method}({represent(part)}, {start}, {stop})"
     assert starlark(expression) == python(expression)
 
 
 @QUICK
-@given(st.text(max_size=8).filter(lambda s: "\0" not in s and "\r" not in s), BOUNDS, BOUNDS,
-       st.sampled_from([-2, -1, 1, 2]))
-def test_strings_are_sequences_of_utf_8(
-    text: str, start: int | None, stop: int | None, step: int
-) -> None:
+@given(
+    st.text(max_size=8).filter(lambda s: "\0" not in s and "\r" not in s),
+    BOUNDS,
+    BOUNDS,
+    st.sampled_from([-2, -1, 1, 2]),
+)
+def test_strings_are_sequences_of_utf_8(text: str, start: int | None, stop: int | None, step: int) -> None:
     text = text.encode("utf-8", "replace").decode()
     data = text.encode()
     literal = represent(text)
@@ -384,9 +547,7 @@ def test_pieces_of_characters_join_again(pieces: list[bytes]) -> None:
 
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), INTS, st.floats(), st.text(max_size=3), st.binary(max_size=3)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3).map(List), st.lists(inner, max_size=3).map(tuple),
-    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3).map(List), st.lists(inner, max_size=3).map(tuple)),
     max_leaves=8,
 )
 
@@ -413,9 +574,28 @@ def test_order_is_total_with_nan(a: list[Any], b: list[Any]) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(UNIVERSE) - {"None", "True", "False", "print"}))
 def test_builtins_refuse_nonsense(name: str) -> None:
-    values = ["None", "True", "-1", "1 << 70", "1.5", "float('nan')", "''", "'é'[:1]", "b'\\xff'",
-              "[]", "[1, 'a']", "()", "{}", "{1: 2}", "set([1])", "range(3)", "len", "lambda: 0",
-              "''.elems()", "[[]]"]
+    values = [
+        "None",
+        "True",
+        "-1",
+        "1 << 70",
+        "1.5",
+        "float('nan')",
+        "''",
+        "'é'[:1]",
+        "b'\\xff'",
+        "[]",
+        "[1, 'a']",
+        "()",
+        "{}",
+        "{1: 2}",
+        "set([1])",
+        "range(3)",
+        "len",
+        "lambda: 0",
+        "''.elems()",
+        "[[]]",
+    ]
     for value in values:
         survives(f"x = {name}({value})\n")
         survives(f"x = {name}(*[{value}] * 2)\n")
@@ -425,8 +605,25 @@ def test_builtins_refuse_nonsense(name: str) -> None:
 
 @pytest.mark.parametrize("receiver", ["'a b'", "'é'[:1]", "b'a'", "[1, 2]", "{1: 2}", "set([1, 2])"])
 def test_methods_refuse_nonsense(receiver: str) -> None:
-    values = ["None", "True", "-1", "1 << 70", "1.5", "''", "'é'[:1]", "b'\\xff'", "[1]", "[[]]",
-              "()", "('a', 1)", "{}", "set([1])", "range(3)", "len", "''.elems()"]
+    values = [
+        "None",
+        "True",
+        "-1",
+        "1 << 70",
+        "1.5",
+        "''",
+        "'é'[:1]",
+        "b'\\xff'",
+        "[1]",
+        "[[]]",
+        "()",
+        "('a', 1)",
+        "{}",
+        "set([1])",
+        "range(3)",
+        "len",
+        "''.elems()",
+    ]
     for name in starlark(f"dir({receiver})"):
         survives(f"x = {receiver}.{name}()\n")
         for value in values:
@@ -437,12 +634,55 @@ def test_methods_refuse_nonsense(receiver: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "operator", ["+", "-", "*", "/", "//", "%", "&", "|", "^", "<<", ">>", "==", "!=", "<", ">", "<=",
-                 ">=", "in", "not in", "and", "or"])
+    "operator",
+    [
+        "+",
+        "-",
+        "*",
+        "/",
+        "//",
+        "%",
+        "&",
+        "|",
+        "^",
+        "<<",
+        ">>",
+        "==",
+        "!=",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "in",
+        "not in",
+        "and",
+        "or",
+    ],
+)
 def test_operators_refuse_nonsense(operator: str) -> None:
-    values = ["None", "True", "0", "-3", "1 << 70", "0.0", "1.5", "float('nan')", "'%s'", "'é'[:1]",
-              "b'\\xff'", "[]", "[1, 'a']", "()", "(1,)", "{1: 2}", "set([1])", "range(3)", "len",
-              "(lambda: 0)", "''.elems()"]
+    values = [
+        "None",
+        "True",
+        "0",
+        "-3",
+        "1 << 70",
+        "0.0",
+        "1.5",
+        "float('nan')",
+        "'%s'",
+        "'é'[:1]",
+        "b'\\xff'",
+        "[]",
+        "[1, 'a']",
+        "()",
+        "(1,)",
+        "{1: 2}",
+        "set([1])",
+        "range(3)",
+        "len",
+        "(lambda: 0)",
+        "''.elems()",
+    ]
     for left in values:
         for right in values:
             survives(f"x = ({left}) {operator} ({right})\n")

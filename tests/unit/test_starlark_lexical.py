@@ -309,8 +309,9 @@ def test_layout(block: str) -> None:
 
 
 @pytest.mark.parametrize("word", [*KEYWORDS, *RESERVED])
-@pytest.mark.parametrize("use", ["{} = 1", "x = [{}]", "def {}(): pass", "f({}=1)", "x.{}",
-                                 "def f({}): pass", "[1 for {} in []]"])
+@pytest.mark.parametrize(
+    "use", ["{} = 1", "x = [{}]", "def {}(): pass", "f({}=1)", "x.{}", "def f({}): pass", "[1 for {} in []]"]
+)
 def test_keywords_are_no_names(word: str, use: str) -> None:
     if (word, use) in {("lambda", "x = [{}]"), ("not", "x = [{}]")}:
         return  # an expression begins so: an error of its own

@@ -70,9 +70,7 @@ TEXTS = st.text("ab", max_size=30) | st.binary(max_size=12)
 
 
 @given(TEXTS, TEXTS, st.integers(-40, 40), st.integers(-40, 40), st.integers(-1, 5))
-def test_backwards_is_pythons_own(
-    text: Any, sought: Any, start: int, end: int, limit: int
-) -> None:
+def test_backwards_is_pythons_own(text: Any, sought: Any, start: int, end: int, limit: int) -> None:
     if type(text) is not type(sought):
         return
     small, backwards._SMALL = backwards._SMALL, -1

@@ -31,9 +31,7 @@ def test_kept_and_computed_tables_parse_alike() -> None:
     assert parsed >= 3
 
 
-def test_tables_that_cannot_be_used_are_computed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tables_that_cannot_be_used_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for content in ("", "{", "[]", '{"for": "lark 0, grammar 0"}', '{"for": 1}'):
         (tmp_path / "tables.json").write_text(content)
         monkeypatch.setattr(tables, "_TABLES", tmp_path / "tables.json")

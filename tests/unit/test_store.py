@@ -65,7 +65,10 @@ def test_other_tools_read_the_layer(store: Store) -> None:
     with tarfile.open(blob) as archive:
         names = archive.getnames()
     listing = subprocess.run(
-        ["tar", "-tzf", str(blob)], capture_output=True, text=True, check=True,
+        ["tar", "-tzf", str(blob)],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
     ).stdout.splitlines()
     assert [n.rstrip("/") for n in listing if "gr" not in n] == [n for n in names if "gr" not in n]
@@ -159,7 +162,10 @@ def test_a_layer_cannot_leave_its_directory(store: Store, tmp_path: Path) -> Non
 )
 def test_looking_at_a_store_makes_none(words: list[str], says: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        [Path(sys.executable).with_name("envd"), *words], capture_output=True, text=True, check=False,
+        [Path(sys.executable).with_name("envd"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "ENVD_STORE": str(tmp_path / "store"), "DOCKER_HOST": f"unix://{tmp_path}/none"},
     )
     assert says in done.stdout + done.stderr

@@ -157,9 +157,7 @@ def test_verify_says_which_file_of_a_tree_was_changed(store: Store, alter: objec
     assert stamps.content(store.tree(item.id)) == item.id
 
 
-def test_a_tree_whose_stamp_moved_without_a_change_is_kept(
-    store: Store, told: list[str]
-) -> None:
+def test_a_tree_whose_stamp_moved_without_a_change_is_kept(store: Store, told: list[str]) -> None:
     item = made(store, "layer")
     tree = store.tree(item.id)
     inode = (tree / "etc" / "name").stat().st_ino
@@ -246,8 +244,13 @@ def test_a_damaged_file_is_not_handed_out(store: Store, told: list[str]) -> None
 def test_a_checked_file_withholds_its_end(tmp_path: Path, size: int, damage: str) -> None:
     data = os.urandom(size)
     path = tmp_path / "blob"
-    bad = {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "first": bytes([data[0] ^ 1]) + data[1:],
-           "short": data[:-1], "long": data + b"x", "": data}[damage]
+    bad = {
+        "flipped": data[:-1] + bytes([data[-1] ^ 1]),
+        "first": bytes([data[0] ^ 1]) + data[1:],
+        "short": data[:-1],
+        "long": data + b"x",
+        "": data,
+    }[damage]
     path.write_bytes(bad)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     got = b""
@@ -592,7 +595,9 @@ def test_a_store_of_another_user_is_read() -> None:
             lines = file.read().splitlines()
         os.waitpid(child, 0)
         assert lines == [
-            "True", "[]", "0",
+            "True",
+            "[]",
+            "0",
             f"ReadOnlyError: {store.path}: cannot write the store: it belongs to another user (root); "
             "choose another with ENVD_STORE",
         ]
@@ -611,17 +616,15 @@ def test_gc_looks_at_no_row_twice(store: Store) -> None:
         identity = f"{number:064x}"
         digest = f"sha256:{identity}"
         blob_path(store.path, digest).write_bytes(b"x")
-        rows.append(("INSERT INTO object VALUES (?,?,?,?,?,?,?)",
-                     (identity, "n", digest, digest, 1, 1, "t")))
+        rows.append(("INSERT INTO object VALUES (?,?,?,?,?,?,?)", (identity, "n", digest, digest, 1, 1, "t")))
         rows.append(("INSERT INTO realisation VALUES (?,?,?)", (f"{number + 1:064x}", identity, "w")))
     store.db.write(rows)
     store.add_root("image:x", [f"{number:064x}" for number in range(1000)])
     store.db.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     size = (store.path / database.NAME).stat().st_size
     plan = [
-        str(row) for row in store.db.connection.execute(
-            "EXPLAIN QUERY PLAN DELETE FROM realisation WHERE output='x'"
-        )
+        str(row)
+        for row in store.db.connection.execute("EXPLAIN QUERY PLAN DELETE FROM realisation WHERE output='x'")
     ]
     assert any("SEARCH" in line and "realisation_output" in line for line in plan), plan
     queries: list[str] = []
@@ -646,9 +649,10 @@ def test_a_long_table_is_written_without_rich() -> None:
     assert done.stdout.splitlines() == ["A   B", "x0  0", "x1  1", "x2  2", "False"]
 
 
-@pytest.mark.parametrize("rows", [
-    [{"a": "x", "b": "1"}, {"a": "größe", "b": "12345"}, {"a": "表", "b": None}], [{"a": "", "b": ""}],
-])
+@pytest.mark.parametrize(
+    "rows",
+    [[{"a": "x", "b": "1"}, {"a": "größe", "b": "12345"}, {"a": "表", "b": None}], [{"a": "", "b": ""}]],
+)
 def test_both_ways_to_write_a_table_give_the_same(rows: list[dict[str, str | None]]) -> None:
     columns = (listing.Column("a", "FIRST"), listing.Column("b", "B", right=True))
     cells = [["-" if row[c.key] is None else c.show(row[c.key]) for c in columns] for row in rows]

@@ -46,8 +46,7 @@ def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for LOCPATH that has de_DE.ISO-8859-1."""
     directory = tmp_path_factory.mktemp("locales")
     subprocess.run(
-        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(directory / "de_DE.ISO-8859-1")],
-        check=True,
+        ["localedef", "-i", "de_DE", "-f", "ISO-8859-1", str(directory / "de_DE.ISO-8859-1")], check=True
     )
     return directory
 
@@ -67,7 +66,10 @@ def test_objects_do_not_depend_on_the_locale(tmp_path: Path, locales: Path) -> N
         os.setxattr(tree + b"/caf\xe9", b"user.gr\xc3\xb6\xc3\x9fe", b"\xff\x00\xc3")
         done = subprocess.run(
             [sys.executable, "-c", _LISTING, str(root)],
-            capture_output=True, text=True, check=True, cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
             env={"PATH": os.environ["PATH"], "LOCPATH": str(locales), "LC_ALL": locale},
         )
         encoding, *ids = done.stdout.split()
@@ -75,9 +77,7 @@ def test_objects_do_not_depend_on_the_locale(tmp_path: Path, locales: Path) -> N
         # The object's tree is what was captured, byte for byte.
         (again,) = (root / "trees").iterdir()
         place = os.fsencode(again)
-        assert sorted(os.listdir(place)) == sorted(
-            {n.split(b"/")[0] for n in _NAMES} | {b"link", b"zz-hard"}
-        )
+        assert sorted(os.listdir(place)) == sorted({n.split(b"/")[0] for n in _NAMES} | {b"link", b"zz-hard"})
         assert os.readlink(place + b"/link") == b"./caf\xe9/"
         assert os.getxattr(place + b"/caf\xe9", b"user.gr\xc3\xb6\xc3\x9fe") == b"\xff\x00\xc3"
     assert [encoding for encoding, _ in said] == ["utf-8", "utf-8", "iso8859-1"]
@@ -116,9 +116,7 @@ def test_names_that_are_whiteouts_in_a_layer_are_refused(store: Store) -> None:
     store.capture(harmless, "harmless")
 
 
-def test_whiteouts_of_other_peoples_layers_stay_in_their_directory(
-    store: Store, tmp_path: Path
-) -> None:
+def test_whiteouts_of_other_peoples_layers_stay_in_their_directory(store: Store, tmp_path: Path) -> None:
     for name in ("a/.wh...", "a/.wh..", "a/.wh."):
         path = tmp_path / "layer.tar"
         with tarfile.open(path, "w") as archive:

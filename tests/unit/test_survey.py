@@ -43,25 +43,36 @@ def notebook(*cells: str) -> str:
 
 
 def test_imports_become_packages(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "train.py": "import os, sys\nimport numpy as np\nfrom sklearn import svm\nimport cv2, yaml\n"
-                    "from PIL import Image\nimport helper\nimport pkg.part\nfrom . import x\n"
-                    "def f():\n    import requests.adapters\n",
-        "helper.py": "from google.cloud import storage\nimport google.strange\nimport wandb\n",
-        "src/pkg/part.py": "",
-        "wandb/run-1/code.py": "import scrapy\n",
-        ".venv/lib/x.py": "import scrapy\n",
-        "node_modules/x.py": "import scrapy\n",
-        "old.py": "print 'python 2'\n",
-    })
+    text, environment = made(
+        tmp_path,
+        {
+            "train.py": "import os, sys\nimport numpy as np\nfrom sklearn import svm\nimport cv2, yaml\n"
+            "from PIL import Image\nimport helper\nimport pkg.part\nfrom . import x\n"
+            "def f():\n    import requests.adapters\n",
+            "helper.py": "from google.cloud import storage\nimport google.strange\nimport wandb\n",
+            "src/pkg/part.py": "",
+            "wandb/run-1/code.py": "import scrapy\n",
+            ".venv/lib/x.py": "import scrapy\n",
+            "node_modules/x.py": "import scrapy\n",
+            "old.py": "print 'python 2'\n",
+        },
+    )
     assert packages(environment) == [
-        "google-cloud-storage", "numpy", "opencv-python-headless", "pillow", "pyyaml", "requests",
-        "scikit-learn", "wandb",
+        "google-cloud-storage",
+        "numpy",
+        "opencv-python-headless",
+        "pillow",
+        "pyyaml",
+        "requests",
+        "scikit-learn",
+        "wandb",
     ]
     assert environment.base.language == "python3"
     assert environment.cuda is None
     assert environment.jupyter is None
-    assert text == """\
+    assert (
+        text
+        == """\
 # Written by `envd init`; it is yours to change. `envd build` builds the image, `envd up` starts it.
 
 
@@ -80,39 +91,50 @@ def build():
         "wandb",
     ])
 """
+    )
 
 
 def test_imports_that_may_fail_are_not_installed(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "a.py": "try:\n    import ujson as json\nexcept ImportError:\n    import json\n"
-                "try:\n    import six\nexcept ValueError:\n    pass\n"
-                "if TYPE_CHECKING:\n    import pandas\nelse:\n    import attr\n",
-    })
+    text, environment = made(
+        tmp_path,
+        {
+            "a.py": "try:\n    import ujson as json\nexcept ImportError:\n    import json\n"
+            "try:\n    import six\nexcept ValueError:\n    pass\n"
+            "if TYPE_CHECKING:\n    import pandas\nelse:\n    import attr\n"
+        },
+    )
     assert packages(environment) == ["attrs", "six"]
     assert "not installed:\n    #   ujson\n" in text
 
 
 def test_notebooks_bring_jupyter(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "analysis/one.ipynb": notebook(
-            "%matplotlib inline\n!pip install -q seaborn==0.13.0\nimport pandas as pd\ndf?\n",
-            "%%bash\nimport nothing\n", "import polars\n",
-        ),
-        "broken.ipynb": "{",
-    })
+    text, environment = made(
+        tmp_path,
+        {
+            "analysis/one.ipynb": notebook(
+                "%matplotlib inline\n!pip install -q seaborn==0.13.0\nimport pandas as pd\ndf?\n",
+                "%%bash\nimport nothing\n",
+                "import polars\n",
+            ),
+            "broken.ipynb": "{",
+        },
+    )
     assert packages(environment) == ["pandas", "polars", "seaborn"]
     assert environment.jupyter is not None
     assert "# For analysis/one.ipynb, broken.ipynb: Jupyter starts" in text
 
 
 def test_requirements_files(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "requirements.txt": "numpy>=1.20  # arrays\n-r more.txt\n",
-        "more.txt": "opencv-python==4.9.0.80\n",
-        "requirements-dev.txt": "pytest\n",
-        "a.py": "import numpy, cv2, pandas\n",
-        "test_a.py": "import pytest\n",
-    })
+    text, environment = made(
+        tmp_path,
+        {
+            "requirements.txt": "numpy>=1.20  # arrays\n-r more.txt\n",
+            "more.txt": "opencv-python==4.9.0.80\n",
+            "requirements-dev.txt": "pytest\n",
+            "a.py": "import numpy, cv2, pandas\n",
+            "test_a.py": "import pytest\n",
+        },
+    )
     assert packages(environment) == ["numpy>=1.20", "opencv-python==4.9.0.80"]
     assert 'install.python_packages(requirements="requirements.txt")' in text
     assert '    #     "pandas",  # a.py\n' in text
@@ -132,9 +154,10 @@ dev = ["pytest"]
 
 
 def test_pyproject(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "pyproject.toml": PYPROJECT, "my_thing/__init__.py": "import httpx\n", "t.py": "import my_thing",
-    })
+    text, environment = made(
+        tmp_path,
+        {"pyproject.toml": PYPROJECT, "my_thing/__init__.py": "import httpx\n", "t.py": "import my_thing"},
+    )
     assert [i.kind for i in environment.python_inputs] == ["pyproject"]
     # Debian 13 carries 3.13: no other Python has to be brought.
     assert environment.base.os == "debian13"
@@ -150,26 +173,32 @@ def test_a_python_that_no_base_carries(tmp_path: Path) -> None:
 
 
 def test_poetry_and_setup_cfg(tmp_path: Path) -> None:
-    _, environment = made(tmp_path, {
-        "pyproject.toml": "[tool.poetry]\nname='x'\n[tool.poetry.dependencies]\npython='^3.9'\n"
-                          "requests='^2.28.1'\nrich={version='~13.7',extras=['jupyter']}\nclick='*'\n"
-                          "own={path='../own'}\nflask={version='1',optional=true}\n",
-    })
+    _, environment = made(
+        tmp_path,
+        {
+            "pyproject.toml": "[tool.poetry]\nname='x'\n[tool.poetry.dependencies]\npython='^3.9'\n"
+            "requests='^2.28.1'\nrich={version='~13.7',extras=['jupyter']}\nclick='*'\n"
+            "own={path='../own'}\nflask={version='1',optional=true}\n"
+        },
+    )
     assert packages(environment) == ["requests>=2.28.1,<3", "rich[jupyter]>=13.7,<13.8", "click"]
     other = tmp_path / "other"
-    _, environment = made(other, {
-        "setup.cfg": "[options]\npython_requires = >=3.8\ninstall_requires =\n    six\n    idna>=3\n",
-    })
+    _, environment = made(
+        other, {"setup.cfg": "[options]\npython_requires = >=3.8\ninstall_requires =\n    six\n    idna>=3\n"}
+    )
     assert packages(environment) == ["six", "idna>=3"]
 
 
 def test_conda(tmp_path: Path) -> None:
-    text, environment = made(tmp_path, {
-        "environment.yml": "name: x\nchannels: [conda-forge]\ndependencies:\n  - python=3.11\n"
-                           "  - conda-forge::numpy\n  - pip:\n    - six\n",
-        "a.py": "import numpy, six, pandas\n",
-    })
-    assert "install.conda_packages(env_file=\"environment.yml\")" in text
+    text, environment = made(
+        tmp_path,
+        {
+            "environment.yml": "name: x\nchannels: [conda-forge]\ndependencies:\n  - python=3.11\n"
+            "  - conda-forge::numpy\n  - pip:\n    - six\n",
+            "a.py": "import numpy, six, pandas\n",
+        },
+    )
+    assert 'install.conda_packages(env_file="environment.yml")' in text
     assert environment.base.language == ""
     assert any(request.text.endswith("numpy") for request in environment.conda_packages)
     assert '#     "pandas",  # a.py' in text
@@ -196,28 +225,40 @@ def test_cuda(tmp_path: Path, files: dict[str, str], cuda: str | None) -> None:
 
 
 def test_other_languages(tmp_path: Path) -> None:
-    text, environment = made(tmp_path / "mixed", {
-        "a.py": "import numpy\n", "package.json": '{"engines": {"node": ">=20"}}',
-        "go.mod": "module x\n\ngo 1.22.1\n", "Cargo.toml": "[package]\n",
-        "rust-toolchain.toml": '[toolchain]\nchannel = "1.75.0"\n',
-    })
+    text, environment = made(
+        tmp_path / "mixed",
+        {
+            "a.py": "import numpy\n",
+            "package.json": '{"engines": {"node": ">=20"}}',
+            "go.mod": "module x\n\ngo 1.22.1\n",
+            "Cargo.toml": "[package]\n",
+            "rust-toolchain.toml": '[toolchain]\nchannel = "1.75.0"\n',
+        },
+    )
     assert [(t.name, t.version) for t in environment.toolchains] == [
-        ("nodejs", "20"), ("go", "1.22"), ("rust", "1.75.0"),
+        ("nodejs", "20"),
+        ("go", "1.22"),
+        ("rust", "1.75.0"),
     ]
-    assert "install.go(version=\"1.22\")  # go.mod" in text
-    _, environment = made(tmp_path / "r", {
-        "a.R": "library(ggplot2)\nrequire('dplyr')  # library(no)\nstats::sd(x)\ntidyr::nest(x)\n",
-    })
+    assert 'install.go(version="1.22")  # go.mod' in text
+    _, environment = made(
+        tmp_path / "r",
+        {"a.R": "library(ggplot2)\nrequire('dplyr')  # library(no)\nstats::sd(x)\ntidyr::nest(x)\n"},
+    )
     assert environment.base.language == "r"
     assert [r.text for r in environment.r_packages] == ["dplyr", "ggplot2", "tidyr"]
-    _, environment = made(tmp_path / "description", {
-        "DESCRIPTION": "Package: x\nDepends: R (>= 4.0), methods\nImports:\n    jsonlite (>= 1.0),\n"
-                       "    cli\n",
-    })
+    _, environment = made(
+        tmp_path / "description",
+        {
+            "DESCRIPTION": "Package: x\nDepends: R (>= 4.0), methods\nImports:\n    jsonlite (>= 1.0),\n"
+            "    cli\n"
+        },
+    )
     assert [r.text for r in environment.r_packages] == ["cli", "jsonlite"]
-    _, environment = made(tmp_path / "julia", {
-        "a.jl": "using DataFrames, Query\nusing CSV: File\nimport Plots.PlotMeasures\nusing Random\n",
-    })
+    _, environment = made(
+        tmp_path / "julia",
+        {"a.jl": "using DataFrames, Query\nusing CSV: File\nimport Plots.PlotMeasures\nusing Random\n"},
+    )
     assert environment.base.language == "julia"
     assert [r.text for r in environment.julia_packages] == ["CSV", "DataFrames", "Plots", "Query"]
     _, environment = made(tmp_path / "go", {"go.mod": "module x\n"})
@@ -235,11 +276,21 @@ def test_nothing_known_is_a_python(tmp_path: Path) -> None:
 def test_hostile_files_do_not_stop_it(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "x.py").write_bytes(b"\xff\xfe\x00import numpy")
-    project(tmp_path, {
-        "pyproject.toml": "not toml", "setup.cfg": "[[", "environment.yml": "a: [", "renv.lock": "{",
-        "package.json": "[]", "deep.py": "(" * 2000, "Project.toml": "=", "null.py": "a = '\0'",
-        "requirements.txt": "-r requirements.txt\n", "n.ipynb": '{"cells": [{"cell_type": "code"}]}',
-    })
+    project(
+        tmp_path,
+        {
+            "pyproject.toml": "not toml",
+            "setup.cfg": "[[",
+            "environment.yml": "a: [",
+            "renv.lock": "{",
+            "package.json": "[]",
+            "deep.py": "(" * 2000,
+            "Project.toml": "=",
+            "null.py": "a = '\0'",
+            "requirements.txt": "-r requirements.txt\n",
+            "n.ipynb": '{"cells": [{"cell_type": "code"}]}',
+        },
+    )
     choice = decide(tmp_path)
     assert choice.source == ("requirements", "requirements.txt")
     assert "def build():" in spec(choice)
@@ -248,9 +299,15 @@ def test_hostile_files_do_not_stop_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("poetry", "pep440"),
     [
-        ("^1.2.3", ">=1.2.3,<2"), ("^0.2.3", ">=0.2.3,<0.3"), ("^0.0.3", ">=0.0.3,<0.0.4"),
-        ("^0", ">=0,<1"), ("~1.2.3", ">=1.2.3,<1.3"), ("~1", ">=1,<2"), ("*", ""),
-        ("1.2", "==1.2"), (">=1", ">=1"),
+        ("^1.2.3", ">=1.2.3,<2"),
+        ("^0.2.3", ">=0.2.3,<0.3"),
+        ("^0.0.3", ">=0.0.3,<0.0.4"),
+        ("^0", ">=0,<1"),
+        ("~1.2.3", ">=1.2.3,<1.3"),
+        ("~1", ">=1,<2"),
+        ("*", ""),
+        ("1.2", "==1.2"),
+        (">=1", ">=1"),
     ],
 )
 def test_poetry_constraints(poetry: str, pep440: str) -> None:

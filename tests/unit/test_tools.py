@@ -193,9 +193,15 @@ def test_checksums() -> None:
 @pytest.mark.parametrize(
     ("about", "taken"),
     [
-        ({}, True), ({"os": ["linux"], "cpu": ["x64"]}, True), ({"os": "linux"}, True),
-        ({"os": ["darwin"]}, False), ({"cpu": ["arm64"]}, False), ({"os": ["!win32"]}, True),
-        ({"os": ["!linux"]}, False), ({"libc": ["musl"]}, False), ({"libc": ["glibc"]}, True),
+        ({}, True),
+        ({"os": ["linux"], "cpu": ["x64"]}, True),
+        ({"os": "linux"}, True),
+        ({"os": ["darwin"]}, False),
+        ({"cpu": ["arm64"]}, False),
+        ({"os": ["!win32"]}, True),
+        ({"os": ["!linux"]}, False),
+        ({"libc": ["musl"]}, False),
+        ({"libc": ["glibc"]}, True),
         ({"os": ["any"]}, True),
     ],
 )
@@ -219,15 +225,27 @@ def lock_of(*packages: LockedPackage, python: str = "") -> Lock:
 def test_each_tool_is_one_layer_that_needs_nothing() -> None:
     rust = [row(n, toolchain="rust") for n in ("rustc", "cargo", "rust-std")]
     lock = lock_of(
-        *rust, row("go"), row("nodejs"), row("pixi"), row("uv"), row("python", "3.12.4"),
+        *rust,
+        row("go"),
+        row("nodejs"),
+        row("pixi"),
+        row("uv"),
+        row("python", "3.12.4"),
         row("uv-python", "3.10.1", key="cpython-3.10.1-linux-x86_64-gnu"),
         row("codex", program="vendor/x86_64-unknown-linux-musl/bin/codex"),
     )
     wanted = environment(ask("pixi", pypi_index="http://i/simple"), ask("uv"))
     layers = tools.derivations(wanted, lock)
     assert [layer.name for layer in layers] == [
-        "codex-1.2.3", "go-1.2.3", "nodejs-1.2.3", "pixi-1.2.3", "python-3.12.4", "rust-1.2.3",
-        "uv-1.2.3", "uv-python-3.10.1", "pixi-settings",
+        "codex-1.2.3",
+        "go-1.2.3",
+        "nodejs-1.2.3",
+        "pixi-1.2.3",
+        "python-3.12.4",
+        "rust-1.2.3",
+        "uv-1.2.3",
+        "uv-python-3.10.1",
+        "pixi-settings",
     ]
     assert {i.role for layer in layers for i in layer.inputs} == {"file"}
     assert len(layers[5].inputs) == 3
@@ -236,15 +254,14 @@ def test_each_tool_is_one_layer_that_needs_nothing() -> None:
     assert [x.drv_id for x in again] == [x.drv_id for x in layers]
     found = tools.variables(wanted, lock)
     assert found.values == {"UV_LINK_MODE": "copy", "UV_PYTHON_INSTALL_DIR": "/opt/uv/python"}
-    assert found.path == (
-        "/usr/local/go/bin", "/opt/nodejs/bin", "/opt/python/3.12/bin", "/opt/rust/bin",
-    )
+    assert found.path == ("/usr/local/go/bin", "/opt/nodejs/bin", "/opt/python/3.12/bin", "/opt/rust/bin")
 
 
 def test_what_tools_install_is_on_the_path() -> None:
     found = tools.variables(environment(ask("go"), ask("rust"), ask("nodejs")), lock_of())
     assert found.values == {
-        "GOBIN": "/usr/local/bin", "CARGO_INSTALL_ROOT": "/usr/local",
+        "GOBIN": "/usr/local/bin",
+        "CARGO_INSTALL_ROOT": "/usr/local",
         "NPM_CONFIG_PREFIX": "/usr/local",
     }
     developing = Environment(base=Base(dev=True), toolchains=(ask("go"),))
@@ -305,10 +322,11 @@ def built(directory: Path, data: bytes, how: Unpack, **layout: object) -> Path:
     made = tool.derivation(Layout("tool-1", (how,), **layout))  # type: ignore[arg-type]
     scratch = directory / "scratch"
     scratch.mkdir()
-    return tool.build(BuildContext(
-        made.name, made.parameters, (), ((how.file.name, directory / "archive"),), scratch,
-        lambda _: None,
-    ))
+    return tool.build(
+        BuildContext(
+            made.name, made.parameters, (), ((how.file.name, directory / "archive"),), scratch, lambda _: None
+        )
+    )
 
 
 FILE = LockedFile("a.tar.gz", "http://e/a.tar.gz", "0" * 64)
@@ -316,15 +334,29 @@ FILE = LockedFile("a.tar.gz", "http://e/a.tar.gz", "0" * 64)
 
 def test_archives_are_unpacked_with_plain_modes(tmp_path: Path) -> None:
     data = tar_of(
-        ("./top/bin/run", b"#!/bin/sh\n"), ("./top/bin/link", "run"), ("./top/README", b"x"),
-        ("./top/share/doc", b"x"), ("./top/bin/run", b"#!/bin/sh\n# again\n"),
+        ("./top/bin/run", b"#!/bin/sh\n"),
+        ("./top/bin/link", "run"),
+        ("./top/README", b"x"),
+        ("./top/share/doc", b"x"),
+        ("./top/bin/run", b"#!/bin/sh\n# again\n"),
     )
     how = Unpack(FILE, "/opt/x", 1, without=("*/share/*",))
-    upper = built(tmp_path / "a", data, how, links={"/usr/local/bin/run": "/opt/x/bin/run"},
-                  files={"/etc/x.conf": "y\n", "/usr/local/bin/w": "#!/bin/sh\n"})
+    upper = built(
+        tmp_path / "a",
+        data,
+        how,
+        links={"/usr/local/bin/run": "/opt/x/bin/run"},
+        files={"/etc/x.conf": "y\n", "/usr/local/bin/w": "#!/bin/sh\n"},
+    )
     names = sorted(p.relative_to(upper).as_posix() for p in upper.rglob("*") if not p.is_dir())
-    assert names == ["etc/x.conf", "opt/x/README", "opt/x/bin/link", "opt/x/bin/run",
-                     "usr/local/bin/run", "usr/local/bin/w"]
+    assert names == [
+        "etc/x.conf",
+        "opt/x/README",
+        "opt/x/bin/link",
+        "opt/x/bin/run",
+        "usr/local/bin/run",
+        "usr/local/bin/w",
+    ]
     assert (upper / "opt/x/bin/run").read_bytes().endswith(b"again\n")
     assert (upper / "opt/x/bin/run").stat().st_mode & 0o7777 == 0o755
     assert (upper / "opt/x/bin").stat().st_mode & 0o7777 == 0o755
@@ -364,8 +396,7 @@ def test_what_would_leave_its_directory_is_refused(
     tmp_path: Path, members: list[tuple[str, bytes | str]], hard: bool, says: str
 ) -> None:
     with pytest.raises(BuildError, match=says):
-        built(tmp_path / "a", tar_of(*members, hard=hard),
-              Unpack(FILE, "/opt/x", 1, only="[t/]*"))
+        built(tmp_path / "a", tar_of(*members, hard=hard), Unpack(FILE, "/opt/x", 1, only="[t/]*"))
 
 
 def test_hard_links_and_wheels(tmp_path: Path) -> None:
@@ -404,8 +435,12 @@ def test_a_python_is_told_where_it_lies(tmp_path: Path) -> None:
     scope: dict[str, dict[str, str]] = {}
     exec(found, scope)
     assert scope["build_time_vars"] == {
-        "CC": "cc -pthread", "CXX": "c++ -pthread", "AR": "ar", "prefix": "/opt/python/3.12",
-        "LIBDIR": "/opt/python/3.12/lib", "OPT": "-I/opt/python/3.12/include -DX=/tools/install/x",
+        "CC": "cc -pthread",
+        "CXX": "c++ -pthread",
+        "AR": "ar",
+        "prefix": "/opt/python/3.12",
+        "LIBDIR": "/opt/python/3.12/lib",
+        "OPT": "-I/opt/python/3.12/include -DX=/tools/install/x",
         "N": "clang-tidy",
     }
     config = upper / "opt/python/3.12/lib/pkgconfig/python-3.12.pc"

@@ -46,10 +46,16 @@ def clean(upper: Path, *, by_user: bool = False) -> list[str]:
 
 def test_keys_and_databases_are_left_to_the_first_start(upper: Path) -> None:
     gone = [
-        put(upper, name, KEY) for name in (
-            "etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_host_rsa_key.pub", "etc/munge/munge.key",
-            "etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem",
-            "var/lib/mysql/ibdata1", "var/lib/postgresql/15/main/PG_VERSION", "etc/aliases.db",
+        put(upper, name, KEY)
+        for name in (
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/ssh_host_rsa_key.pub",
+            "etc/munge/munge.key",
+            "etc/ssl/private/ssl-cert-snakeoil.key",
+            "etc/ssl/certs/ssl-cert-snakeoil.pem",
+            "var/lib/mysql/ibdata1",
+            "var/lib/postgresql/15/main/PG_VERSION",
+            "etc/aliases.db",
         )
     ]
     link = upper / "etc/ssl/certs/961bfbf7.0"
@@ -61,9 +67,7 @@ def test_keys_and_databases_are_left_to_the_first_start(upper: Path) -> None:
     assert (upper / "etc/postgresql/15/main/postgresql.conf").read_text() == "settings"
     assert [line for line in said if "host keys of OpenSSH" in line and "MariaDB" in line]
     recipes = {p.name for p in (upper / firststart.RECIPES[1:]).iterdir()}
-    assert recipes == {
-        "10-snakeoil", "20-munge", "20-postfix", "20-ssh", "30-mariadb", "30-postgresql",
-    }
+    assert recipes == {"10-snakeoil", "20-munge", "20-postfix", "20-ssh", "30-mariadb", "30-postgresql"}
     assert (upper / firststart.SCRIPT[1:]).stat().st_mode & 0o777 == 0o755
 
 
@@ -107,9 +111,7 @@ def test_nothing_of_the_host_is_reached_through_links(upper: Path, tmp_path: Pat
     (upper / "var/log").symlink_to(host)
     clean(upper)
     assert [p.read_text() for p in kept] == ["x"] * 4
-    assert sorted(p.name for p in host.iterdir()) == [
-        "apt", "machine-id", "shadow", "ssh_host_rsa_key"
-    ]
+    assert sorted(p.name for p in host.iterdir()) == ["apt", "machine-id", "shadow", "ssh_host_rsa_key"]
 
 
 def test_whiteouts_stay(upper: Path) -> None:
@@ -148,7 +150,8 @@ def test_popularity_contest(upper: Path) -> None:
 def test_what_tex_and_octave_write(upper: Path) -> None:
     names = put(upper, "var/lib/texmf/ls-R", "% ls-R\n\n./:\n.:\nb\na\n\n./z:\nd\n\n./c:\nf\ne\n")
     octave = put(
-        upper, "usr/share/octave/octave_packages",
+        upper,
+        "usr/share/octave/octave_packages",
         "# Created by Octave 7.3.0, Wed Nov 25 02:21:44 2026 UTC <root@envd>\n# name: x\n",
     )
     gone = put(upper, "var/lib/texmf/web2c/luahbtex/lualatex.fmt")

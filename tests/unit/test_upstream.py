@@ -356,9 +356,7 @@ def build():
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_shapes_are_taken(
-    shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_shapes_are_taken(shape: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     functions = re.findall(r"^def (\w+)\(\):", SHAPES[shape], re.MULTILINE)
     made = parse(tmp_path, capsys, SHAPES[shape])
     assert made["base"]
@@ -373,7 +371,8 @@ def test_python_shapes_mean_what_they_mean_upstream(
     made = parse(tmp_path, capsys, SHAPES["torch_template"])
     assert names(made, "python_packages") == ["torch"]
     assert [(o["name"], o["value"]) for o in made["python_options"]] == [
-        ("extra-index-url", "https://wheels.example/whl/cpu")]
+        ("extra-index-url", "https://wheels.example/whl/cpu")
+    ]
     assert (toolchains(made), made["shell"]) == (["conda", "python"], "fish")
     made = parse(tmp_path, capsys, SHAPES["pip_options"])
     assert names(made, "python_packages") == ["torch", "dgl-cu113"]
@@ -386,20 +385,25 @@ def test_runtime_shapes_mean_what_they_mean_upstream(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = parse(tmp_path, capsys, SHAPES["settings"])
-    assert made["expose"] == [
-        {"envd_port": 80, "host_port": None, "service": "", "listen_addr": ""}]
+    assert made["expose"] == [{"envd_port": 80, "host_port": None, "service": "", "listen_addr": ""}]
     assert made["git"] == {"name": "", "email": "a@b.example", "editor": ""}
     assert [(s["source"], s["target"]) for s in made["steps"]] == [
-        ("/bin/micromamba", "/usr/local/bin/"), ("a", "/b")]
+        ("/bin/micromamba", "/usr/local/bin/"),
+        ("a", "/b"),
+    ]
     assert (made["gpu"], made["shm_size"], made["owner"]) == (2, 1024, {"uid": 1000, "gid": 1000})
     made = parse(tmp_path, capsys, SHAPES["library"])
     assert made["expose"][0]["host_port"] is None  # 0: a free one
     assert made["mounts"][0]["host_path"] == "/var/log/tensorboard"
     assert made["conda_channels"] == [
-        "https://c.example/anaconda/pkgs/main", "https://c.example/anaconda/pkgs/r"]
+        "https://c.example/anaconda/pkgs/main",
+        "https://c.example/anaconda/pkgs/r",
+    ]
     made = parse(tmp_path, capsys, SHAPES["data_sources"])
     assert [(m["host_path"], m["envd_path"], m["managed"]) for m in made["mounts"]] == [
-        ("dgl", "~/.dgl", True), ("~/.cache/huggingface", "~/.cache/huggingface", False)]
+        ("dgl", "~/.dgl", True),
+        ("~/.cache/huggingface", "~/.cache/huggingface", False),
+    ]
     made = parse(tmp_path, capsys, SHAPES["complex"])
     assert names(made, "vscode_extensions") == ["ms-python.python@2021.12.1559732655"]
     assert made["pip_index"]["trust"] is True
@@ -417,9 +421,7 @@ def test_the_first_line_says_which_syntax(
     assert made["base"]["dev"] is False
 
 
-def test_v0_is_for_development_without_a_base_too(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_v0_is_for_development_without_a_base_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert parse(tmp_path, capsys, "# syntax=v0\ndef build(): pass\n")["base"]["dev"] is True
 
 
@@ -433,9 +435,7 @@ def test_languages_with_and_without_a_version(
     assert made["base"]["language"] == language
 
 
-def test_a_condarc_says_where_named_channels_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_condarc_says_where_named_channels_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = '''def build():
     install.conda_packages(["x"], channel=["conda-forge", "pytorch/label/dev", "other"])
     config.conda_channel("""
@@ -450,14 +450,15 @@ custom_channels:
 '''
     made = parse(tmp_path, capsys, text)
     assert made["conda_channels"] == [
-        "https://c.example/cloud/conda-forge", "https://c.example/cloud/pytorch/label/dev",
-        "https://alias.example/other", "https://alias.example/defaults"]
+        "https://c.example/cloud/conda-forge",
+        "https://c.example/cloud/pytorch/label/dev",
+        "https://alias.example/other",
+        "https://alias.example/defaults",
+    ]
     assert made["toolchains"][0]["options"] == [["use_mamba", "true"]]
 
 
-def test_an_environment_file_of_condas(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_environment_file_of_condas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "env.yaml").write_text("""name: x
 channels:
   - conda-forge
@@ -470,10 +471,8 @@ dependencies:
       - rich
       - --extra-index-url https://wheels.example/simple
 """)
-    made = parse(
-        tmp_path, capsys, 'def build():\n    install.conda_packages(env_file="env.yaml")\n')
-    assert names(made, "conda_packages") == [
-        "python=3.9", "numpy>=1.2", "conda-forge::dgllife", "pip"]
+    made = parse(tmp_path, capsys, 'def build():\n    install.conda_packages(env_file="env.yaml")\n')
+    assert names(made, "conda_packages") == ["python=3.9", "numpy>=1.2", "conda-forge::dgllife", "pip"]
     assert made["conda_packages"][2]["position"]["line"] == 7
     assert made["conda_channels"] == ["conda-forge"]
     assert names(made, "conda_pip") == ["rich"]
@@ -481,9 +480,7 @@ dependencies:
     assert str(tmp_path / "env.yaml") in made["read_files"]
 
 
-def test_asking_twice_for_the_same_is_asking_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_asking_twice_for_the_same_is_asking_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = """def tools():
     install.conda()
     install.cuda(version="12.9")

@@ -17,16 +17,13 @@ from engine.cli.main import main
         ("build --qqq", "no option '--qqq'; see `envd build --help`"),
         ("build extra", "got unexpected extra argument (extra); see `envd build --help`"),
         ("push", "missing argument 'REF'; see `envd push --help`"),
-        ("build --platform linux/arm64",
-         "'linux/arm64' is not supported; envd builds only for linux/amd64"),
+        ("build --platform linux/arm64", "'linux/arm64' is not supported; envd builds only for linux/amd64"),
         ("build -j 0", "invalid value for '-j' / '--jobs'"),
         ("lock --progress loud", "'loud' is not one of"),
         ("graph --format", "option '--format' requires an argument"),
     ],
 )
-def test_one_line_and_exit_2(
-    words: str, says: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_line_and_exit_2(words: str, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(words.split())
     told = capsys.readouterr()

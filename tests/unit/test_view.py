@@ -40,8 +40,7 @@ def view(tmp_path: Path, *stack: Files) -> layers.View:
 
 def test_upper_layers_win(tmp_path: Path) -> None:
     merged = view(
-        tmp_path,
-        {"etc": None, "etc/a": b"old", "etc/b": b"stays"}, {"etc/a": b"new", "./etc/c": b"more"},
+        tmp_path, {"etc": None, "etc/a": b"old", "etc/b": b"stays"}, {"etc/a": b"new", "./etc/c": b"more"}
     )
     assert merged.list("/etc") == ["a", "b", "c"]
     assert [merged.read(f"/etc/{name}") for name in "abc"] == [b"new", b"stays", b"more"]
@@ -73,12 +72,21 @@ def test_a_file_replaces_a_directory_and_the_other_way_round(tmp_path: Path) -> 
 
 
 def test_links_are_followed_inside(tmp_path: Path) -> None:
-    merged = view(tmp_path, {
-        "usr/bin/sh": b"shell", "bin": "-> usr/bin", "abs": "-> /usr/bin/sh",
-        "up": "-> ../../usr/../bin",
-        "loop": "-> pool", "pool": "-> loop", "lost": "-> nowhere", "dir": None, "dir/l": "-> ../abs",
-        "hard": "= usr/bin/sh",
-    })
+    merged = view(
+        tmp_path,
+        {
+            "usr/bin/sh": b"shell",
+            "bin": "-> usr/bin",
+            "abs": "-> /usr/bin/sh",
+            "up": "-> ../../usr/../bin",
+            "loop": "-> pool",
+            "pool": "-> loop",
+            "lost": "-> nowhere",
+            "dir": None,
+            "dir/l": "-> ../abs",
+            "hard": "= usr/bin/sh",
+        },
+    )
     assert merged.resolve("/bin/sh") == "/usr/bin/sh"
     assert merged.resolve("/up/sh") == "/usr/bin/sh"
     assert merged.read("/dir/l") == merged.read("/abs") == merged.read("/hard") == b"shell"

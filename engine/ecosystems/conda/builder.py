@@ -28,19 +28,17 @@ _HERE = "/envd"  # where the sandbox sees what it is given
 _ASIDE = "__clobbers__/"  # where rattler puts a file whose place another package's has taken
 _LARGEST = 1 << 28  # bytes of a record, which lists every file of its package
 # What a record says of where and when it was installed: it differs by machine.
-_LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec",
-          "requested_specs")
+_LOCAL = ("extracted_package_dir", "package_tarball_full_path", "link", "requested_spec", "requested_specs")
 
 
 def derivation(packages: Sequence[Conda]) -> Derivation:
     """The derivation of the prefix."""
     ordered = sorted(packages, key=lambda p: p.name)
     return Derivation(
-        KIND, "conda", VERSION,
-        tuple(
-            Input("file", p.file.fetch())
-            for p in ordered
-        ),
+        KIND,
+        "conda",
+        VERSION,
+        tuple(Input("file", p.file.fetch()) for p in ordered),
         {"urls": [[p.file.name, shown(p.file.url), p.subdir or "noarch"] for p in ordered]},
     )
 
@@ -79,16 +77,30 @@ def _linked(context: BuildContext) -> Path:
     packages = _packages()
     try:
         jail.run(
-            [python, "-I", "-S", "-B", f"{_HERE}/link.py", f"{_HERE}/packages", f"{_HERE}/archives",
-             f"{_HERE}/work", PREFIX, json.dumps({n: subdirs[n] for n, _ in context.files})],
+            [
+                python,
+                "-I",
+                "-S",
+                "-B",
+                f"{_HERE}/link.py",
+                f"{_HERE}/packages",
+                f"{_HERE}/archives",
+                f"{_HERE}/work",
+                PREFIX,
+                json.dumps({n: subdirs[n] for n, _ in context.files}),
+            ],
             binds=(
-                *binds, jail.Bind(_SCRIPT, f"{_HERE}/link.py"),
-                jail.Bind(packages, f"{_HERE}/packages"), jail.Bind(archives, f"{_HERE}/archives"),
+                *binds,
+                jail.Bind(_SCRIPT, f"{_HERE}/link.py"),
+                jail.Bind(packages, f"{_HERE}/packages"),
+                jail.Bind(archives, f"{_HERE}/archives"),
                 jail.Bind(work, f"{_HERE}/work", writable=True),
             ),
             # rattler begins with a client of TLS, though there is no network: that wants some roots
             environment={"HOME": "/tmp", "SSL_CERT_FILE": f"{_HERE}/packages/certifi/cacert.pem"},
-            scratch=context.scratch / "link", log=context.log, name=context.name,
+            scratch=context.scratch / "link",
+            log=context.log,
+            name=context.name,
         )
     except (CancelledError, LimitError):
         raise
@@ -142,14 +154,14 @@ def _settle(upper: Path, say: Callable[[str], None]) -> None:
             losing = row["_path"].startswith(_ASIDE)
             where = aside if losing else owners
             where.setdefault(row.get("original_path") or row["_path"], []).append(record["name"])
-    brought = {path: sorted({*owners.get(path, []), *aside.get(path, [])})
-               for path in {**owners, **aside}}
+    brought = {path: sorted({*owners.get(path, []), *aside.get(path, [])}) for path in {**owners, **aside}}
     for path in sorted(brought):
         for parent in map(str, PurePosixPath(path).parents):
             if parent in brought:
                 raise BuildError(
                     f"conda: '{parent}' is a file in {' and '.join(brought[parent])}, and a directory "
-                    f"in {' and '.join(brought[path])}", advice="leave one of them out"
+                    f"in {' and '.join(brought[path])}",
+                    advice="leave one of them out",
                 )
     for path in sorted(aside):
         chosen = owners.get(path, ["none"])[-1]
@@ -167,7 +179,8 @@ def _settle(upper: Path, say: Callable[[str], None]) -> None:
 
 def _normalise(upper: Path, urls: dict[str, str]) -> None:
     caches = [
-        path for path, info in confined.walk(upper)
+        path
+        for path, info in confined.walk(upper)
         if path.rpartition("/")[2] == "__pycache__" and stat.S_ISDIR(info.st_mode)
     ]
     for path in caches:

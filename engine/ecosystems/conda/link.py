@@ -38,16 +38,25 @@ async def link(archives: Path, work: Path, target: str, subdirs: dict[str, str])
         _check_paths(opened, name)
         shutil.rmtree(opened)
         package = PackageRecord(
-            name=about["name"], version=about["version"], build=BuildString(about["build"]),
-            build_number=about.get("build_number", 0), subdir=subdir,
-            noarch=about.get("noarch") or None, depends=about.get("depends", []),
-            constrains=about.get("constrains", []), license=about.get("license"),
+            name=about["name"],
+            version=about["version"],
+            build=BuildString(about["build"]),
+            build_number=about.get("build_number", 0),
+            subdir=subdir,
+            noarch=about.get("noarch") or None,
+            depends=about.get("depends", []),
+            constrains=about.get("constrains", []),
+            license=about.get("license"),
             python_site_packages_path=about.get("python_site_packages_path"),
         )
         records.append(RepoDataRecord(package, name, (archives / name).as_uri(), archives.as_uri()))
     await install(
-        records, target_prefix=work / "upper" / target.lstrip("/"), cache_dir=work / "cache",
-        alternative_target_prefix=target, platform=Subdir("linux-64"), execute_link_scripts=False,
+        records,
+        target_prefix=work / "upper" / target.lstrip("/"),
+        cache_dir=work / "cache",
+        alternative_target_prefix=target,
+        platform=Subdir("linux-64"),
+        execute_link_scripts=False,
         show_progress=False,
     )
 

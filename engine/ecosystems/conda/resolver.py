@@ -48,7 +48,9 @@ def resolve(
     names = [shown(channel_url(c)) for c in asked]
     log(f"solving with {', '.join(names)}")
     virtual = (
-        ("__glibc", glibc, "0"), ("__unix", "0", "0"), ("__linux", "5.10", "0"),
+        ("__glibc", glibc, "0"),
+        ("__unix", "0", "0"),
+        ("__linux", "5.10", "0"),
         ("__archspec", "1", "x86_64"),
     )
     urls = [channel_url(c) for c in asked]
@@ -56,8 +58,7 @@ def resolve(
         with _cache(cache_directory, urls) as kept:
             question = conda_solver.Question(specs, urls, virtual, str(kept))
             solution = patience.patiently(
-                lambda: conda_solver.ask(question),
-                lambda found: patience.of_reqwest(found.reason, urls),
+                lambda: conda_solver.ask(question), lambda found: patience.of_reqwest(found.reason, urls)
             )
     except MemoryHeldError as error:
         place = next((r.position for r in requests if r.position.line), None)
@@ -70,9 +71,9 @@ def resolve(
             raise ResolveError("its channel gives no SHA-256 for it", subject=record.file_name)
         python = any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends)
         file = LockedFile(record.file_name, shown(record.url), record.sha256, record.size)
-        found.append(Conda(
-            record.name, record.version, file, build=record.build, subdir=record.subdir, python=python
-        ))
+        found.append(
+            Conda(record.name, record.version, file, build=record.build, subdir=record.subdir, python=python)
+        )
     return found
 
 
@@ -119,10 +120,14 @@ def _explained(
         if known and name and name not in known:
             close = nearest(name, known)
             hint = f"did you mean '{close}'?" if close else "check its name and the channels"
-            problems.append(ResolveError(
-                f"no conda package '{name}' in {', '.join(channels)}", position=request.position,
-                subject=name, advice=hint,
-            ))
+            problems.append(
+                ResolveError(
+                    f"no conda package '{name}' in {', '.join(channels)}",
+                    position=request.position,
+                    subject=name,
+                    advice=hint,
+                )
+            )
     if problems:
         return together(problems)
     asked = [r for r in requests if r.position.line]

@@ -56,15 +56,7 @@ class Solution:
 
 def solve(question: Question) -> Solution:
     """Answer a question, in this process."""
-    from rattler import (
-        BuildString,
-        Channel,
-        Gateway,
-        GenericVirtualPackage,
-        MatchSpec,
-        PackageName,
-        Version,
-    )
+    from rattler import BuildString, Channel, Gateway, GenericVirtualPackage, MatchSpec, PackageName, Version
     from rattler import solve as rattler_solve
     from rattler.networking import Client, RetryMiddleware
 
@@ -74,8 +66,7 @@ def solve(question: Question) -> Solution:
         records = asyncio.run(
             rattler_solve(
                 sources=sources,
-                specs=[MatchSpec(s, strict=True) if strict else MatchSpec(s)
-                       for s, strict in question.specs],
+                specs=[MatchSpec(s, strict=True) if strict else MatchSpec(s) for s, strict in question.specs],
                 platforms=PLATFORMS,
                 virtual_packages=[
                     GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
@@ -86,13 +77,22 @@ def solve(question: Question) -> Solution:
         )
     except Exception as error:  # rattler's exceptions have no common base
         return Solution(reason=str(error) or type(error).__name__, known=_names(gateway, sources))
-    return Solution([
-        Record(
-            r.name.normalized, str(r.version), str(r.build), str(r.subdir), r.file_name, str(r.url),
-            "" if r.sha256 is None else r.sha256.hex(), r.size or 0, [str(d) for d in r.depends],
-        )
-        for r in records
-    ])
+    return Solution(
+        [
+            Record(
+                r.name.normalized,
+                str(r.version),
+                str(r.build),
+                str(r.subdir),
+                r.file_name,
+                str(r.url),
+                "" if r.sha256 is None else r.sha256.hex(),
+                r.size or 0,
+                [str(d) for d in r.depends],
+            )
+            for r in records
+        ]
+    )
 
 
 def _names(gateway: Any, sources: Sequence[Any]) -> list[str]:
@@ -115,9 +115,7 @@ def ask(question: Question) -> Solution:
         asked.write_text(json.dumps(asdict(question)), "utf-8")
         held.ask(
             own.command(__name__, str(asked), str(answer)),
-            environment={
-                **os.environ, **reaching(os.environ), "PATH": command.HOST_ENVIRONMENT["PATH"],
-            },
+            environment={**os.environ, **reaching(os.environ), "PATH": command.HOST_ENVIRONMENT["PATH"]},
         )
         if not answer.exists():
             return Solution(reason="the solver ended without an answer")

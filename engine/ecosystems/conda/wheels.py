@@ -17,10 +17,18 @@ from grammar.environment import Request
 
 # conda's name -> the Python index's, where they differ.
 _RENAMED = {
-    "graphviz-python": "graphviz", "matplotlib-base": "matplotlib", "msgpack-python": "msgpack",
-    "opencv": "opencv-python", "py-opencv": "opencv-python", "py-xgboost": "xgboost",
-    "python-graphviz": "graphviz", "pytables": "tables", "pytorch": "torch",
-    "pytorch-lightning": "pytorch-lightning", "ray-core": "ray", "tensorflow-base": "tensorflow",
+    "graphviz-python": "graphviz",
+    "matplotlib-base": "matplotlib",
+    "msgpack-python": "msgpack",
+    "opencv": "opencv-python",
+    "py-opencv": "opencv-python",
+    "py-xgboost": "xgboost",
+    "python-graphviz": "graphviz",
+    "pytables": "tables",
+    "pytorch": "torch",
+    "pytorch-lightning": "pytorch-lightning",
+    "ray-core": "ray",
+    "tensorflow-base": "tensorflow",
 }
 
 
@@ -36,12 +44,17 @@ def provided(packages: Sequence[Conda]) -> dict[str, str]:
     """The Python packages among conda's: name on the Python index -> version."""
     return {
         _RENAMED.get(p.name, p.name.replace("_", "-").replace(".", "-")): p.version
-        for p in packages if p.python
+        for p in packages
+        if p.python
     }
 
 
 def resolve(
-    wanted: Wanted, packages: Sequence[Conda], glibc: str, cache_directory: Path, log: Log,
+    wanted: Wanted,
+    packages: Sequence[Conda],
+    glibc: str,
+    cache_directory: Path,
+    log: Log,
     preferred: Sequence[LockedPackage] = (),
 ) -> list[LockedPackage]:
     """The wheels of what is `wanted` beside the conda `packages`: what these bring already is
@@ -53,7 +66,8 @@ def resolve(
         place = next((r.position for r in wanted.requests if r.position.line), None)
         raise ResolveError(
             "Python packages need a Python: name 'python' among the conda packages, or "
-            "write base(language=\"python3\")", position=place
+            'write base(language="python3")',
+            position=place,
         )
     there = provided(packages)
     missing = tuple(r for r in wanted.requests if not _satisfied(r, there))
@@ -70,8 +84,12 @@ def resolve(
         constraints = (*wanted.constraints, *pins.values())
         try:
             found = pypi.resolve(
-                replace(wanted, constraints=constraints), target, cache_directory, log,
-                left_out=there.keys() - pins.keys(), preferred=preferred,
+                replace(wanted, constraints=constraints),
+                target,
+                cache_directory,
+                log,
+                left_out=there.keys() - pins.keys(),
+                preferred=preferred,
             )
         except pypi.NoVersionError as error:
             # conda's version of it is not on the Python index: then nobody can compare
@@ -99,6 +117,7 @@ def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
     if not fits or wanted.url:
         raise ResolveError(
             f"conda brings {wanted.name} {version}, which is not '{request.text}'",
-            position=request.position, advice="ask conda for that version",
+            position=request.position,
+            advice="ask conda for that version",
         )
     return not wanted.extras

@@ -38,13 +38,22 @@ NVIDIA = archive_keys.Owner(
     "ENVD_CUDA_APT_FINGERPRINT",
 )
 # The repository's own packages of a group of components.
-_GROUP_PACKAGES = {"runtime": ("cuda-libraries-{v}", "cuda-nvtx-{v}", "libnccl2"),
-                   "all": ("cuda-toolkit-{v}",)}
+_GROUP_PACKAGES = {
+    "runtime": ("cuda-libraries-{v}", "cuda-nvtx-{v}", "libnccl2"),
+    "all": ("cuda-toolkit-{v}",),
+}
 # Versioned as the toolkit is. Their dependencies say what belongs to a release.
 _METAPACKAGES = (
-    "cuda-toolkit-{v}", "cuda-libraries-{v}", "cuda-libraries-dev-{v}", "cuda-compiler-{v}",
-    "cuda-command-line-tools-{v}", "cuda-tools-{v}", "cuda-visual-tools-{v}", "cuda-runtime-{v}",
-    "cuda-minimal-build-{v}", "cuda-documentation-{v}",
+    "cuda-toolkit-{v}",
+    "cuda-libraries-{v}",
+    "cuda-libraries-dev-{v}",
+    "cuda-compiler-{v}",
+    "cuda-command-line-tools-{v}",
+    "cuda-tools-{v}",
+    "cuda-visual-tools-{v}",
+    "cuda-runtime-{v}",
+    "cuda-minimal-build-{v}",
+    "cuda-documentation-{v}",
 )
 
 
@@ -89,23 +98,22 @@ def repository(cuda: Cuda, os_name: str, cache: Path) -> Repository:
     Raises ResolveError, UsageError.
     """
     given = os.environ.get("ENVD_CUDA_APT_REPO", "")
-    title = "the apt repository" if given else (
-        f"NVIDIA's apt repository for {os_name}"
-    )
+    title = "the apt repository" if given else (f"NVIDIA's apt repository for {os_name}")
     if given.startswith("deb "):
         return Repository(given, title)
     if not given and not re.fullmatch(r"(debian|ubuntu)[\d.]+", os_name):
         raise ResolveError(
-            f"NVIDIA has no apt repository for '{os_name}'", position=cuda.position,
+            f"NVIDIA has no apt repository for '{os_name}'",
+            position=cuda.position,
             advice="name one of a system like it with ENVD_CUDA_APT_REPO",
         )
     url = (given or f"{_REPOSITORIES}/{os_name.replace('.', '')}/x86_64").rstrip("/")
     keyring = os.environ.get("ENVD_CUDA_APT_KEYRING", "")
     if keyring and not Path(keyring).is_file():
         raise UsageError(
-            f"ENVD_CUDA_APT_KEYRING: {keyring}: no such file", position=cuda.position,
-            advice="unset it, and the key is fetched from the repository and believed for its "
-            "fingerprint",
+            f"ENVD_CUDA_APT_KEYRING: {keyring}: no such file",
+            position=cuda.position,
+            advice="unset it, and the key is fetched from the repository and believed for its fingerprint",
         )
     path = Path(keyring) if keyring else _key(cuda, url, title, cache)
     return Repository(f"deb [signed-by={path.absolute()}] {url}/ ./", title)
@@ -119,7 +127,8 @@ def _key(cuda: Cuda, url: str, title: str, cache: Path) -> Path:
         return archive_keys.fetched(NVIDIA, urls, cache, cuda.position)
     except archive_keys.NoKeyError as error:
         raise UsageError(
-            f"{title} cannot be trusted: {error}", position=cuda.position,
+            f"{title} cannot be trusted: {error}",
+            position=cuda.position,
             advice="check ENVD_CUDA_APT_REPO, name its key's file with ENVD_CUDA_APT_KEYRING, or its "
             f"fingerprint with {NVIDIA.setting}",
         ) from error
@@ -134,9 +143,7 @@ def lacks(cuda: Cuda, apt: Apt, title: str) -> str:
     found = [m for n in apt.names if (m := re.fullmatch(r"cuda-cudart-(\d+)-(\d+)", n))]
     known = {f"{m[1]}.{m[2]}" for m in found}
     if short(cuda.version) not in known:
-        return (
-            f"CUDA {short(cuda.version)} in {title}; it has {numbers(known, 2) or 'none'}"
-        )
+        return f"CUDA {short(cuda.version)} in {title}; it has {numbers(known, 2) or 'none'}"
     releases = _releases(cuda, apt)
     if cuda.version.count(".") == 2 and cuda.version not in releases:
         return (
@@ -145,7 +152,8 @@ def lacks(cuda: Cuda, apt: Apt, title: str) -> str:
         )
     if cuda.cudnn and not _for_cuda(cuda, apt, _cudnn(cuda), cuda.cudnn):
         there = [
-            version for name in apt.names
+            version
+            for name in apt.names
             if re.fullmatch(rf"libcudnn\d+(-cuda-{major(cuda)})?", name)
             for version in _for_cuda(cuda, apt, name, "")
         ]
@@ -161,7 +169,8 @@ def requests(cuda: Cuda, apt: Apt, title: str) -> list[Request]:
     release. Raises ResolveError for what it does not have."""
     if lacking := lacks(cuda, apt, title):
         raise ResolveError(
-            f"there is no {lacking}", position=cuda.position,
+            f"there is no {lacking}",
+            position=cuda.position,
             advice="leave source out, and the Python index is asked, too",
         )
     bounds = _bounds(cuda, apt) if cuda.version.count(".") == 2 else {}
@@ -179,8 +188,7 @@ def requests(cuda: Cuda, apt: Apt, title: str) -> list[Request]:
     for package in wanted:
         wanted[package] = _version(package, cuda, apt, bounds)
     return [
-        Request(f"{name}={version}" if version else name, cuda.position)
-        for name, version in wanted.items()
+        Request(f"{name}={version}" if version else name, cuda.position) for name, version in wanted.items()
     ]
 
 
@@ -195,7 +203,8 @@ def _of(name: str, cuda: Cuda, apt: Apt, title: str) -> list[str]:
         there = [k for k, (_, v) in NAMES.items() if known & {n.format(v=_dashed(cuda)) for n in v}]
         raise ResolveError(
             f"CUDA {short(cuda.version)} has no component '{name}'{since(name)} in "
-            f"{title}; it has {', '.join(there)}", position=cuda.position
+            f"{title}; it has {', '.join(there)}",
+            position=cuda.position,
         )
     return [found]
 
@@ -217,10 +226,15 @@ def _known(apt: Apt, name: str) -> list[str]:
 def _releases(cuda: Cuda, apt: Apt) -> list[str]:
     """The toolkit's releases of that minor version: "11.2.0", "11.2.1"."""
     names = [n.format(v=_dashed(cuda)) for n in _METAPACKAGES[:2]]
-    return sorted({
-        _upstream(v) for n in names for v in _known(apt, n)
-        if re.fullmatch(rf"{re.escape(short(cuda.version))}\.\d+", _upstream(v))
-    }, key=_parts)
+    return sorted(
+        {
+            _upstream(v)
+            for n in names
+            for v in _known(apt, n)
+            if re.fullmatch(rf"{re.escape(short(cuda.version))}\.\d+", _upstream(v))
+        },
+        key=_parts,
+    )
 
 
 def _bounds(cuda: Cuda, apt: Apt) -> dict[str, dict[str, str]]:
@@ -249,9 +263,7 @@ def _below(package: str, bounds: dict[str, dict[str, str]]) -> Iterable[str]:
                 yield name
 
 
-def _version(
-    package: str, cuda: Cuda, apt: Apt, bounds: dict[str, dict[str, str]]
-) -> str:
+def _version(package: str, cuda: Cuda, apt: Apt, bounds: dict[str, dict[str, str]]) -> str:
     """The version of a package that belongs to the release asked for; "" for the newest."""
     if package == "libnccl2":
         return (_for_cuda(cuda, apt, package, "") or [""])[-1]

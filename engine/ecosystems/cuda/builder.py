@@ -29,9 +29,7 @@ def derivations(packages: Sequence[LockedPackage], version: str) -> list[Derivat
     return [
         *(
             Derivation(
-                KIND, f"{p.name}-{p.version}", VERSION,
-                (Input("file", p.file.fetch()),),
-                {"prefix": prefix},
+                KIND, f"{p.name}-{p.version}", VERSION, (Input("file", p.file.fetch()),), {"prefix": prefix}
             )
             for p in packages
         ),
@@ -54,7 +52,7 @@ def build(context: BuildContext) -> Path:
     """Unpack one component. Raises BuildError when the wheel holds nothing of CUDA's."""
     upper = context.new_upper()
     prefix = upper / str(context.parameters["prefix"])
-    (name, path), = context.files
+    ((name, path),) = context.files
     count = 0
     try:
         with zip_files.opened(path) as archive:
@@ -62,9 +60,7 @@ def build(context: BuildContext) -> Path:
                 target = place(member.filename)
                 if target is None or member.is_dir():
                     continue
-                zips.extract(
-                    archive, member, prefix / target, upper, executable="bin" in target.parts
-                )
+                zips.extract(archive, member, prefix / target, upper, executable="bin" in target.parts)
                 count += 1
     except zipfile.BadZipFile as error:
         raise BuildError(f"not a wheel: {error}", subject=name) from error

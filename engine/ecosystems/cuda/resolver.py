@@ -53,8 +53,19 @@ _SINCE = {"cufile": (11, 4), "nvjitlink": (12, 0), "nvfatbin": (12, 4)}
 # Several at once: what programs built elsewhere load (as NVIDIA's "runtime" images have), and the
 # whole toolkit.
 GROUPS = {
-    "runtime": ("cublas", "cudart", "cufft", "curand", "cusolver", "cusparse", "nccl", "npp",
-                "nvjitlink", "nvrtc", "nvtx"),
+    "runtime": (
+        "cublas",
+        "cudart",
+        "cufft",
+        "curand",
+        "cusolver",
+        "cusparse",
+        "nccl",
+        "npp",
+        "nvjitlink",
+        "nvrtc",
+        "nvtx",
+    ),
     "all": tuple(n for n in NAMES if n != "nccl"),
 }
 # Without `components`. Python packages for CUDA 12 and later bring most libraries as wheels of
@@ -63,8 +74,18 @@ GROUPS = {
 _DEFAULT = ("cudart", "nvrtc", "nvjitlink")
 _DEFAULT_11 = ("cudart", "nvrtc", "cublas", "cufft", "curand", "cusolver", "cusparse")
 # Versioned with the toolkit; the other libraries have versions of their own.
-_LOCKSTEP = ("crt", "cudart", "cupti", "nvcc", "nvfatbin", "nvjitlink", "nvptxcompiler", "nvrtc",
-             "nvtx", "nvvm")
+_LOCKSTEP = (
+    "crt",
+    "cudart",
+    "cupti",
+    "nvcc",
+    "nvfatbin",
+    "nvjitlink",
+    "nvptxcompiler",
+    "nvrtc",
+    "nvtx",
+    "nvvm",
+)
 _METAPACKAGE = "cuda-toolkit"
 
 
@@ -139,11 +160,7 @@ def requirements(cuda: Cuda) -> tuple[list[str], list[str]]:
 
 
 def resolve(
-    cuda: Cuda,
-    target: pypi.Target,
-    index: PipIndex | None,
-    cache_directory: Path,
-    log: Callable[[str], None],
+    cuda: Cuda, target: pypi.Target, index: PipIndex | None, cache_directory: Path, log: Callable[[str], None]
 ) -> list[LockedPackage]:
     """The wheels of a CUDA toolkit. Raises ResolveError."""
     texts, limits = requirements(cuda)
@@ -156,7 +173,8 @@ def resolve(
     except ResolveError as error:
         if lacking := lacks(cuda, index):
             raise ResolveError(
-                f"there is no {lacking}", position=cuda.position,
+                f"there is no {lacking}",
+                position=cuda.position,
                 advice="leave source out, and NVIDIA's apt repository is asked, too",
             ) from error
         raise
@@ -165,8 +183,8 @@ def resolve(
     for name in cuda.components:
         if name in NAMES and _wheel(name, cuda) not in names:
             raise ResolveError(
-                f"CUDA {cuda.version} has no component '{name}' on the Python index"
-                f"{since(name)}", position=cuda.position
+                f"CUDA {cuda.version} has no component '{name}' on the Python index{since(name)}",
+                position=cuda.position,
             )
     for package in found:
         if not isinstance(package, Wheel):
@@ -178,9 +196,7 @@ def lacks(cuda: Cuda, index: PipIndex | None) -> str:
     """Which version the Python index does not have, and those that it has; "" when it has all
     that is asked for, or does not answer."""
     cudnn = f"nvidia-cudnn-cu{major(cuda)}"
-    for name, what, given in (
-        (_METAPACKAGE, "CUDA", cuda.version), (cudnn, "cuDNN", cuda.cudnn or ""),
-    ):
+    for name, what, given in ((_METAPACKAGE, "CUDA", cuda.version), (cudnn, "cuDNN", cuda.cudnn or "")):
         versions = simple.versions(name, sources(index), cuda.position) if given else None
         if versions is not None and not any(f"{v}.".startswith(f"{given}.") for v in versions):
             beside = f" for CUDA {major(cuda)}" if name == cudnn else ""

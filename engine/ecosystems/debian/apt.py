@@ -69,7 +69,10 @@ class Apt:
         ]
         try:
             done = jail.ask(
-                argv, binds=binds, place=here.parent.parent / "tmp", environment=self._environment,
+                argv,
+                binds=binds,
+                place=here.parent.parent / "tmp",
+                environment=self._environment,
                 network=network,
             )
         except LimitError as error:
@@ -80,7 +83,9 @@ class Apt:
                 advice="install apt (Debian, Ubuntu) to resolve .debs",
             ) from error
         return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode("utf-8", "replace"),
+            done.args,
+            done.returncode,
+            done.stdout.decode("utf-8", "replace"),
             done.stderr.decode("utf-8", "replace"),
         )
 
@@ -109,8 +114,9 @@ class Apt:
     def _bases(self) -> dict[Path, str]:
         """List -> the URI that its "Filename" fields are relative to."""
         with self._alone():
-            done = self.run("apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)",
-                            "Created-By: Packages")
+            done = self.run(
+                "apt-get", "indextargets", "--format", "$(FILENAME)\t$(REPO_URI)", "Created-By: Packages"
+            )
         rows = (line.partition("\t") for line in done.stdout.splitlines())
         return {Path(path).resolve(): base.rstrip("/") for path, _, base in rows}
 
@@ -151,7 +157,12 @@ class Apt:
         with self._alone():
             (self.directory / "status").write_text(status, "utf-8")
             done = self.run(
-                "apt-get", "-s", "-q", "--no-install-recommends", "install", *names,
+                "apt-get",
+                "-s",
+                "-q",
+                "--no-install-recommends",
+                "install",
+                *names,
                 files=[name for name in names if name.startswith("/")],
             )
         if done.returncode != 0:
@@ -172,7 +183,8 @@ class Apt:
                     file = LockedFile(
                         name=filename.rpartition("/")[2],
                         url=redacted(f"{base}/{filename.removeprefix('./')}"),
-                        sha256=fields["SHA256"].strip(), size=int(fields["Size"]),
+                        sha256=fields["SHA256"].strip(),
+                        size=int(fields["Size"]),
                     )
                     arch = fields["Architecture"]
                 except (KeyError, ValueError) as error:
@@ -193,9 +205,7 @@ class Apt:
         """Whether a package has that name, really or virtually."""
         return self._lists.provides(name)
 
-    def remembered(
-        self, question: Sequence[str], answer: Callable[[], list[Deb]]
-    ) -> list[Deb]:
+    def remembered(self, question: Sequence[str], answer: Callable[[], list[Deb]]) -> list[Deb]:
         """`answer()`, or what it was when the archives were in this state before: what apt solves
         follows from the lists, the dpkg status and the names alone."""
         key = hash_value("envd apt answer v2", [VERSION, *question])
@@ -241,7 +251,10 @@ def _end(done: subprocess.CompletedProcess[str]) -> str:
 
 @contextmanager
 def open_apt(
-    sources: Sequence[str], keyring: str, cache: Path, log: Callable[[str], None],
+    sources: Sequence[str],
+    keyring: str,
+    cache: Path,
+    log: Callable[[str], None],
     keys: Mapping[str, bytes] = {},
     advice: str = "check config.apt_source, ENVD_DEBIAN_MIRROR and the network",
 ) -> Iterator[Apt]:
@@ -255,9 +268,11 @@ def open_apt(
     with ExitStack() as stack:
         if any(hidden(line) != apt_directory.without_logins(line) for line in sources):
             # Lists are called by their URLs: with a token in these they are not kept.
-            directory = Path(stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="apt-", dir=cache, ignore_cleanup_errors=True)
-            ))
+            directory = Path(
+                stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="apt-", dir=cache, ignore_cleanup_errors=True)
+                )
+            )
         else:
             directory = cache / f"apt-{key}"
         with _opened(directory, sources, keyring, log, keys, advice) as apt:
@@ -266,8 +281,12 @@ def open_apt(
 
 @contextmanager
 def _opened(
-    directory: Path, sources: Sequence[str], keyring: str, log: Callable[[str], None],
-    keys: Mapping[str, bytes], advice: str,
+    directory: Path,
+    sources: Sequence[str],
+    keyring: str,
+    log: Callable[[str], None],
+    keys: Mapping[str, bytes],
+    advice: str,
 ) -> Iterator[Apt]:
     for name in ("lists", "cache/archives/partial", "cache/log", "etc/empty.d", "etc/keys.d"):
         (directory / name).mkdir(parents=True, exist_ok=True)
@@ -333,8 +352,7 @@ def _update(apt: Apt, advice: str) -> None:
         confined.make_directory(lists, "partial")
         done = apt.run("apt-get", "update", "-q", network=True)
         problems = [
-            line for line in done.stderr.splitlines()
-            if line.startswith(("E: ", "W: Failed", "W: GPG error"))
+            line for line in done.stderr.splitlines() if line.startswith(("E: ", "W: Failed", "W: GPG error"))
         ]
         failed = [line for line in problems if "Failed to fetch" in line]
         if done.returncode == 0 and not failed:
@@ -388,8 +406,18 @@ def installed_status(apt: Apt, packages: Sequence[LockedPackage]) -> str:
             "Architecture": (package.arch if isinstance(package, Deb) else None) or "amd64",
             "Version": package.version,
         }
-        kept = ("Essential", "Priority", "Multi-Arch", "Source", "Provides", "Pre-Depends",
-                "Depends", "Conflicts", "Breaks", "Replaces")
+        kept = (
+            "Essential",
+            "Priority",
+            "Multi-Arch",
+            "Source",
+            "Provides",
+            "Pre-Depends",
+            "Depends",
+            "Conflicts",
+            "Breaks",
+            "Replaces",
+        )
         fields.update({k: found[k] for k in kept if k in found})
         paragraphs.append("\n".join(f"{k}: {v}" for k, v in fields.items()))
     return "\n\n".join(paragraphs) + "\n"
@@ -424,22 +452,16 @@ def _bootstrap(apt: Apt, extra: Sequence[str]) -> list[Deb]:
     return found
 
 
-def resolve(
-    apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path] = {}
-) -> list[Deb]:
+def resolve(apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path] = {}) -> list[Deb]:
     """The .debs that `requests` add to a system with that dpkg `status`, and those that the
     .debs of `local` (package name -> file) depend upon, without these. Raises ResolveError."""
     if local:
         return _resolve(apt, requests, status, local)
     names = sorted(r.text for r in requests)
-    return apt.remembered(
-        ["install", status, *names], lambda: _resolve(apt, requests, status, local)
-    )
+    return apt.remembered(["install", status, *names], lambda: _resolve(apt, requests, status, local))
 
 
-def _resolve(
-    apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path]
-) -> list[Deb]:
+def _resolve(apt: Apt, requests: Sequence[Request], status: str, local: Mapping[str, Path]) -> list[Deb]:
     check_names(apt, requests)
     try:
         found = apt.solve([*(r.text for r in requests), *map(str, local.values())], status)

@@ -71,7 +71,7 @@ Dir::Etc::netrc "{here}/etc/auth.conf";
 Dir::Etc::netrcparts "empty.d";
 Dir::Etc::preferences "none";
 Dir::Etc::preferencesparts "empty.d";
-Dir::Etc::trusted "{keyring or 'none'}";
+Dir::Etc::trusted "{keyring or "none"}";
 Dir::Etc::trustedparts "keys.d";
 APT::Architecture "amd64";
 APT::Architectures {{ "amd64"; }};
@@ -117,8 +117,10 @@ def logins(directory: Path, sources: Sequence[str]) -> Iterator[None]:
         parts = urlsplit(url)
         if parts.username is not None:
             place = parts.netloc.rpartition("@")[2] + parts.path
-            rows.append(f"machine {parts.scheme}://{place} login {unquote(parts.username)} "
-                        f"password {unquote(parts.password or '')}\n")
+            rows.append(
+                f"machine {parts.scheme}://{place} login {unquote(parts.username)} "
+                f"password {unquote(parts.password or '')}\n"
+            )
     path = directory / "etc/auth.conf"
     path.unlink(missing_ok=True)
     if rows:

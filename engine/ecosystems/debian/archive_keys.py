@@ -38,7 +38,9 @@ class Owner:
             if not re.fullmatch(r"[0-9A-F]{40}|[0-9A-F]{64}", row):
                 raise UsageError(
                     f"'{row}' is not a whole fingerprint (40 hexadecimal digits), as `gpg --show-keys "
-                    "FILE` prints it", position=position, subject=self.setting
+                    "FILE` prints it",
+                    position=position,
+                    subject=self.setting,
                 )
         return tuple(rows)
 

@@ -24,9 +24,19 @@ VERSION = 3
 _KEYS = "etc/apt/keyrings"
 
 _MERGED = ("bin", "lib", "lib64", "sbin")
-_DIRECTORIES = (("", 0o755), ("dev", 0o755), ("proc", 0o755), ("sys", 0o755), ("run", 0o755),
-                ("tmp", 0o1777), ("etc", 0o755), ("usr", 0o755), ("var", 0o755),
-                ("var/lib", 0o755), ("var/lib/dpkg", 0o755))
+_DIRECTORIES = (
+    ("", 0o755),
+    ("dev", 0o755),
+    ("proc", 0o755),
+    ("sys", 0o755),
+    ("run", 0o755),
+    ("tmp", 0o1777),
+    ("etc", 0o755),
+    ("usr", 0o755),
+    ("var", 0o755),
+    ("var/lib", 0o755),
+    ("var/lib/dpkg", 0o755),
+)
 
 # `dpkg -i` of all at once: what is essential works already, as it lies unpacked, so that
 # maintainer scripts can run; --force-depends because it unpacks in no order.
@@ -62,8 +72,7 @@ def derivation(base: LockedBase) -> Derivation:
         debs.fetches(base.packages),
         {
             "sources": list(base.sources),
-            "essential": sorted(p.file.name for p in base.packages
-                                if isinstance(p, Deb) and p.essential),
+            "essential": sorted(p.file.name for p in base.packages if isinstance(p, Deb) and p.essential),
             **({"keys": keys} if keys else {}),
         },
     )
@@ -81,8 +90,12 @@ def build(context: BuildContext) -> Path:
 
     def dpkg(packages: Sequence[str]) -> None:
         sandbox.run(
-            ["sh", "-c", _INSTALL, "sh", *packages], layers=(), scratch=context.scratch,
-            binds=(bind,), log=context.log, name=context.name,
+            ["sh", "-c", _INSTALL, "sh", *packages],
+            layers=(),
+            scratch=context.scratch,
+            binds=(bind,),
+            log=context.log,
+            name=context.name,
         )
 
     first = [f"{debs.DEBS}/{name}" for name in essential]
@@ -116,7 +129,10 @@ def _extract(names: Sequence[str], place: Path, root: Path, context: BuildContex
     jail.run(
         ["sh", "-c", _UNPACK, "sh", *names],
         binds=(jail.Bind(place, debs.DEBS), jail.Bind(root, _ROOT, writable=True)),
-        scratch=context.scratch / "unpack", cwd=debs.DEBS, log=context.log, name=context.name,
+        scratch=context.scratch / "unpack",
+        cwd=debs.DEBS,
+        log=context.log,
+        name=context.name,
     )
 
 

@@ -44,8 +44,11 @@ def compile_again(context: BuildContext, upper: Path, layers: Sequence[Path]) ->
         (lists / version).write_bytes(b"\0".join(sorted(names)))
     sandbox.run(
         ["sh", "-c", _COMPILE, "sh", *(f"{_LIST}/{version}" for version in sorted(found))],
-        layers=layers, scratch=context.scratch, binds=(sandbox.Bind(lists, _LIST),),
-        log=context.log, name=context.name,
+        layers=layers,
+        scratch=context.scratch,
+        binds=(sandbox.Bind(lists, _LIST),),
+        log=context.log,
+        name=context.name,
     )
 
 

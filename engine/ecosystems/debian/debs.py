@@ -24,10 +24,7 @@ _PRIVATE = re.compile(rb"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*$", re.MU
 
 def fetches(packages: Sequence[LockedPackage]) -> tuple[Input, ...]:
     """The packages' files as inputs."""
-    return tuple(
-        Input("file", p.file.fetch())
-        for p in sorted(packages, key=lambda p: (p.name, p.version))
-    )
+    return tuple(Input("file", p.file.fetch()) for p in sorted(packages, key=lambda p: (p.name, p.version)))
 
 
 def bring(files: Sequence[tuple[str, Path]], directory: Path) -> list[str]:
@@ -46,7 +43,11 @@ def _link(source: Path, target: Path) -> None:
 
 
 def clean(
-    upper: Path, log: Callable[[str], None], *, by_user: bool = False, packages: Sequence[str] = (),
+    upper: Path,
+    log: Callable[[str], None],
+    *,
+    by_user: bool = False,
+    packages: Sequence[str] = (),
     warn: Callable[[str], None] | None = None,
 ) -> None:
     """Take away what would differ between two runs, and what no image may hold: logs and times,
@@ -71,8 +72,10 @@ def clean(
         return
     for path in keys:
         confined.remove(upper, path)
-        log(f"warning: /{path} is left out: a maintainer script made this private "
-            "key, and every container would have the same")
+        log(
+            f"warning: /{path} is left out: a maintainer script made this private "
+            "key, and every container would have the same"
+        )
 
 
 def installed(upper: Path) -> list[str]:
@@ -85,9 +88,12 @@ def _private_keys(upper: Path) -> list[str]:
     """Files with a private key that no package of this layer brings."""
     brought = _brought(upper)
     return sorted(
-        path for path, info in confined.walk(upper)
-        if stat.S_ISREG(info.st_mode) and not path.endswith(".pyc")
-        and 64 <= info.st_size <= _KEY_SIZE and _merged(path) not in brought
+        path
+        for path, info in confined.walk(upper)
+        if stat.S_ISREG(info.st_mode)
+        and not path.endswith(".pyc")
+        and 64 <= info.st_size <= _KEY_SIZE
+        and _merged(path) not in brought
         and _PRIVATE.search(confined.read(upper, path) or b"") is not None
     )
 

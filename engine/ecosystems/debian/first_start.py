@@ -84,38 +84,55 @@ class Recipe:
 
 RECIPES_BY_ORDER = (
     Recipe(
-        "10-machine-id", "the id of the machine", ("dbus(-bin|-daemon)?",),
-        ("var/lib/dbus/machine-id",), (),
+        "10-machine-id",
+        "the id of the machine",
+        ("dbus(-bin|-daemon)?",),
+        ("var/lib/dbus/machine-id",),
+        (),
         "[ -s /etc/machine-id ] || [ -s /var/lib/dbus/machine-id ] || dbus-uuidgen --ensure\n",
     ),
     Recipe(
-        "10-snakeoil", "the self-signed certificate of ssl-cert", ("ssl-cert",),
-        ("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"), (),
+        "10-snakeoil",
+        "the self-signed certificate of ssl-cert",
+        ("ssl-cert",),
+        ("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"),
+        (),
         "[ -s /etc/ssl/private/ssl-cert-snakeoil.key ] && "
         "[ -s /etc/ssl/certs/ssl-cert-snakeoil.pem ] ||\n"
         "    make-ssl-cert generate-default-snakeoil --force-overwrite\n",
     ),
     Recipe(
-        "20-ssh", "the host keys of OpenSSH", ("openssh-server",), ("etc/ssh/ssh_host_*_key*",),
+        "20-ssh",
+        "the host keys of OpenSSH",
+        ("openssh-server",),
+        ("etc/ssh/ssh_host_*_key*",),
         ("ssh",),
-        "for key in /etc/ssh/ssh_host_*_key; do [ ! -e \"$key\" ] || exit 0; done\n"
-        "ssh-keygen -A\n",
+        'for key in /etc/ssh/ssh_host_*_key; do [ ! -e "$key" ] || exit 0; done\nssh-keygen -A\n',
     ),
     Recipe(
-        "20-dropbear", "the host keys of Dropbear", ("dropbear", "dropbear-initramfs"),
+        "20-dropbear",
+        "the host keys of Dropbear",
+        ("dropbear", "dropbear-initramfs"),
         ("etc/dropbear/dropbear_*_host_key", "etc/dropbear/initramfs/dropbear_*_host_key"),
         ("dropbear",),
         "for type in rsa ecdsa ed25519; do\n"
         "    key=/etc/dropbear/dropbear_${type}_host_key\n"
-        "    [ -e \"$key\" ] || dropbearkey -t \"$type\" -f \"$key\"\n"
+        '    [ -e "$key" ] || dropbearkey -t "$type" -f "$key"\n'
         "done\n",
     ),
     Recipe(
-        "20-munge", "the key of munge", ("munge",), ("etc/munge/munge.key",), ("munge",),
+        "20-munge",
+        "the key of munge",
+        ("munge",),
+        ("etc/munge/munge.key",),
+        ("munge",),
         "[ -s /etc/munge/munge.key ] || su munge -s /bin/sh -c 'mungekey -c'\n",
     ),
     Recipe(
-        "20-bind", "the key of rndc", ("bind9",), ("etc/bind/rndc.key",),
+        "20-bind",
+        "the key of rndc",
+        ("bind9",),
+        ("etc/bind/rndc.key",),
         ("named", "bind9"),
         "[ -s /etc/bind/rndc.key ] || [ -s /etc/bind/rndc.conf ] || {\n"
         "    rndc-confgen -a\n"
@@ -124,23 +141,33 @@ RECIPES_BY_ORDER = (
         "}\n",
     ),
     Recipe(
-        "20-rabbitmq", "the Erlang cookie of RabbitMQ", ("rabbitmq-server",),
-        ("var/lib/rabbitmq/.erlang.cookie",), ("rabbitmq-server",),
+        "20-rabbitmq",
+        "the Erlang cookie of RabbitMQ",
+        ("rabbitmq-server",),
+        ("var/lib/rabbitmq/.erlang.cookie",),
+        ("rabbitmq-server",),
         "cookie=/var/lib/rabbitmq/.erlang.cookie\n"
-        "[ -s \"$cookie\" ] || {\n"
+        '[ -s "$cookie" ] || {\n'
         "    umask 077\n"
-        "    openssl rand -base64 -out \"$cookie\" 42\n"
-        "    chmod 400 \"$cookie\"\n"
-        "    chown rabbitmq:rabbitmq \"$cookie\"\n"
+        '    openssl rand -base64 -out "$cookie" 42\n'
+        '    chmod 400 "$cookie"\n'
+        '    chown rabbitmq:rabbitmq "$cookie"\n'
         "}\n",
     ),
     Recipe(
-        "20-postfix", "the database of mail aliases", ("postfix",), ("etc/aliases.db",),
+        "20-postfix",
+        "the database of mail aliases",
+        ("postfix",),
+        ("etc/aliases.db",),
         ("postfix",),
         "[ -e /etc/aliases.db ] || [ ! -e /etc/aliases ] || newaliases\n",
     ),
     Recipe(
-        "20-xrdp", "the RSA key of xrdp", ("xrdp",), ("etc/xrdp/rsakeys.ini",), ("xrdp",),
+        "20-xrdp",
+        "the RSA key of xrdp",
+        ("xrdp",),
+        ("etc/xrdp/rsakeys.ini",),
+        ("xrdp",),
         "[ -s /etc/xrdp/rsakeys.ini ] || {\n"
         "    umask 077\n"
         "    xrdp-keygen xrdp auto\n"
@@ -148,59 +175,74 @@ RECIPES_BY_ORDER = (
         "}\n",
     ),
     Recipe(
-        "20-iscsi", "the name of the iSCSI initiator", ("open-iscsi",),
-        ("etc/iscsi/initiatorname.iscsi",), ("iscsid", "open-iscsi"),
+        "20-iscsi",
+        "the name of the iSCSI initiator",
+        ("open-iscsi",),
+        ("etc/iscsi/initiatorname.iscsi",),
+        ("iscsid", "open-iscsi"),
         "[ -s /etc/iscsi/initiatorname.iscsi ] || {\n"
         "    umask 077\n"
         "    name=$(iscsi-iname -p iqn.1993-08.org.debian:01)\n"
-        "    echo \"InitiatorName=$name\" >/etc/iscsi/initiatorname.iscsi\n"
+        '    echo "InitiatorName=$name" >/etc/iscsi/initiatorname.iscsi\n'
         "}\n",
     ),
     Recipe(
-        "20-nvme", "the ids of the NVMe host", ("nvme-cli",),
-        ("etc/nvme/hostnqn", "etc/nvme/hostid"), (),
+        "20-nvme",
+        "the ids of the NVMe host",
+        ("nvme-cli",),
+        ("etc/nvme/hostnqn", "etc/nvme/hostid"),
+        (),
         "[ -s /etc/nvme/hostnqn ] || nvme gen-hostnqn >/etc/nvme/hostnqn\n"
         "[ -s /etc/nvme/hostid ] || uuidgen >/etc/nvme/hostid\n",
     ),
     Recipe(
-        "30-slapd", "the database and the configuration of OpenLDAP", ("slapd",),
-        ("var/lib/ldap/*", "etc/ldap/slapd.d/*"), ("slapd",),
+        "30-slapd",
+        "the database and the configuration of OpenLDAP",
+        ("slapd",),
+        ("var/lib/ldap/*", "etc/ldap/slapd.d/*"),
+        ("slapd",),
         # By the package's own scripts, which would start the server, too.
         "[ -d /etc/ldap/slapd.d ] && [ ! -e /etc/ldap/slapd.d/cn=config.ldif ] || exit 0\n"
         "policy=/usr/sbin/policy-rc.d\n"
-        "[ ! -e \"$policy\" ] || policy=\n"
+        '[ ! -e "$policy" ] || policy=\n'
         "[ -z \"$policy\" ] || { printf '#!/bin/sh\\nexit 101\\n' >$policy; chmod 755 $policy; }\n"
         "status=0\n"
         "DEBIAN_FRONTEND=noninteractive dpkg-reconfigure slapd || status=$?\n"
-        "[ -z \"$policy\" ] || rm -f $policy\n"
+        '[ -z "$policy" ] || rm -f $policy\n'
         "exit $status\n",
         data=True,
     ),
     # Its settings stay in /etc/postgresql, where a spec may change them: what is made is data.
     Recipe(
-        "30-postgresql", "the database clusters of PostgreSQL", (r"postgresql-[0-9.]+",),
-        ("var/lib/postgresql/*/*",), ("postgresql",),
+        "30-postgresql",
+        "the database clusters of PostgreSQL",
+        (r"postgresql-[0-9.]+",),
+        ("var/lib/postgresql/*/*",),
+        ("postgresql",),
         "for settings in /etc/postgresql/*/*/postgresql.conf; do\n"
-        "    [ -e \"$settings\" ] || continue\n"
+        '    [ -e "$settings" ] || continue\n'
         "    place=${settings%/postgresql.conf}\n"
         "    name=${place##*/}\n"
         "    place=${place%/*}\n"
         "    version=${place##*/}\n"
-        "    data=$(pg_conftool -s \"$version\" \"$name\" show data_directory)\n"
-        "    [ ! -e \"$data/PG_VERSION\" ] || continue\n"
-        "    locale=$(pg_conftool -s \"$version\" \"$name\" show lc_messages 2>/dev/null) ||\n"
+        '    data=$(pg_conftool -s "$version" "$name" show data_directory)\n'
+        '    [ ! -e "$data/PG_VERSION" ] || continue\n'
+        '    locale=$(pg_conftool -s "$version" "$name" show lc_messages 2>/dev/null) ||\n'
         "        locale=C.UTF-8\n"
-        "    owner=$(stat -c %U \"$settings\")\n"
-        "    install -d -m 700 -o \"$owner\" -g \"$(stat -c %G \"$settings\")\" \"$data\"\n"
-        "    runuser -u \"$owner\" -- \"/usr/lib/postgresql/$version/bin/initdb\" -D \"$data\" \\\n"
-        "        -A peer --locale \"$locale\" --encoding UTF8\n"
-        "    rm -f \"$data/postgresql.conf\" \"$data/pg_hba.conf\" \"$data/pg_ident.conf\"\n"
+        '    owner=$(stat -c %U "$settings")\n'
+        '    install -d -m 700 -o "$owner" -g "$(stat -c %G "$settings")" "$data"\n'
+        '    runuser -u "$owner" -- "/usr/lib/postgresql/$version/bin/initdb" -D "$data" \\\n'
+        '        -A peer --locale "$locale" --encoding UTF8\n'
+        '    rm -f "$data/postgresql.conf" "$data/pg_hba.conf" "$data/pg_ident.conf"\n'
         "done\n",
         data=True,
     ),
     Recipe(
-        "30-mariadb", "the database of MariaDB", (r"mariadb-server(-[0-9.]+)?",),
-        ("var/lib/mysql/*",), ("mariadb", "mysql"),
+        "30-mariadb",
+        "the database of MariaDB",
+        (r"mariadb-server(-[0-9.]+)?",),
+        ("var/lib/mysql/*",),
+        ("mariadb", "mysql"),
         "[ ! -d /var/lib/mysql/mysql ] || exit 0\n"
         "install -d -m 755 -o mysql -g mysql /var/lib/mysql\n"
         "exec bash /usr/bin/mysql_install_db --rpm --cross-bootstrap --user=mysql \\\n"

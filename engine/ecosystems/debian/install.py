@@ -38,8 +38,12 @@ def build(context: BuildContext) -> Path:
     place = context.scratch / "debs"
     names = debs.bring(context.files, place)
     upper = sandbox.run(
-        ["sh", "-c", _INSTALL, "sh", *names], layers=context.layers, scratch=context.scratch,
-        binds=(sandbox.Bind(place, debs.DEBS),), log=context.log, name=context.name,
+        ["sh", "-c", _INSTALL, "sh", *names],
+        layers=context.layers,
+        scratch=context.scratch,
+        binds=(sandbox.Bind(place, debs.DEBS),),
+        log=context.log,
+        name=context.name,
     )
     bytecode.compile_again(context, upper, context.layers)
     # By their names too: one that was there already leaves no trace here, but the image's entry

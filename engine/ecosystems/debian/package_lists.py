@@ -63,7 +63,7 @@ class PackageLists:
         for number, start in self._places.get(name, ()):
             data = self._data[number]
             end = data.find(b"\n\n", start)
-            text = data[start:end if end >= 0 else len(data)].decode("utf-8", "replace")
+            text = data[start : end if end >= 0 else len(data)].decode("utf-8", "replace")
             found += [Entry(fields, self.sources[number]) for fields in parse_stanzas(text)]
         return found
 

@@ -94,11 +94,7 @@ def _host_sources(directory: Path = Path("/etc/apt")) -> Iterator[_HostSource]:
     for path in sorted((directory / "sources.list.d").glob("*.sources")):
         for stanza in re.split(r"\n\s*\n", path.read_text("utf-8", "replace")):
             rows = [r for r in stanza.splitlines() if not r.startswith("#")]
-            fields = {
-                k.strip().lower(): v.split()
-                for k, _, v in (row.partition(":") for row in rows)
-                if v
-            }
+            fields = {k.strip().lower(): v.split() for k, _, v in (row.partition(":") for row in rows) if v}
             if "deb" in fields.get("types", []):
                 for uri in fields.get("uris", []):
                     yield _HostSource(uri, tuple(fields.get("suites", [])))
@@ -179,7 +175,8 @@ def _no_keyring(release: Release, path: str, other: str = "") -> ResolveError:
     package = {"debian": "debian-archive-keyring", "ubuntu": "ubuntu-keyring"}[release.family]
     hint = " (Debian has ubuntu-keyring from 13 on)" if release.family == "ubuntu" else ""
     return ResolveError(
-        f"no such file, and without it {release.os}'s archive cannot be trusted", subject=path,
+        f"no such file, and without it {release.os}'s archive cannot be trusted",
+        subject=path,
         advice=f"install {package}, or name a keyring with {_keyring_setting(release)}{hint}{other}",
     )
 
@@ -203,7 +200,9 @@ def own_keys(environment: Environment) -> dict[str, bytes]:
     # RFC 9580, section 4.2: a packet's first byte has its top bit set; tag 6 is a public key.
     if not content or content[0] & 0xC0 == 0 or content[0] >> 7 == 0:
         raise ResolveError(
-            "no OpenPGP key", position=place, subject=environment.apt_key,
+            "no OpenPGP key",
+            position=place,
+            subject=environment.apt_key,
             advice="export it with `gpg --export --armor KEY`",
         )
     return {"envd-source.gpg": content}
@@ -262,23 +261,20 @@ def sources(environment: Environment, release: Release | None) -> tuple[str, ...
     if given and re.search(r"^Types:", given, re.MULTILINE):
         return tuple(deb822(given))
     if given and not re.match(r"\s*(https?|file)://\S+\s*$", given):
-        lines = tuple(
-            line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#"
-        )
+        lines = tuple(line.strip() for line in given.splitlines() if line.strip() and line.strip()[0] != "#")
         _check_signed(lines, environment.apt_source_position)
         return lines
     if release is None:
         raise ResolveError(
             "config.apt_source: which release that archive is asked for is not known of this image",
             position=environment.base.position,
-            advice="give whole lines, such as \"deb URL SUITE main\"",
+            advice='give whole lines, such as "deb URL SUITE main"',
         )
     main = given.strip().rstrip("/") if given else mirror(release.family)
     parts = release.components
     if release.family == "ubuntu":
         return tuple(
-            f"deb {main} {release.suite}{pocket} {parts}"
-            for pocket in ("", "-updates", "-security")
+            f"deb {main} {release.suite}{pocket} {parts}" for pocket in ("", "-updates", "-security")
         )
     security = f"{main}-security" if given else security_mirror()
     return (

@@ -78,16 +78,14 @@ def status_with(status: str, packages: Sequence[LockedPackage], added: str) -> s
     of them."""
     names = {p.name for p in packages}
     kept = [
-        paragraph for paragraph in re.split(r"\n[ \t]*\n", status)
-        if (match := re.search(r"^Package:[ \t]*(\S+)", paragraph, re.MULTILINE))
-        and match[1] not in names
+        paragraph
+        for paragraph in re.split(r"\n[ \t]*\n", status)
+        if (match := re.search(r"^Package:[ \t]*(\S+)", paragraph, re.MULTILINE)) and match[1] not in names
     ]
     return "\n\n".join([*(p.strip("\n") for p in kept), added.strip("\n")]).strip("\n") + "\n"
 
 
-def without_what_is_there(
-    requests: Sequence[Request], system: System
-) -> tuple[Request, ...]:
+def without_what_is_there(requests: Sequence[Request], system: System) -> tuple[Request, ...]:
     """`requests` for .debs, less what envd itself asks for and the base has in another way."""
     return tuple(r for r in requests if r.position.line or r.text not in system.there)
 
@@ -99,7 +97,8 @@ def refuse_debs(requests: Sequence[Request], system: System, base: Base) -> None
     where = next((r.position for r in requests if r.position.line), base.position)
     names = ", ".join(r.text for r in requests)
     raise ResolveError(
-        f"cannot add {names}: the base {system.title} has no apt", position=where,
+        f"cannot add {names}: the base {system.title} has no apt",
+        position=where,
         advice="use an image of Debian or Ubuntu, or one that has them already",
     )
 
@@ -112,9 +111,7 @@ def python_of(base: Base, system: System, added: str) -> str:
     found = system.python or added
     wanted = re.fullmatch(r"python(3\.\d+)", base.language)
     if wanted and found and wanted[1] != found:
-        raise ResolveError(
-            f"{system.title} has Python {found}, not {wanted[1]}", position=base.position
-        )
+        raise ResolveError(f"{system.title} has Python {found}, not {wanted[1]}", position=base.position)
     return found
 
 
@@ -126,13 +123,15 @@ def check_library(position: Position, system: System, glibc: str, *, only_glibc:
     wanted = "glibc" if only_glibc else "glibc or musl"
     raise ResolveError(
         f"these packages need {wanted} as the C library, and the base {system.title} has {has}",
-        position=position, advice="use an image of Debian or Ubuntu",
+        position=position,
+        advice="use an image of Debian or Ubuntu",
     )
 
 
 def no_python(position: Position | None, system: System) -> ResolveError:
     """What to say when Python packages are wanted and no Python is there."""
     return ResolveError(
-        f"Python packages need a Python, and the base {system.title} has none", position=position,
+        f"Python packages need a Python, and the base {system.title} has none",
+        position=position,
         advice="write install.python()",
     )

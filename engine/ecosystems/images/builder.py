@@ -30,7 +30,9 @@ def layers(packages: Sequence[LockedPackage]) -> list[Derivation]:
 def _layer(package: Layer) -> Derivation:
     file = package.file
     return Derivation(
-        KIND, package.name, VERSION,
+        KIND,
+        package.name,
+        VERSION,
         (Input("file", file.fetch()),),
         {"diff_id": package.diff_id, "media_type": package.media_type},
     )
@@ -38,10 +40,9 @@ def _layer(package: Layer) -> Derivation:
 
 def build(context: BuildContext) -> Imported:
     """Name the blob. The scheduler verifies what is in it."""
-    (_, path), = context.files
+    ((_, path),) = context.files
     return Imported(
-        f"sha256:{path.name}", str(context.parameters["media_type"]),
-        str(context.parameters["diff_id"]),
+        f"sha256:{path.name}", str(context.parameters["media_type"]), str(context.parameters["diff_id"])
     )
 
 
@@ -69,6 +70,8 @@ def as_pinned(derivation: Derivation, made: Object, store: Store, emit: Sink) ->
         return made
     path = fetch(wanted, store, emit)
     return replace(
-        made, digest=wanted.output, size=path.stat().st_size,
+        made,
+        digest=wanted.output,
+        size=path.stat().st_size,
         media_type=str(derivation.parameters["media_type"]),
     )

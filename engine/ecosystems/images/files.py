@@ -30,9 +30,7 @@ def source_of(step: Copy, directory: Path) -> Path:
     outside of the project."""
     source = directory / step.source
     if not source.exists():
-        raise UsageError(
-            f"io.copy: no such file '{step.source}' in {directory}", position=step.position
-        )
+        raise UsageError(f"io.copy: no such file '{step.source}' in {directory}", position=step.position)
     if not source.resolve().is_relative_to(directory.resolve()):
         raise UsageError(
             f"io.copy: '{step.source}' is outside of the project's directory", position=step.position

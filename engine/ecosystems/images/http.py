@@ -18,16 +18,13 @@ DIRECTORY = "/home/envd/extra_source"
 def derivation(package: LockedPackage, url: str) -> Derivation:
     """The derivation of one file; `url` is its URL with the login that a lock does not keep."""
     file = package.file
-    return Derivation(
-        KIND, f"http-{file.name}", VERSION,
-        (Input("file", file.fetch(url)),),
-    )
+    return Derivation(KIND, f"http-{file.name}", VERSION, (Input("file", file.fetch(url)),))
 
 
 def build(context: BuildContext) -> Path:
     """Put the file where it belongs."""
     upper = context.scratch / "upper"
-    (name, path), = context.files
+    ((name, path),) = context.files
     target = upper / DIRECTORY.lstrip("/") / name
     make_parents(upper, target)
     shutil.copyfile(path, target)

@@ -43,7 +43,9 @@ def derivation(step: Copy, layers: Sequence[Layer], home: str = "/root") -> Deri
     goes when nothing is there; `home` is what "~" stands for."""
     files = [p.file for p in layers]
     return Derivation(
-        KIND, f"copy-{PurePosixPath(_source(step)).name or 'image'}", VERSION,
+        KIND,
+        f"copy-{PurePosixPath(_source(step)).name or 'image'}",
+        VERSION,
         tuple(Input("file", f.fetch()) for f in files),
         {"source": _source(step), "target": target_of(step, home).guess},
         where=step.position,

@@ -133,8 +133,7 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
         about = json.loads(text)
         _check_config(about)
         if (about.get("os"), about.get("architecture")) != ("linux", "amd64"):
-            raise ResolveError(f"it is for {about.get('os')}/{about.get('architecture')}, not "
-                               "linux/amd64")
+            raise ResolveError(f"it is for {about.get('os')}/{about.get('architecture')}, not linux/amd64")
         diff_ids = about["rootfs"]["diff_ids"]
         if len(diff_ids) != len(layers):
             raise ResolveError(f"its config names {len(diff_ids)} layers, its manifest {len(layers)}")
@@ -145,9 +144,7 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
             if media_type not in LAYER_TYPES:
                 raise ResolveError(f"it has a layer of type {media_type}, which envd does not read")
             label, file = _file("layer", name, str(layer["digest"]), int(layer["size"]))
-            packages.append(Layer(
-                label, "", file, diff_id=str(diff_id), media_type=LAYER_TYPES[media_type]
-            ))
+            packages.append(Layer(label, "", file, diff_id=str(diff_id), media_type=LAYER_TYPES[media_type]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ResolveError(f"its manifest or config is malformed ({error!r})") from error
     # A digest that was asked for stays part of the name: the pin below is what it led to.
@@ -157,6 +154,7 @@ def _pinned(name: pull.ImageName, body: bytes, document: Mapping[str, Any]) -> P
 def _check_config(about: Any) -> None:
     """Raise TypeError or ValueError when a config is not of the form that the image specification
     gives it: it is read again later, by those who take that for granted."""
+
     def is_a(value: Any, kind: type, what: str) -> Any:
         if value is not None and not isinstance(value, kind):
             raise TypeError(f"{what} is not a {kind.__name__}")
@@ -182,9 +180,7 @@ def _check_config(about: Any) -> None:
                 text(value, key)
 
 
-def _file(
-    kind: str, name: pull.ImageName, digest: str, size: int
-) -> tuple[str, LockedFile]:
+def _file(kind: str, name: pull.ImageName, digest: str, size: int) -> tuple[str, LockedFile]:
     algorithm, _, sha256 = digest.partition(":")
     if algorithm != "sha256" or not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise ResolveError(f"its digest '{digest}' cannot be checked: only sha256 is supported")
@@ -217,7 +213,7 @@ def _blob(name: pull.ImageName, digest: str) -> bytes:
 
 def config_of(pinned: Pinned, cache: Path) -> ImageConfig:
     """How the image starts containers: the basis of what is built on it. Raises FetchError."""
-    path, = _fetched([p for p in pinned.packages if isinstance(p, Config)], cache)
+    (path,) = _fetched([p for p in pinned.packages if isinstance(p, Config)], cache)
     about = json.loads(path.read_bytes()).get("config") or {}
 
     def words(key: str) -> tuple[str, ...]:
@@ -240,10 +236,7 @@ def config_of(pinned: Pinned, cache: Path) -> ImageConfig:
 def _fetched(packages: Sequence[LockedPackage], cache: Path) -> list[Path]:
     """The packages' blobs. `cache` is STORE/cache: they are kept for the build."""
     with Store.open(cache.parent) as store:
-        return [
-            fetch.fetch(p.file.fetch(), store)
-            for p in packages
-        ]
+        return [fetch.fetch(p.file.fetch(), store) for p in packages]
 
 
 # -- what is inside ---------------------------------------------------------------------------
@@ -270,7 +263,9 @@ def contents(digest: str, packages: Sequence[LockedPackage], cache: Path, log: L
     temporary.write_text(
         json.dumps(
             {
-                "format": _FORMAT, "facts": dict(read.facts), "status": read.status,
+                "format": _FORMAT,
+                "facts": dict(read.facts),
+                "status": read.status,
                 "sources": list(read.sources),
                 "keys": {k: base64.b64encode(v).decode() for k, v in read.keys.items()},
             }
@@ -324,9 +319,7 @@ def _read(blobs: Sequence[Path], path: Sequence[str]) -> Contents:
         for name in image.list(directory)
         if (content := image.read(f"{directory}/{name}"))
     }
-    return Contents(
-        {k: v for k, v in facts.items() if v}, text("/var/lib/dpkg/status"), tuple(lines), keys
-    )
+    return Contents({k: v for k, v in facts.items() if v}, text("/var/lib/dpkg/status"), tuple(lines), keys)
 
 
 def _os_release(text: str) -> dict[str, str]:
@@ -356,17 +349,22 @@ def _python(image: Any, path: Sequence[str]) -> dict[str, str]:
             continue
         prefix = str(Path(where).parent.parent)
         match = re.fullmatch(r"python(3\.\d+)", Path(where).name)
-        versions = [match[1]] if match else [
-            name.removeprefix("python")
-            for name in image.list(f"{prefix}/lib")
-            if re.fullmatch(r"python3\.\d+", name)
-        ]
+        versions = (
+            [match[1]]
+            if match
+            else [
+                name.removeprefix("python")
+                for name in image.list(f"{prefix}/lib")
+                if re.fullmatch(r"python3\.\d+", name)
+            ]
+        )
         if len(versions) != 1:
             continue
         command = any(image.find(f"{d}/python") is not None for d in path)
         debians = prefix == "/usr" and image.find("/usr/lib/python3/dist-packages") is not None
         return {
-            "python": versions[0], "prefix": "" if debians else prefix,
+            "python": versions[0],
+            "prefix": "" if debians else prefix,
             "python_command": "yes" if command else "",
         }
     return {}
@@ -385,6 +383,12 @@ def base(text: str, position: Position, cache: Path, log: Log) -> LockedBase:
         raise ResolveError(f"image '{text}': {error}", position=position) from error
     facts = dict(inside.facts)
     return LockedBase(
-        "image", facts.pop("os", ""), facts.pop("suite", ""), image=pinned.name,
-        digest=pinned.digest, packages=pinned.packages, config=config, facts=facts,
+        "image",
+        facts.pop("os", ""),
+        facts.pop("suite", ""),
+        image=pinned.name,
+        digest=pinned.digest,
+        packages=pinned.packages,
+        config=config,
+        facts=facts,
     )

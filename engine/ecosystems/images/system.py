@@ -12,9 +12,7 @@ from engine.lock.model import LockedBase
 from grammar.environment import Environment
 
 
-def of_image(
-    environment: Environment, base: LockedBase, cache: Path, log: Callable[[str], None]
-) -> System:
+def of_image(environment: Environment, base: LockedBase, cache: Path, log: Callable[[str], None]) -> System:
     """The system of `base(image=...)`: its archives are ours where we know the release, else its
     own. Raises ResolveError, FetchError."""
     facts = base.facts
@@ -22,15 +20,13 @@ def of_image(
     python, glibc = facts.get("python", ""), facts.get("glibc", "")
     there = frozenset((*facts.get("shells", "").split(), *(["python3"] if python else ())))
     if not facts.get("apt"):
-        return System(
-            base.os, title, None, glibc, python, apt=False,
-            musl=facts.get("musl", ""), there=there,
-        )
+        return System(base.os, title, None, glibc, python, apt=False, musl=facts.get("musl", ""), there=there)
     inside = image.contents(base.digest, base.packages, cache, log)
     release = debian.RELEASES.get(base.os)
     known = release is not None or environment.apt_source
     found = Archives(
         debian.sources(environment, release) if known else inside.sources,
-        debian.keyring(release, needed=False), {**inside.keys, **debian.own_keys(environment)},
+        debian.keyring(release, needed=False),
+        {**inside.keys, **debian.own_keys(environment)},
     )
     return System(base.os, title, found, glibc, python, inside.status, there=there)

@@ -28,7 +28,8 @@ def filename(step: Http) -> str:
     found = step.filename or unquote(urlsplit(step.url).path).rstrip("/").rpartition("/")[2]
     if not found or found in (".", ".."):
         raise ResolveError(
-            f"io.http: {shown(step.url)} names no file", position=step.position,
+            f"io.http: {shown(step.url)} names no file",
+            position=step.position,
             advice="give it one with filename=",
         )
     return found
@@ -45,7 +46,8 @@ def files(environment: Environment) -> list[Http]:
         if text_of(other) != text_of(step):
             raise ResolveError(
                 f"io.http: another file is called '{name}', at line {other.position.line}",
-                position=step.position, advice="give one another name with filename=",
+                position=step.position,
+                advice="give one another name with filename=",
             )
     return list(found.values())
 
@@ -83,9 +85,7 @@ def _copies(environment: Environment) -> list[Copy]:
     return [s for s in environment.steps if isinstance(s, Copy)]
 
 
-def resolve_files(
-    environment: Environment, kept: Sequence[WebFile], store: Path, log: Log
-) -> list[WebFile]:
+def resolve_files(environment: Environment, kept: Sequence[WebFile], store: Path, log: Log) -> list[WebFile]:
     """The files asked for, each pinned by what came, or by its checksum. Raises ResolveError."""
     old = {p.request: p for p in kept}
     found = []
@@ -103,22 +103,19 @@ def resolve_files(
 def _pinned(step: Http, store: Store, log: Log) -> LockedFile:
     name = filename(step)
     if step.checksum and (there := store.blob(step.checksum)) is not None:
-        return LockedFile(
-            name, shown(step.url), step.checksum.removeprefix("sha256:"), there.stat().st_size
-        )
+        return LockedFile(name, shown(step.url), step.checksum.removeprefix("sha256:"), there.stat().st_size)
     log(f"fetching {shown(step.url)}")
     file, _ = pin(name, step.url, store, step.position)
     if step.checksum and step.checksum != f"sha256:{file.sha256}":
         raise ResolveError(
             f"io.http: {shown(step.url)} has the checksum sha256:{file.sha256} "
-            f"({file.size} bytes), not {step.checksum}", position=step.position
+            f"({file.size} bytes), not {step.checksum}",
+            position=step.position,
         )
     return replace(file, url=shown(step.url))  # a login is nobody else's business
 
 
-def resolve_images(
-    environment: Environment, kept: Sequence[Layer], log: Log
-) -> list[Layer]:
+def resolve_images(environment: Environment, kept: Sequence[Layer], log: Log) -> list[Layer]:
     """The layers of every image that files come from. Raises ResolveError."""
     found: list[Layer] = []
     done: set[str] = set()

@@ -41,10 +41,22 @@ _AT_ONCE = 1000  # files that one git is asked for
 # Nothing is checked out, so that no filter, hook or monitor has anything to do; whatever the user's own
 # settings or a server ask for, none of them is run.
 _HARMLESS = (
-    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.alternateRefsCommand=",
-    "-c", "submodule.recurse=false", "-c", "fetch.recurseSubmodules=false",
-    "-c", "protocol.ext.allow=never", "-c", "fetch.writeCommitGraph=false",
-    "-c", "maintenance.auto=false",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "core.fsmonitor=false",
+    "-c",
+    "core.alternateRefsCommand=",
+    "-c",
+    "submodule.recurse=false",
+    "-c",
+    "fetch.recurseSubmodules=false",
+    "-c",
+    "protocol.ext.allow=never",
+    "-c",
+    "fetch.writeCommitGraph=false",
+    "-c",
+    "maintenance.auto=false",
 )
 
 
@@ -81,9 +93,11 @@ def _repository(wanted: Include, cache: Path) -> Iterator[_Repository]:
     with ExitStack() as stack:
         handle = stack.enter_context((place / f"{name}.lock").open("w"))
         fcntl.flock(handle, fcntl.LOCK_EX)
-        own = stack.enter_context(tempfile.TemporaryDirectory(
-            dir=scratch, prefix=f"include-{os.getpid()}-", ignore_cleanup_errors=True
-        ))
+        own = stack.enter_context(
+            tempfile.TemporaryDirectory(
+                dir=scratch, prefix=f"include-{os.getpid()}-", ignore_cleanup_errors=True
+            )
+        )
         yield _Repository(wanted, directory.absolute(), Path(own).absolute(), stack)
 
 
@@ -138,8 +152,11 @@ class _Repository:
             reach = self._reach
             done = patience.patiently(
                 lambda: self._run(arguments, reach.files(None), reach),
-                lambda done: None if done.returncode == 0
-                else patience.of_git(done.stderr.decode("utf-8", "replace"), reach.url),
+                lambda done: (
+                    None
+                    if done.returncode == 0
+                    else patience.of_git(done.stderr.decode("utf-8", "replace"), reach.url)
+                ),
             )
             asked = done.returncode != 0 and reach.is_asked(done.stderr.decode("utf-8", "replace"))
             if asked and (known := reach.credential()):
@@ -148,20 +165,30 @@ class _Repository:
         return self._said(done, check=check)
 
     def _run(
-        self, arguments: Sequence[str], binds: Sequence[jail.Bind],
-        reach: git_reach.Reach | None = None,
+        self, arguments: Sequence[str], binds: Sequence[jail.Bind], reach: git_reach.Reach | None = None
     ) -> subprocess.CompletedProcess[bytes]:
         words = [
-            "git", "-C", str(self.directory), "-c", "gc.auto=0", *_HARMLESS,
-            "-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={retry.SILENCE:.0f}",
-            *self._protocols(), *arguments,
+            "git",
+            "-C",
+            str(self.directory),
+            "-c",
+            "gc.auto=0",
+            *_HARMLESS,
+            "-c",
+            "http.lowSpeedLimit=1",
+            "-c",
+            f"http.lowSpeedTime={retry.SILENCE:.0f}",
+            *self._protocols(),
+            *arguments,
         ]
         with self._no_git():
             return jail.ask(
-                words, place=self.own.parent,
+                words,
+                place=self.own.parent,
                 binds=[*binds, jail.Bind(self.directory, str(self.directory), writable=True)],
                 environment=reach.environment if reach is not None else git_reach.NOBODY,
-                outside=git_reach.outside(), network=reach is not None and reach.network,
+                outside=git_reach.outside(),
+                network=reach is not None and reach.network,
             )
 
     @contextmanager
@@ -174,8 +201,8 @@ class _Repository:
             ) from error
         except LimitError as error:
             raise ResolveError(
-                f"cannot include {public_url(self.wanted.git)}: git: "
-                f"{error.reason}", position=self.wanted.position
+                f"cannot include {public_url(self.wanted.git)}: git: {error.reason}",
+                position=self.wanted.position,
             ) from error
 
     def _said(self, done: subprocess.CompletedProcess[bytes], *, check: bool) -> bytes:
@@ -187,28 +214,37 @@ class _Repository:
         """What may be spoken: nothing that starts a program, and no plain http where the spec does
         not say so itself (a server that is asked by https may redirect to it)."""
         plain = "always" if self.wanted.git.startswith("http://") else "user"
-        when = {"allow": "never", "ext.allow": "never", "fd.allow": "never", "file.allow": "always",
-                "git.allow": "always", "ssh.allow": "always", "https.allow": "always",
-                "http.allow": plain}
+        when = {
+            "allow": "never",
+            "ext.allow": "never",
+            "fd.allow": "never",
+            "file.allow": "always",
+            "git.allow": "always",
+            "ssh.allow": "always",
+            "https.allow": "always",
+            "http.allow": plain,
+        }
         return [word for name, value in when.items() for word in ("-c", f"protocol.{name}={value}")]
 
     def _error(self, words: str) -> ResolveError:
         lines = [
-            re.sub(r"^(fatal|error): ", "", line.strip()) for line in words.splitlines()
+            re.sub(r"^(fatal|error): ", "", line.strip())
+            for line in words.splitlines()
             if line.strip() and not line.startswith(("hint:", "warning:"))
         ]
         reason = "; ".join(lines[:3])
         for url in {self.wanted.git, self._reach.url if "_reach" in self.__dict__ else ""} - {""}:
             reason = reason.replace(url, public_url(url))
         return ResolveError(
-            f"cannot include {public_url(self.wanted.git)}: "
-            f"{reason or 'git failed'}", position=self.wanted.position
+            f"cannot include {public_url(self.wanted.git)}: {reason or 'git failed'}",
+            position=self.wanted.position,
         )
 
     def has(self, commit: str) -> bool:
         """Whether a commit is here, with all that belongs to it."""
-        return bool(self.git("rev-parse", "--verify", "--quiet", f"refs/envd/{commit}^{{commit}}",
-                             check=False))
+        return bool(
+            self.git("rev-parse", "--verify", "--quiet", f"refs/envd/{commit}^{{commit}}", check=False)
+        )
 
     def _keep(self, commit: str) -> None:
         self.git("update-ref", f"refs/envd/{commit}", commit)
@@ -218,21 +254,24 @@ class _Repository:
         ref = self.wanted.ref
         names = self._remote_refs()
         found = next(
-            (names[n] for n in self._candidates(ref) if n in names),
-            ref if _COMMIT.fullmatch(ref) else "",
+            (names[n] for n in self._candidates(ref) if n in names), ref if _COMMIT.fullmatch(ref) else ""
         )
         if not found and re.fullmatch(r"[0-9a-f]{7,63}", ref):
             self._fetch_all()
-            found = self.git(
-                "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False
-            ).decode().strip()
+            found = (
+                self.git("rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}", check=False)
+                .decode()
+                .strip()
+            )
         if not found:
             known = sorted(
                 n.removeprefix("refs/heads/").removeprefix("refs/tags/")
-                for n in names if n != "HEAD" and not n.endswith("^{}")
+                for n in names
+                if n != "HEAD" and not n.endswith("^{}")
             )
             raise self._error(
-                f"it has no branch, tag or commit '{ref}'; it has {', '.join(known[:10])}" if ref
+                f"it has no branch, tag or commit '{ref}'; it has {', '.join(known[:10])}"
+                if ref
                 else "it has no commit yet"
             )
         if not self.has(found):
@@ -252,8 +291,16 @@ class _Repository:
 
     def _fetch_all(self) -> None:
         self._remote(
-            "fetch", "--quiet", "--force", "--prune", "--no-tags", "--no-write-fetch-head",
-            "--no-recurse-submodules", "--", self._reach.url, "+refs/heads/*:refs/heads/*",
+            "fetch",
+            "--quiet",
+            "--force",
+            "--prune",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            "--",
+            self._reach.url,
+            "+refs/heads/*:refs/heads/*",
             "+refs/tags/*:refs/tags/*",
         )
 
@@ -262,8 +309,16 @@ class _Repository:
         self._fetch_all()
         if not self.git("cat-file", "-t", commit, check=False):
             # Not every server gives what no branch leads to.
-            self._remote("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--",
-                         self._reach.url, commit, check=False)
+            self._remote(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--",
+                self._reach.url,
+                commit,
+                check=False,
+            )
         if not self.git("cat-file", "-t", commit, check=False):
             raise self._error(f"it no longer has the commit {commit}; run `envd lock --update`")
         self._keep(commit)
@@ -293,5 +348,5 @@ class _Repository:
 
     def _contents(self, names: Sequence[str]) -> bytes:
         """Those of several blobs, one after the other: of one process, for each takes its time."""
-        alias = "alias.blobs=!f() { for b; do git cat-file blob \"$b\" || exit; done; }; f"
+        alias = 'alias.blobs=!f() { for b; do git cat-file blob "$b" || exit; done; }; f'
         return self.git("-c", alias, "blobs", *names)

@@ -41,11 +41,19 @@ _FILES = re.compile(
 _SETTINGS = ("http", "ssh", "safe", "transfer", "fetch")
 _SETTING_FILES = re.compile(r"http\.(.*\.)?(sslcainfo|sslcapath|sslcert|sslkey|cookiefile|proxyssl\w+)")
 _SSH_SYSTEM = (
-    "/etc/ssh/ssh_config", "/etc/ssh/ssh_config.d", "/etc/ssh/ssh_known_hosts",
-    "/etc/ssh/ssh_known_hosts2", "/etc/crypto-policies",
+    "/etc/ssh/ssh_config",
+    "/etc/ssh/ssh_config.d",
+    "/etc/ssh/ssh_known_hosts",
+    "/etc/ssh/ssh_known_hosts2",
+    "/etc/crypto-policies",
 )
-_SSH_FILES = ("identityfile", "certificatefile", "userknownhostsfile", "globalknownhostsfile",
-              "revokedhostkeys")
+_SSH_FILES = (
+    "identityfile",
+    "certificatefile",
+    "userknownhostsfile",
+    "globalknownhostsfile",
+    "revokedhostkeys",
+)
 _SCP = re.compile(r"(?!\w+://)([^/:\[]+|\[[^\]]*\]|[^/:\[]*\[[^\]]*\]):")
 # What git says when a server wants to know who asks.
 _WHO = re.compile(r"could not read (Username|Password) for|Authentication failed for")
@@ -95,8 +103,7 @@ class Reach:
     def is_asked(self, words: str) -> bool:
         """Whether the server wants to know who asks, and the user's helpers may be asked in turn."""
         parts = urlsplit(self.url)
-        return parts.scheme in ("http", "https") and parts.password is None \
-            and _WHO.search(words) is not None
+        return parts.scheme in ("http", "https") and parts.password is None and _WHO.search(words) is not None
 
     def credential(self) -> Credential | None:
         """What the user's credential helpers, or a program that asks for passwords, say."""
@@ -132,7 +139,8 @@ def reach(url: str, place: Path) -> Reach:
     environment = {**kept, **NOBODY, "HOME": home, "USER": user, "GIT_CONFIG_NOSYSTEM": "1"}
     used = [
         (k, _expanded(v, home) if v and _SETTING_FILES.fullmatch(k.lower()) else v)
-        for k, v in settings if _is_for(k, parts.hostname or "")
+        for k, v in settings
+        if _is_for(k, parts.hostname or "")
     ]
     if parts.scheme == "https" and certificates.named():  # not every libcurl looks at them by itself
         authorities = certificates.authorities()
@@ -174,9 +182,7 @@ def _own_environment() -> dict[str, str]:
 def _user_settings() -> list[tuple[str, str | None]]:
     """The settings of the machine, the user and the environment, in order."""
     environment = {**_own_environment(), "GIT_DIR": os.devnull}  # of no repository
-    done = command.ask(
-        ["git", "config", "--list", "-z"], environment=environment, cwd=Path("/")
-    )
+    done = command.ask(["git", "config", "--list", "-z"], environment=environment, cwd=Path("/"))
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip()
         notices.once("git", f"its settings are not used: {said}")
@@ -191,8 +197,13 @@ def _instead(url: str, settings: Sequence[tuple[str, str | None]]) -> str:
     """The URL that `url` stands for, by url.<base>.insteadOf: the longest beginning counts."""
     longest, base = "", ""
     for name, value in settings:
-        if name.startswith("url.") and name.lower().endswith(".insteadof") and value and \
-                url.startswith(value) and len(value) > len(longest):
+        if (
+            name.startswith("url.")
+            and name.lower().endswith(".insteadof")
+            and value
+            and url.startswith(value)
+            and len(value) > len(longest)
+        ):
             longest, base = value, name[len("url.") : -len(".insteadof")]
     return base + url.removeprefix(longest) if longest else url
 
@@ -299,8 +310,7 @@ def _ssh_files(host: str, ssh: str, home: str, account: str) -> tuple[list[str],
         for name, value in _ssh_settings([*options, target]):
             if name in _SSH_FILES:
                 for path in (_expanded(word, account) for word in value.split()):
-                    files += [path, f"{path}.pub", f"{path}-cert.pub"] if name == "identityfile" \
-                        else [path]
+                    files += [path, f"{path}.pub", f"{path}-cert.pub"] if name == "identityfile" else [path]
             elif name == "identityagent" and value not in ("SSH_AUTH_SOCK", "$SSH_AUTH_SOCK"):
                 agent = "" if value == "none" else _expanded(value, account)
     return files, agent
@@ -331,14 +341,20 @@ def repository(path: Path) -> list[str]:
     """The files of a repository here, or of a bundle: of its working tree nothing. Those, too, that it
     shares with others, or borrows objects from."""
     found: list[str] = []
-    for place in (path, path / ".git", Path(f"{path}.git"), Path(f"{path}.git/.git"),
-                  Path(f"{path}.bundle")):  # as git looks for it
+    for place in (
+        path,
+        path / ".git",
+        Path(f"{path}.git"),
+        Path(f"{path}.git/.git"),
+        Path(f"{path}.bundle"),
+    ):  # as git looks for it
         if _is(place, Path.is_file):
             found.append(str(place))
             place = _line(place, "gitdir: ", place.parent)
         common = _line(place / "commondir", "", place)
-        if (_is(place / "HEAD", Path.is_file) or _is(place / "HEAD", Path.is_symlink)) \
-                and _is(common / "objects", Path.is_dir):
+        if (_is(place / "HEAD", Path.is_file) or _is(place / "HEAD", Path.is_symlink)) and _is(
+            common / "objects", Path.is_dir
+        ):
             found += [str(place), str(common), *_borrowed(common / "objects")]
     return list(dict.fromkeys(found))
 

@@ -40,15 +40,16 @@ MAX_SINGLE = 30  # layers; beyond it small packages are grouped
 _ANY_TIME = 1
 
 
-def derivations(
-    packages: Sequence[LockedPackage], requests: Sequence[Request]
-) -> list[Derivation]:
+def derivations(packages: Sequence[LockedPackage], requests: Sequence[Request]) -> list[Derivation]:
     """The layers of the lock's section: Julia, each package and artifact, the environment."""
     release = next((p for p in packages if p.name == "julia" and isinstance(p, ToolArchive)), None)
     if release is None:
         return []
     julia = Derivation(
-        KIND, f"julia-{release.version}", VERSION, (_file(release),),
+        KIND,
+        f"julia-{release.version}",
+        VERSION,
+        (_file(release),),
         {"place": f"/opt/julia-{release.version}"},
     )
     trees = [p for p in packages if p is not release]
@@ -60,11 +61,15 @@ def derivations(
     ]
     rows = [
         {"name": p.name, "version": p.version, **p.facts()}
-        for p in sorted(trees, key=lambda p: p.name) if isinstance(p, JuliaPackage)
+        for p in sorted(trees, key=lambda p: p.name)
+        if isinstance(p, JuliaPackage)
     ]
     names = sorted({r.text.partition("@")[0] for r in requests})
     environment = Derivation(
-        ENVIRONMENT, "julia-environment", VERSION, (Input("layer", julia),),
+        ENVIRONMENT,
+        "julia-environment",
+        VERSION,
+        (Input("layer", julia),),
         {"julia": release.version, "packages": rows, "names": names},
     )
     sizes = {_name(p): p.file.size for p in trees}
@@ -131,7 +136,7 @@ def _unpacked(context: BuildContext, at: str, strip: int) -> Path:
     upper = context.scratch / "upper"
     into = upper / at
     places.make(into, upper)
-    (name, path), = context.files
+    ((name, path),) = context.files
 
     def target(member: str) -> Path | None:
         parts = [p for p in PurePosixPath(member).parts if p != "."]
@@ -182,8 +187,7 @@ def _library(layer: Path, directory: str) -> dict[str, dict[str, Any]]:
 
 
 def manifest(
-    packages: Sequence[Mapping[str, str]], library: Mapping[str, Mapping[str, Any]],
-    names: Sequence[str],
+    packages: Sequence[Mapping[str, str]], library: Mapping[str, Mapping[str, Any]], names: Sequence[str]
 ) -> dict[str, list[dict[str, Any]]]:
     """The table of a manifest: `packages`, and what they and the project (`names`) need of Julia's
     `library`."""
@@ -193,7 +197,9 @@ def manifest(
     for package in packages:
         needs = dict(word.split("=") for word in package.get("deps", "").split())
         row: dict[str, Any] = {
-            "git-tree-sha1": package["tree"], "uuid": package["uuid"], "version": package["version"],
+            "git-tree-sha1": package["tree"],
+            "uuid": package["uuid"],
+            "version": package["version"],
         }
         if needs:
             # a name is enough where it is only one package's

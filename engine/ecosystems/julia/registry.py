@@ -58,7 +58,8 @@ class Package:
         try:
             found = {
                 Version.parse(text): str(row["git-tree-sha1"])
-                for text, row in rows.items() if not row.get("yanked")
+                for text, row in rows.items()
+                if not row.get("yanked")
             }
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._malformed("Versions.toml", error) from error
@@ -70,9 +71,7 @@ class Package:
         found = {}
         for name in names:
             try:
-                found[name] = [
-                    (Ranges.parse(key), dict(rows)) for key, rows in self._read(name).items()
-                ]
+                found[name] = [(Ranges.parse(key), dict(rows)) for key, rows in self._read(name).items()]
             except (ValueError, TypeError) as error:
                 raise self._malformed(name, error) from error
         return found
@@ -129,18 +128,19 @@ class Registries:
         return suggest(name, self.by_name)
 
 
-def read(
-    server: str, position: Position, cache_directory: Path, log: Callable[[str], None]
-) -> Registries:
+def read(server: str, position: Position, cache_directory: Path, log: Callable[[str], None]) -> Registries:
     """The registries of a package server, kept under `cache_directory`. Raises ResolveError."""
     answer = get(f"{server}/registries", position)
-    lines = [] if answer is None else [
-        line.strip().strip("/").split("/") for line in answer.text().splitlines() if line.strip()
-    ]
+    lines = (
+        []
+        if answer is None
+        else [line.strip().strip("/").split("/") for line in answer.text().splitlines() if line.strip()]
+    )
     if not lines or any(len(parts) != 3 or parts[0] != "registry" for parts in lines):
         raise ResolveError(
             f"{shown(server)} is not a Julia package server: its /registries lists none",
-            position=position, advice="check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER",
+            position=position,
+            advice="check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER",
         )
     found = Registries()
     for _, uuid, tree in lines:
@@ -151,9 +151,7 @@ def read(
     return found
 
 
-def _fetched(
-    url: str, path: Path, position: Position, log: Callable[[str], None]
-) -> Path:
+def _fetched(url: str, path: Path, position: Position, log: Callable[[str], None]) -> Path:
     """The registry of a URL at `path`; what was there of older ones goes."""
     tree, where = url.rpartition("/")[2], shown(url)
     if path.exists():
@@ -171,7 +169,7 @@ def _fetched(
         raise ResolveError(f"{where} is not a registry: {error}", position=position) from error
     if hash_found != tree:
         raise ResolveError(f"{where} is not what it says: its tree is {hash_found}", position=position)
-    for old in path.parent.glob(f"{path.name[:-len(tree) - 4]}*.tar"):
+    for old in path.parent.glob(f"{path.name[: -len(tree) - 4]}*.tar"):
         old.unlink(missing_ok=True)
     partial.replace(path)
     return path

@@ -29,14 +29,15 @@ from engine.net.upstream import Upstream, begins, choose
 from grammar.environment import NOWHERE, Environment, Position
 from store import Store, archives
 
-RELEASES = Upstream(
-    "Julia's releases", "ENVD_JULIA_DOWNLOADS", "https://julialang-s3.julialang.org"
-)
+RELEASES = Upstream("Julia's releases", "ENVD_JULIA_DOWNLOADS", "https://julialang-s3.julialang.org")
 _INDEX = "/bin/versions.json"
 _TRIPLET = "x86_64-linux-gnu"
 # Base.BinaryPlatforms.HostPlatform() there; a tag that an artifact lacks is none that it minds.
 _HOST = {
-    "arch": "x86_64", "os": "linux", "libc": "glibc", "libgfortran_version": "5.0.0",
+    "arch": "x86_64",
+    "os": "linux",
+    "libc": "glibc",
+    "libgfortran_version": "5.0.0",
     "cxxstring_abi": "cxx11",
 }
 
@@ -63,14 +64,9 @@ def resolve(
         url = languages.julia_server(environment)
         registries = juliaregistry.read(url, position, cache_directory, log)
         julia = juliapkg.Julia(Version.parse(release.version), library)
-        preferred = {
-            p.uuid: Version.parse(p.version) for p in old if isinstance(p, JuliaPackage)
-        }
+        preferred = {p.uuid: Version.parse(p.version) for p in old if isinstance(p, JuliaPackage)}
         chosen = juliapkg.solve(requests, registries, julia, preferred)
-        known = {
-            p.tree if isinstance(p, JuliaPackage) else p.version: p.file
-            for p in old if p is not kept
-        }
+        known = {p.tree if isinstance(p, JuliaPackage) else p.version: p.file for p in old if p is not kept}
         return [release, *_pinned(chosen, url, release.version, known, opened, log)]
 
 
@@ -86,8 +82,7 @@ def _release(wanted: str, at: Position) -> LockedPackage:
             str(version): row
             for version, about in index.items()
             for row in about["files"]
-            if row["triplet"] == _TRIPLET and row["kind"] == "archive"
-            and str(row["url"]).endswith(".tar.gz")
+            if row["triplet"] == _TRIPLET and row["kind"] == "archive" and str(row["url"]).endswith(".tar.gz")
         }
         version = choose(wanted, files, RELEASES.name, at)
         row = files[version]
@@ -97,14 +92,10 @@ def _release(wanted: str, at: Position) -> LockedPackage:
     # A mirror has the index as it is: with the site's own URLs.
     if url.startswith(f"{RELEASES.default}/"):
         url = RELEASES.url + url.removeprefix(RELEASES.default)
-    return ToolArchive(
-        "julia", version, LockedFile(url.rpartition("/")[2], url, sha256, size)
-    )
+    return ToolArchive("julia", version, LockedFile(url.rpartition("/")[2], url, sha256, size))
 
 
-def standard_library(
-    release: LockedPackage, store: Store, cache_directory: Path, log: Log
-) -> dict[str, str]:
+def standard_library(release: LockedPackage, store: Store, cache_directory: Path, log: Log) -> dict[str, str]:
     """UUID -> name of the packages that a release's archive holds; remembered."""
     file = release.file
     memo = cache_directory / f"julia/library-{file.sha256}.json"
@@ -118,8 +109,11 @@ def standard_library(
             for member in archives.members(archive):
                 parts = member.name.removeprefix("./").split("/")
                 # julia-X.Y.Z/share/julia/stdlib/vX.Y/NAME/Project.toml
-                if parts[1:4] != ["share", "julia", "stdlib"] or parts[-1] != "Project.toml" or \
-                        len(parts) != 7:
+                if (
+                    parts[1:4] != ["share", "julia", "stdlib"]
+                    or parts[-1] != "Project.toml"
+                    or len(parts) != 7
+                ):
                     continue
                 if not member.isreg():
                     continue
@@ -145,16 +139,14 @@ class _Tree:
 
 
 def _pinned(
-    chosen: Sequence[Candidate], url: str, julia: str, known: Mapping[str, LockedFile],
-    store: Store, log: Log,
+    chosen: Sequence[Candidate], url: str, julia: str, known: Mapping[str, LockedFile], store: Store, log: Log
 ) -> Iterator[LockedPackage]:
     log(f"downloading {len(chosen)} packages")
     trees = [
         _Tree(
             c.tree,
             Unpinned(
-                f"{c.package.name}-{c.version}.tar.gz", f"{url}/package/{c.package.uuid}/{c.tree}",
-                c.position,
+                f"{c.package.name}-{c.version}.tar.gz", f"{url}/package/{c.package.uuid}/{c.tree}", c.position
             ),
         )
         for c in chosen
@@ -168,10 +160,17 @@ def _pinned(
         for name, row in needed_artifacts(_toml(listing), julia).items():
             tree = str(row["git-tree-sha1"])
             source: Mapping[str, Any] = next(iter(row.get("download", ())), {})
-            artifacts[tree] = name, _Tree(
-                tree,
-                Unpinned(f"{name}-{tree[:8]}.tar.gz", f"{url}/artifact/{tree}", candidate.position,
-                         fallback=str(source.get("url", ""))),
+            artifacts[tree] = (
+                name,
+                _Tree(
+                    tree,
+                    Unpinned(
+                        f"{name}-{tree[:8]}.tar.gz",
+                        f"{url}/artifact/{tree}",
+                        candidate.position,
+                        fallback=str(source.get("url", "")),
+                    ),
+                ),
             )
     if artifacts:
         log(f"downloading {len(artifacts)} artifacts")
@@ -200,7 +199,8 @@ def _download(
         if tree != wanted.tree:
             raise ResolveError(
                 f"{shown(file.url)} is not what the registry says: its tree is {tree}",
-                position=wanted.file.position, advice="try another server with config.julia_pkg_server",
+                position=wanted.file.position,
+                advice="try another server with config.julia_pkg_server",
             )
         found.append((file, path))
     return found
@@ -211,12 +211,19 @@ def _package(candidate: Candidate, file: LockedFile, project: Mapping[str, Any])
     package, version = candidate.package, candidate.version
     tables = {
         key: json.dumps(table, sort_keys=True)
-        for key in ("weakdeps", "extensions") if (table := project.get(key))
+        for key in ("weakdeps", "extensions")
+        if (table := project.get(key))
     }
     deps = " ".join(f"{d.name}={d.uuid}" for d in package.dependencies(version))
     return JuliaPackage(
-        package.name, str(version), file, uuid=package.uuid, tree=candidate.tree, deps=deps or None,
-        weakdeps=tables.get("weakdeps"), extensions=tables.get("extensions"),
+        package.name,
+        str(version),
+        file,
+        uuid=package.uuid,
+        tree=candidate.tree,
+        deps=deps or None,
+        weakdeps=tables.get("weakdeps"),
+        extensions=tables.get("extensions"),
     )
 
 
@@ -247,12 +254,14 @@ def needed_artifacts(listing: Mapping[str, Any], julia: str) -> dict[str, Mappin
     found = {}
     for name, rows in listing.items():
         fitting = [
-            row for row in (rows if isinstance(rows, list) else [rows])
+            row
+            for row in (rows if isinstance(rows, list) else [rows])
             if "git-tree-sha1" in row and not row.get("lazy") and _fits(row, julia)
         ]
         if fitting:
-            found[name] = max(fitting, key=lambda row: (-len(_tags(row) - set(_HOST)),
-                                                        sorted(map(str, row.items()))))
+            found[name] = max(
+                fitting, key=lambda row: (-len(_tags(row) - set(_HOST)), sorted(map(str, row.items())))
+            )
     return found
 
 
@@ -261,7 +270,6 @@ def _tags(row: Mapping[str, Any]) -> set[str]:
 
 
 def _fits(row: Mapping[str, Any], julia: str) -> bool:
-    if "julia_version" in row and \
-            str(row["julia_version"]).split(".")[:2] != julia.split(".")[:2]:
+    if "julia_version" in row and str(row["julia_version"]).split(".")[:2] != julia.split(".")[:2]:
         return False
     return all(str(row[key]) == value for key, value in _HOST.items() if key in row)

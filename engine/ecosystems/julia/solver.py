@@ -50,8 +50,10 @@ class Candidate:
         return hash((self.package.uuid, self.version))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Candidate) and \
-            (self.package.uuid, self.version) == (other.package.uuid, other.version)
+        return isinstance(other, Candidate) and (self.package.uuid, self.version) == (
+            other.package.uuid,
+            other.version,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,7 @@ class Julia:
 
 
 def solve(
-    requests: Sequence[Request], registries: Registries, julia: Julia,
-    preferred: Mapping[str, Version] = {},
+    requests: Sequence[Request], registries: Registries, julia: Julia, preferred: Mapping[str, Version] = {}
 ) -> list[Candidate]:
     """One version of each package that `requests` ("Name", "Name@1.2") need, sorted by name: the
     `preferred` one (by UUID) where it fits, else the newest.
@@ -88,9 +89,7 @@ def solve(
         barred.add(clashing)
 
 
-def _asked(
-    requests: Sequence[Request], registries: Registries, julia: Julia
-) -> list[Requirement]:
+def _asked(requests: Sequence[Request], registries: Registries, julia: Julia) -> list[Requirement]:
     found, problems = [], []
     for request in requests:
         name, _, version = request.text.partition("@")
@@ -98,11 +97,15 @@ def _asked(
             continue
         packages = registries.by_name.get(name, [])
         if len(packages) != 1:
-            problems.append(ResolveError(
-                f"the registries have several packages '{name}'" if packages
-                else f"no Julia package '{name}' in the registry{registries.similar(name)}",
-                position=request.position, subject=name,
-            ))
+            problems.append(
+                ResolveError(
+                    f"the registries have several packages '{name}'"
+                    if packages
+                    else f"no Julia package '{name}' in the registry{registries.similar(name)}",
+                    position=request.position,
+                    subject=name,
+                )
+            )
             continue
         ranges = Ranges.parse(version) if version else None
         found.append(Requirement(name, packages[0].uuid, ranges, "", request.position))
@@ -126,8 +129,7 @@ class _Provider:
     """What resolvelib asks (its AbstractProvider)."""
 
     def __init__(
-        self, registries: Registries, julia: Julia, barred: set[Candidate],
-        preferred: Mapping[str, Version],
+        self, registries: Registries, julia: Julia, barred: set[Candidate], preferred: Mapping[str, Version]
     ) -> None:
         self._preferred = preferred
         self._registries = registries
@@ -140,15 +142,21 @@ class _Provider:
         return requirement_or_candidate.uuid
 
     def get_preference(
-        self, identifier: str, resolutions: Any, candidates: Any,
-        information: Mapping[str, Iterator[Any]], backtrack_causes: Sequence[Any],
+        self,
+        identifier: str,
+        resolutions: Any,
+        candidates: Any,
+        information: Mapping[str, Iterator[Any]],
+        backtrack_causes: Sequence[Any],
     ) -> tuple[bool, bool, str]:
         causes = {self.identify(c.requirement) for c in backtrack_causes}
         users = any(i.parent is None for i in information[identifier])
         return identifier not in causes, not users, identifier
 
     def find_matches(
-        self, identifier: str, requirements: Mapping[str, Iterator[Requirement]],
+        self,
+        identifier: str,
+        requirements: Mapping[str, Iterator[Requirement]],
         incompatibilities: Mapping[str, Iterator[Candidate]],
     ) -> list[Candidate]:
         wanted = list(requirements[identifier])
@@ -170,15 +178,13 @@ class _Provider:
     def get_dependencies(self, candidate: Candidate) -> list[Requirement]:
         package = candidate.package
         return [
-            Requirement(
-                d.name, d.uuid, d.ranges, f"{package.name} {candidate.version}", candidate.position
-            )
-            for d in package.dependencies(candidate.version) if d.uuid not in self._julia.library
+            Requirement(d.name, d.uuid, d.ranges, f"{package.name} {candidate.version}", candidate.position)
+            for d in package.dependencies(candidate.version)
+            if d.uuid not in self._julia.library
         ]
 
     def narrow_requirement_selection(
-        self, identifiers: Any, resolutions: Any, candidates: Any, information: Any,
-        backtrack_causes: Any,
+        self, identifiers: Any, resolutions: Any, candidates: Any, information: Any, backtrack_causes: Any
     ) -> Any:
         return identifiers
 
@@ -210,10 +216,12 @@ def _explained(causes: Sequence[Any], registries: Registries, julia: Julia) -> R
     if not versions:
         return ResolveError(
             f"no version of {first.name} is for Julia {julia.version}: {words}",
-            position=first.position, advice="take another one with install.julia(version=…)",
+            position=first.position,
+            advice="take another one with install.julia(version=…)",
         )
     known = ", ".join(str(v) for v in versions[:5]) + (", …" if len(versions) > 5 else "")
     return ResolveError(
         f"no versions of the Julia packages go together: {words}; "
-        f"for Julia {julia.version} there is {first.name} {known}", position=first.position,
+        f"for Julia {julia.version} there is {first.name} {known}",
+        position=first.position,
     )

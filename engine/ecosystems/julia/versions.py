@@ -48,8 +48,11 @@ class Version:
 
     def __str__(self) -> str:
         text = ".".join(map(str, self.numbers))
-        return text + (f"-{self.prerelease}" if self.prerelease else "") + \
-            (f"+{self.build}" if self.build else "")
+        return (
+            text
+            + (f"-{self.prerelease}" if self.prerelease else "")
+            + (f"+{self.build}" if self.build else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,7 @@ class Ranges:
 
     def __contains__(self, version: Version) -> bool:
         numbers = version.numbers
-        return any(
-            numbers[: len(low)] >= low and numbers[: len(high)] <= high
-            for low, high in self.bounds
-        )
+        return any(numbers[: len(low)] >= low and numbers[: len(high)] <= high for low, high in self.bounds)
 
     def __str__(self) -> str:
         return self.text

@@ -70,12 +70,12 @@ def _install(wheel: Path) -> None:
         told.read(_TOOLS / place)
         for name, value in told.items("console_scripts") if "console_scripts" in told else ():
             module, _, function = value.split("[")[0].strip().partition(":")
-            code = f"import sys, {module}; sys.argv[0] = \"{name}\"; sys.exit({module}.{function}())"
+            code = f'import sys, {module}; sys.argv[0] = "{name}"; sys.exit({module}.{function}())'
             (commands / name).write_text(f"#!/bin/sh\nexec {sys.executable} -S -c '{code}' \"$@\"\n")
     for command in commands.iterdir():
         text = command.read_bytes()
         if text.startswith(b"#!python"):
-            command.write_bytes(f"#!{sys.executable}".encode() + text[len("#!python"):])
+            command.write_bytes(f"#!{sys.executable}".encode() + text[len("#!python") :])
         command.chmod(0o755)
 
 

@@ -49,8 +49,11 @@ class Resolver:
         while True:
             try:
                 return uv.compile_requirements(
-                    replace(wish, metadata=tuple(known.values())), self.target, self.sources,
-                    self.cache, self.log,
+                    replace(wish, metadata=tuple(known.values())),
+                    self.target,
+                    self.sources,
+                    self.cache,
+                    self.log,
                 )
             except uv.BuildWantedError as error:
                 if error.wanted in known:
@@ -68,8 +71,11 @@ class Resolver:
             )
         blank = uv.Metadata(name, version or "0")
         document = uv.compile_requirements(
-            uv.Wish([wanted], metadata=(blank,), no_dependencies=True), self.target, self.sources,
-            self.cache, lambda _: None,
+            uv.Wish([wanted], metadata=(blank,), no_dependencies=True),
+            self.target,
+            self.sources,
+            self.cache,
+            lambda _: None,
         )
         package = next(iter(pylock.choose(document, self.target)), None)
         if not isinstance(package, Sdist):
@@ -92,13 +98,14 @@ class Resolver:
             raise ResolveError("its build backend keeps asking for more packages", subject=file.name)
         raw, _unparsed = parse_email(text)
         return uv.Metadata(
-            package.name, str(raw.get("version", package.version)), tuple(raw.get("requires_dist", ())),
-            str(raw.get("requires_python", "")), tuple(raw.get("provides_extra", ())),
+            package.name,
+            str(raw.get("version", package.version)),
+            tuple(raw.get("requires_dist", ())),
+            str(raw.get("requires_python", "")),
+            tuple(raw.get("provides_extra", ())),
         )
 
-    def _ask(
-        self, package: LockedPackage, archive: Path, required: Sequence[str]
-    ) -> tuple[list[str], bytes]:
+    def _ask(self, package: LockedPackage, archive: Path, required: Sequence[str]) -> tuple[list[str], bytes]:
         """What the backend wants beside `required`; its metadata, b"" when it wants more."""
         from engine.realise import jail
 
@@ -113,19 +120,31 @@ class Resolver:
             python, binds = jail.python()
             try:
                 jail.run(
-                    [python, "-S", "-B", f"{_HERE}/backend.py", f"{_HERE}/source/{package.file.name}",
-                     f"{_HERE}/wheels", f"{_HERE}/output"],
+                    [
+                        python,
+                        "-S",
+                        "-B",
+                        f"{_HERE}/backend.py",
+                        f"{_HERE}/source/{package.file.name}",
+                        f"{_HERE}/wheels",
+                        f"{_HERE}/output",
+                    ],
                     binds=(
-                        *binds, jail.Bind(_HOOK, f"{_HERE}/backend.py"),
+                        *binds,
+                        jail.Bind(_HOOK, f"{_HERE}/backend.py"),
                         jail.Bind(archive, f"{_HERE}/source/{package.file.name}"),
                         jail.Bind(wheels, f"{_HERE}/wheels"),
                         jail.Bind(output, f"{_HERE}/output", writable=True),
                     ),
                     environment={
-                        "PYTHONPATH": "/tmp/tools", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/tmp",
+                        "PYTHONPATH": "/tmp/tools",
+                        "PYTHONDONTWRITEBYTECODE": "1",
+                        "HOME": "/tmp",
                         "PATH": "/tmp/tools/bin:/usr/local/bin:/usr/bin:/bin",
                     },
-                    scratch=scratch / "root", log=lambda _: None, name=package.file.name,
+                    scratch=scratch / "root",
+                    log=lambda _: None,
+                    name=package.file.name,
                 )
             except CancelledError:
                 raise
@@ -137,27 +156,26 @@ class Resolver:
                 raise ResolveError(
                     f"{package.file.name} says only by its build what it needs, and that fails in the "
                     f"sandbox (without network): {error.last_line or error}",
-                    advice="ask for a version that has a wheel, or build one and name it in "
-                    "local_wheels",
+                    advice="ask for a version that has a wheel, or build one and name it in local_wheels",
                 ) from error
             wanted = json.loads(confined.read(output, "requires.json", _LARGEST) or b"[]")
             if not isinstance(wanted, list):
                 wanted = []
-            return sdists.requirements(wanted, package.file.name), \
-                confined.read(output, "METADATA", _LARGEST) or b""
+            return sdists.requirements(wanted, package.file.name), confined.read(
+                output, "METADATA", _LARGEST
+            ) or b""
 
     def _fetch(self, required: Sequence[str], directory: Path, name: str) -> None:
         """Put the wheels of `required` into `directory`, each a file of its own."""
         directory.mkdir()
         here = _host()
-        document = uv.compile_requirements(
-            uv.Wish(required), here, self.sources, self.cache, lambda _: None
-        )
+        document = uv.compile_requirements(uv.Wish(required), here, self.sources, self.cache, lambda _: None)
         for tool in pylock.choose(document, here):
             if not isinstance(tool, Wheel):
                 raise ResolveError(
                     f"asking its backend needs {tool.name} {tool.version}, which has no wheel for "
-                    "this machine", subject=name
+                    "this machine",
+                    subject=name,
                 )
             path = sdists.fetched(tool.file, self.located(tool.file), self.cache.parent)
             shutil.copyfile(path, directory / f"{tool.name}.whl")
@@ -195,8 +213,10 @@ def _parts(wanted: str) -> tuple[str, str, str]:
 
 
 def _is_archive(url: str) -> bool:
-    return re.match(r"(https?|file)://", url) is not None and \
-        re.search(r"\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)($|[#?])", url) is not None
+    return (
+        re.match(r"(https?|file)://", url) is not None
+        and re.search(r"\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)($|[#?])", url) is not None
+    )
 
 
 def _python() -> str:

@@ -50,8 +50,10 @@ def python_of(environment: Environment) -> TargetPython | None:
         toolchain = wanted["python"]
         if "." in named and toolchain.version and not _agree(named, toolchain.version):
             raise UsageError(
-                f"install.python(\"{toolchain.version}\") beside base(language=\"{language}\"): an "
-                "environment has one Python", position=toolchain.position, advice="leave one out"
+                f'install.python("{toolchain.version}") beside base(language="{language}"): an '
+                "environment has one Python",
+                position=toolchain.position,
+                advice="leave one out",
             )
         named = toolchain.version or named
     elif not language.startswith("python"):
@@ -152,6 +154,4 @@ def conda_requests(environment: Environment) -> tuple[Request, ...]:
     python = python_of(environment)
     if python is not None:
         implied += [f"python={python.version}", "pip"]
-    return requests + tuple(
-        Request(text, at) for text in implied if text.split("=")[0] not in named
-    )
+    return requests + tuple(Request(text, at) for text in implied if text.split("=")[0] not in named)

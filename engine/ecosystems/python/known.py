@@ -14,7 +14,9 @@ from grammar.errors import nearest
 # What people ask an index for -> what it is called there. "tensorflow-gpu" and their like are names that
 # were given up.
 _OTHER_NAMES = {
-    "open-clip": "open-clip-torch", "pytorch": "torch", "pytorch-lightning": "lightning",
+    "open-clip": "open-clip-torch",
+    "pytorch": "torch",
+    "pytorch-lightning": "lightning",
     "tensorflow-gpu": "tensorflow",
 }
 
@@ -24,7 +26,8 @@ def _normal(name: str) -> str:
 
 
 IMPORTED_AS = {
-    _normal(name): distribution for name, distribution in DISTRIBUTIONS.items()
+    _normal(name): distribution
+    for name, distribution in DISTRIBUTIONS.items()
     if distribution and "." not in name
 } | _OTHER_NAMES
 

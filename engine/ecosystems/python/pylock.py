@@ -47,14 +47,21 @@ def choose(
         lock = Pylock.from_dict(_prepared(document, allowed or {}))
         chosen = list(
             lock.select(
-                environment=target.markers, tags=tags(target), extras=extras,  # type: ignore[arg-type]
+                environment=target.markers,  # type: ignore[arg-type]
+                tags=tags(target),
+                extras=extras,
                 dependency_groups=groups,
             )
         )
     except PylockSelectError as error:
         raise ResolveError(f"it does not fit {target}: {error}") from error
     except (
-        PylockValidationError, AttributeError, TypeError, ValueError, LookupError, RecursionError
+        PylockValidationError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        LookupError,
+        RecursionError,
     ) as error:
         raise ResolveError(f"not a valid pylock.toml: {error}") from error
     found: list[LockedPackage] = []
@@ -64,7 +71,8 @@ def choose(
             what = "a directory" if isinstance(source, PackageDirectory) else "a repository"
             where = getattr(source, "path", None) or getattr(source, "url", None) or ""
             raise ResolveError(
-                f"{name} comes from {what} ({where}), which cannot be locked", subject=name,
+                f"{name} comes from {what} ({where}), which cannot be locked",
+                subject=name,
                 advice="build a wheel of it and name that in local_wheels",
             )
         file = _file(name, source, local)

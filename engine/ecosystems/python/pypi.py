@@ -42,7 +42,8 @@ def origins(wanted: Wanted, directory: Path | None = None) -> Origins:
     sources = uv.sources(wanted.index, wanted.options)
     here = machine.current() if wanted else machine.Machine()
     return Origins(
-        _directory(wanted) or directory or Path(), (*sources.urls, *here.known),
+        _directory(wanted) or directory or Path(),
+        (*sources.urls, *here.known),
         (*sources.trusted, *here.trusted),
     )
 
@@ -54,8 +55,13 @@ def _directory(wanted: Wanted) -> Path | None:
 
 
 def resolve(
-    wanted: Wanted, target: Target, cache_directory: Path, log: Log, *,
-    left_out: Set[str] = frozenset(), preferred: Sequence[LockedPackage] = (),
+    wanted: Wanted,
+    target: Target,
+    cache_directory: Path,
+    log: Log,
+    *,
+    left_out: Set[str] = frozenset(),
+    preferred: Sequence[LockedPackage] = (),
 ) -> list[LockedPackage]:
     """Everything that is wanted, with what it needs but for what is `left_out` (names that are
     there already). Versions of `preferred` (an earlier lock's) are kept where they fit.
@@ -75,22 +81,23 @@ def resolve(
     for name in exact.keys() & local.keys():
         del found[name]  # a wheel that is given itself is the one that is meant
     located = origins(wanted)
-    resolver = Resolver(
-        target, sources, cache_directory, log, lambda file: located.url(file.url)
-    )
+    resolver = Resolver(target, sources, cache_directory, log, lambda file: located.url(file.url))
     if wanted.requests or local or projects:
         requirements = [
             *(r.text for r in wanted.requests),
             *(f"{name} @ {path_of(i).resolve().as_uri()}" for name, i in local.items()),
         ]
-        constraints = [*(r.text for r in wanted.constraints),
-                       *(p for p in pinned if _name(p) not in local)]
+        constraints = [*(r.text for r in wanted.constraints), *(p for p in pinned if _name(p) not in local)]
         try:
-            made = resolver.compile(uv.Wish(
-                requirements, constraints,
-                projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
-                left_out=sorted(left_out), preferred=preferred,
-            ))
+            made = resolver.compile(
+                uv.Wish(
+                    requirements,
+                    constraints,
+                    projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
+                    left_out=sorted(left_out),
+                    preferred=preferred,
+                )
+            )
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]
             raise explained(error, places) from error
@@ -129,9 +136,7 @@ def _saying_what_is_yanked(requests: Sequence[Request], log: Log) -> Log:
     return heard
 
 
-def _chosen(
-    document: Mapping[str, object], target: Target, asked: Sequence[Request]
-) -> list[LockedPackage]:
+def _chosen(document: Mapping[str, object], target: Target, asked: Sequence[Request]) -> list[LockedPackage]:
     allowed: dict[str, set[str]] = {}
     for request in asked:
         if request.hashes and (name := _name(request.text)):
@@ -162,7 +167,8 @@ def _exact(
                 raise ResolveError(
                     f"{given.path} pins {package.name} {package.version}, and "
                     f"{owner[package.name].path} pins {before.name} {before.version} "
-                    f"({before.file.name})", position=given.position
+                    f"({before.file.name})",
+                    position=given.position,
                 )
             found[package.name], owner[package.name] = package, given
     return found
@@ -192,8 +198,10 @@ def _pinned_by(
                 if name not in content.get(kind, ()):
                     known = ", ".join(content.get(kind, ())) or "none"
                     raise ResolveError(
-                        f"it has no {kind[:-1]} '{name}'", position=given.position,
-                        subject=str(path), advice=f"it has {known}",
+                        f"it has no {kind[:-1]} '{name}'",
+                        position=given.position,
+                        subject=str(path),
+                        advice=f"it has {known}",
                     )
     try:
         return pylock.choose(
@@ -234,8 +242,7 @@ def _local_wheel(package: LockedPackage, given: PythonInput) -> LockedPackage:
     path = path_of(given)
     content = path.read_bytes()
     file = LockedFile(
-        path.name, quote(Path(given.path).as_posix()), hashlib.sha256(content).hexdigest(),
-        len(content),
+        path.name, quote(Path(given.path).as_posix()), hashlib.sha256(content).hexdigest(), len(content)
     )
     return replace(package, file=file)
 
@@ -267,7 +274,8 @@ def _check_hashes(found: Mapping[str, LockedPackage], requests: Sequence[Request
             raise ResolveError(
                 f"{package.name} {package.version}: {package.file.name} has "
                 f"sha256:{package.file.sha256}, which is not among the {len(request.hashes)} hashes "
-                "given for it", position=request.position
+                "given for it",
+                position=request.position,
             )
 
 
@@ -294,23 +302,22 @@ def explained(error: uv.UvError, requests: Sequence[Request]) -> ResolveError:
         url, status = error.refused
         return ResolveError(
             f"the index {url} refuses access ({status}): give a login in "
-            "config.pip_index's URL, in uv's or pip's configuration, or in ~/.netrc", position=first,
+            "config.pip_index's URL, in uv's or pip's configuration, or in ~/.netrc",
+            position=first,
         )
     if error.missing:
         missing = _name(error.missing)
-        asked = [
-            r for r, n in zip(requests, names, strict=True) if n == missing and r.position.line
-        ]
+        asked = [r for r, n in zip(requests, names, strict=True) if n == missing and r.position.line]
         if missing in names and not asked:
             return ResolveError(
-                f"the Python index has no '{missing}', which every environment gets", position=first,
-                subject=missing, advice="add it to the index, or give an extra index that has it",
+                f"the Python index has no '{missing}', which every environment gets",
+                position=first,
+                subject=missing,
+                advice="add it to the index, or give an extra index that has it",
             )
         unknown, meant = f"there is no Python package '{missing}'", hint(missing, names)
         if asked:
-            return ResolveError(
-                unknown, position=asked[0].position, subject=missing, advice=meant
-            )
+            return ResolveError(unknown, position=asked[0].position, subject=missing, advice=meant)
         words = f"{unknown}; {meant} ({words})"
     lowered = re.sub(r"[_.]+", "-", words.lower())
     named, what = first, "the Python packages"

@@ -17,7 +17,8 @@ from engine.net.upstream import Upstream, checksums, choose
 from grammar.environment import Position
 
 DOWNLOADS = Upstream(
-    "python-build-standalone's releases", "ENVD_PYTHON_DOWNLOADS",
+    "python-build-standalone's releases",
+    "ENVD_PYTHON_DOWNLOADS",
     "https://github.com/astral-sh/python-build-standalone/releases/download",
 )
 _PLATFORM = "linux-x86_64-gnu"
@@ -32,9 +33,7 @@ def resolve(name: str, version: str, position: Position) -> list[ToolArchive]:
     chosen = choose(version, builds, "CPython", position)
     key, url = builds[chosen]
     file = unquote(urlsplit(url).path.rpartition("/")[2])
-    locked = LockedFile(
-        file, url, _checksum(url, file, position), DOWNLOADS.size(url, position)
-    )
+    locked = LockedFile(file, url, _checksum(url, file, position), DOWNLOADS.size(url, position))
     return [ToolArchive(name, chosen, locked, key=key)]
 
 
@@ -61,8 +60,17 @@ def _builds() -> dict[str, tuple[str, str]]:
     from uv import find_uv_bin
 
     done = ask_text(
-        [os.fspath(find_uv_bin()), "python", "list", f"cpython-3-{_PLATFORM}", "--only-downloads",
-         "--all-versions", "--no-config", "--output-format", "json"],
+        [
+            os.fspath(find_uv_bin()),
+            "python",
+            "list",
+            f"cpython-3-{_PLATFORM}",
+            "--only-downloads",
+            "--all-versions",
+            "--no-config",
+            "--output-format",
+            "json",
+        ],
         environment={**os.environ, "UV_PYTHON_INSTALL_MIRROR": DOWNLOADS.url, "NO_COLOR": "1"},
     )
     if done.returncode != 0:

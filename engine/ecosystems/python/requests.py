@@ -103,9 +103,7 @@ def document(wanted: PythonInput) -> dict[str, Any]:
 
 def _fault(wanted: PythonInput, message: str, advice: str = "") -> UsageError:
     """What is wrong with an input: said at the place in the spec that names it."""
-    return UsageError(
-        message, position=wanted.position, subject=str(path_of(wanted)), advice=advice
-    )
+    return UsageError(message, position=wanted.position, subject=str(path_of(wanted)), advice=advice)
 
 
 def dependency_tables(wanted: PythonInput) -> dict[str, Any]:
@@ -132,14 +130,12 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
     content = document(wanted)
     if "project" not in content and not wanted.groups:
         poetry = "poetry" in _table(content, "tool", wanted)
-        advice = "export Poetry's with `poetry export` and name that file in requirements" \
-            if poetry else ""
+        advice = "export Poetry's with `poetry export` and name that file in requirements" if poetry else ""
         raise _fault(wanted, "it has no [project] table (PEP 621) with dependencies", advice)
     project = _table(content, "project", wanted)
     if "dependencies" in _texts(project, "dynamic", wanted):
         raise _fault(
-            wanted, "its dependencies are dynamic",
-            "name the file that they come from in requirements",
+            wanted, "its dependencies are dynamic", "name the file that they come from in requirements"
         )
     texts = _texts(project, "dependencies", wanted)
     optional = {_normal(k): k for k in _table(project, "optional-dependencies", wanted)}

@@ -26,10 +26,7 @@ _OUTPUT = "/var/cache/envd-wheels"
 
 
 def derivation(
-    package: Sdist,
-    tools: Sequence[BuildWheel],
-    python: Interpreter,
-    below: Sequence[Derivation],
+    package: Sdist, tools: Sequence[BuildWheel], python: Interpreter, below: Sequence[Derivation]
 ) -> Derivation:
     """The derivation of one sdist; `tools` are all build wheels of the lock."""
     needed = set(package.build or ())
@@ -38,8 +35,7 @@ def derivation(
         KIND,
         f"{package.name}-{package.version}",
         VERSION,
-        tuple(Input("layer", d) for d in below)
-        + tuple(Input("file", f.fetch()) for f in files),
+        tuple(Input("layer", d) for d in below) + tuple(Input("file", f.fetch()) for f in files),
         {**python.parameters, "sdist": package.file.name},
     )
 
@@ -77,23 +73,43 @@ def build(context: BuildContext) -> Path:
 
 
 def _make(
-    context: BuildContext, python: Interpreter, name: str, tools: Path, output: Path, inner: Path,
+    context: BuildContext,
+    python: Interpreter,
+    name: str,
+    tools: Path,
+    output: Path,
+    inner: Path,
     log: Callable[[str], None],
 ) -> None:
     """Have the backend make the wheel of the file `name`, in `output`."""
     source = dict(context.files)[name]
     sandbox.run(
-        [python.executable, "-m", "pip", "wheel", "--no-index", "--no-deps",
-         "--no-build-isolation", "--no-cache-dir", "--disable-pip-version-check", "--wheel-dir",
-         _OUTPUT, f"{_SOURCE}/{name}"],
-        layers=context.layers, scratch=inner,
+        [
+            python.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--no-index",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-cache-dir",
+            "--disable-pip-version-check",
+            "--wheel-dir",
+            _OUTPUT,
+            f"{_SOURCE}/{name}",
+        ],
+        layers=context.layers,
+        scratch=inner,
         environment={
-            "PYTHONPATH": f"{_TOOLS}{python.site}", "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": f"{_TOOLS}{python.site}",
+            "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": f"{_TOOLS}{python.scripts}:{python.scripts}:/usr/local/bin:/usr/bin:/bin",
         },
         binds=(
-            sandbox.Bind(tools, _TOOLS), sandbox.Bind(source, f"{_SOURCE}/{name}"),
+            sandbox.Bind(tools, _TOOLS),
+            sandbox.Bind(source, f"{_SOURCE}/{name}"),
             sandbox.Bind(output, _OUTPUT, writable=True),
         ),
-        log=log, name=context.name,
+        log=log,
+        name=context.name,
     )

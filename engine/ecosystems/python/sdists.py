@@ -19,8 +19,7 @@ Resolve = Callable[[Sequence[str]], list[LockedPackage]]
 
 
 def with_build_wheels(
-    packages: Sequence[LockedPackage], resolve: Resolve, located: Callable[[LockedFile], str],
-    store: Path,
+    packages: Sequence[LockedPackage], resolve: Resolve, located: Callable[[LockedFile], str], store: Path
 ) -> list[LockedPackage]:
     """`packages`, and for each sdist the wheels that building it needs (kind "build-wheel").
 
@@ -66,14 +65,11 @@ def build_requires(file: LockedFile, url: str, store_path: Path) -> list[str]:
     try:
         system = tomllib.loads(text).get("build-system", {})
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ResolveError(
-            f"its pyproject.toml is not valid TOML: {error}", subject=file.name
-        ) from error
+        raise ResolveError(f"its pyproject.toml is not valid TOML: {error}", subject=file.name) from error
     requires = system.get("requires", ["setuptools", "wheel"]) if isinstance(system, dict) else None
     if not isinstance(requires, list):
         raise ResolveError(
-            "its pyproject.toml is malformed: build-system.requires is not a list of texts",
-            subject=file.name,
+            "its pyproject.toml is malformed: build-system.requires is not a list of texts", subject=file.name
         )
     return requirements(requires, file.name)
 

@@ -44,8 +44,11 @@ def versions(name: str, sources: Sources, position: Position) -> list[str] | Non
     here = machine.current()
     if sources.no_index or (here.no_index and not sources.index):
         return None
-    indexes = [sources.index, *sources.extra] if sources.index else \
-        [bare(here.index) or machine.PYPI, *map(bare, here.extra), *sources.extra]
+    indexes = (
+        [sources.index, *sources.extra]
+        if sources.index
+        else [bare(here.index) or machine.PYPI, *map(bare, here.extra), *sources.extra]
+    )
     found: set[str] = set()
     for index in indexes:
         if is_local(index):
@@ -71,8 +74,7 @@ def _number(file: str) -> str:
     from packaging.version import InvalidVersion
 
     try:
-        version = parse_wheel_filename(file)[1] if file.endswith(".whl") else \
-            parse_sdist_filename(file)[1]
+        version = parse_wheel_filename(file)[1] if file.endswith(".whl") else parse_sdist_filename(file)[1]
     except (InvalidSdistFilename, InvalidWheelFilename, InvalidVersion):
         return ""
     return "" if version.is_prerelease else ".".join(map(str, version.release))

@@ -44,10 +44,17 @@ class Target:
         """The variables of environment markers (PEP 508)."""
         full = self.full or f"{self.python}.0"
         return {
-            "implementation_name": "cpython", "implementation_version": full, "os_name": "posix",
-            "platform_machine": "x86_64", "platform_python_implementation": "CPython",
-            "platform_release": "", "platform_system": "Linux", "platform_version": "",
-            "python_full_version": full, "python_version": self.python, "sys_platform": "linux",
+            "implementation_name": "cpython",
+            "implementation_version": full,
+            "os_name": "posix",
+            "platform_machine": "x86_64",
+            "platform_python_implementation": "CPython",
+            "platform_release": "",
+            "platform_system": "Linux",
+            "platform_version": "",
+            "python_full_version": full,
+            "python_version": self.python,
+            "sys_platform": "linux",
         }
 
 

@@ -134,13 +134,14 @@ _NOT_TAKEN = re.compile(
 def _say_what_is_not_taken() -> None:
     names = sorted(k for k, v in os.environ.items() if v and _NOT_TAKEN.fullmatch(k))
     if names:
-        notices.once("lock", f"{', '.join(names)} in the environment: not taken, for another machine "
-                     "would lock other packages; say it in the spec or in a file of the project")
+        notices.once(
+            "lock",
+            f"{', '.join(names)} in the environment: not taken, for another machine "
+            "would lock other packages; say it in the spec or in a file of the project",
+        )
 
 
-def _environment(
-    cache_directory: Path, wanted: Sources, *, of_pip: bool = True
-) -> dict[str, str]:
+def _environment(cache_directory: Path, wanted: Sources, *, of_pip: bool = True) -> dict[str, str]:
     """What uv sees; without pip's indexes unless `of_pip`."""
     environment = {k: v for k, v in os.environ.items() if _KEPT.fullmatch(k)}
     _say_what_is_not_taken()
@@ -167,8 +168,11 @@ def _environment(
     if wanted.index:  # the spec's own: nothing of the machine's is asked beside it
         environment["UV_DEFAULT_INDEX"] = wanted.index
         if beside := [hidden(bare(url)) for url in (*here.extra, *here.links)]:
-            notices.once("lock", f"the spec names the Python index: {', '.join(beside)} of uv's and "
-                         "pip's settings not asked beside it")
+            notices.once(
+                "lock",
+                f"the spec names the Python index: {', '.join(beside)} of uv's and "
+                "pip's settings not asked beside it",
+            )
     else:
         environment.pop("UV_DEFAULT_INDEX", None)
         if here.index:
@@ -210,15 +214,12 @@ def _uv() -> str:
     return os.fspath(find_uv_bin())
 
 
-def _run(
-    arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log
-) -> None:
+def _run(arguments: Sequence[str], directory: Path, environment: dict[str, str], log: Log) -> None:
     urls = environment.get("UV_DEFAULT_INDEX", ""), *environment.get("UV_INDEX", "").split()
     try:
         done = patience.patiently(
             lambda: held.ask([_uv(), *arguments], cwd=directory, environment=environment),
-            lambda done: None if done.returncode == 0
-            else patience.of_reqwest(done.stderr, map(bare, urls)),
+            lambda done: None if done.returncode == 0 else patience.of_reqwest(done.stderr, map(bare, urls)),
         )
     except held.MemoryHeldError as error:
         raise UvError(str(error)) from error
@@ -264,8 +265,15 @@ def compile_requirements(
 ) -> dict[str, Any]:
     """A pylock document of everything that a wish needs on the target. Raises UvError,
     BuildWantedError."""
-    options = ["--python-version", target.full or target.python, "--python-platform",
-               target.platform, "--no-header", "--no-annotate", "--no-progress"]
+    options = [
+        "--python-version",
+        target.full or target.python,
+        "--python-platform",
+        target.platform,
+        "--no-header",
+        "--no-annotate",
+        "--no-progress",
+    ]
     if wish.no_dependencies:
         options.append("--no-deps")
     if wanted.no_index:
@@ -298,9 +306,10 @@ def compile_requirements(
             # uv keeps the versions that its output file holds already
             output.write_text(_as_pylock(wish.preferred), "utf-8")
         _run(
-            ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output),
-             *options],
-            directory, _environment(cache_directory, wanted), log,
+            ["pip", "compile", *files, "--format", "pylock.toml", "--output-file", str(output), *options],
+            directory,
+            _environment(cache_directory, wanted),
+            log,
         )
         return tomllib.loads(output.read_text("utf-8"))
 
@@ -333,8 +342,12 @@ def _as_pylock(packages: Sequence[LockedPackage]) -> str:
 
 
 def export(
-    project: Path, extras: Sequence[str], groups: Sequence[str], wanted: Sources,
-    cache_directory: Path, log: Log,
+    project: Path,
+    extras: Sequence[str],
+    groups: Sequence[str],
+    wanted: Sources,
+    cache_directory: Path,
+    log: Log,
 ) -> dict[str, Any]:
     """The pylock document of the uv.lock in the directory `project`, without the project itself or
     other members of its workspace: they are what is worked on.
@@ -347,11 +360,22 @@ def export(
     with tempfile.TemporaryDirectory(prefix="envd-uv-") as name:
         output = Path(name) / "pylock.toml"
         _run(
-            ["export", "--frozen", "--quiet", "--no-header", "--no-emit-workspace", "--format",
-             "pylock.toml", "--output-file", str(output),
-             *(word for extra in extras for word in ("--extra", extra)),
-             *(word for group in groups for word in ("--group", group))],
-            project, environment, log,
+            [
+                "export",
+                "--frozen",
+                "--quiet",
+                "--no-header",
+                "--no-emit-workspace",
+                "--format",
+                "pylock.toml",
+                "--output-file",
+                str(output),
+                *(word for extra in extras for word in ("--extra", extra)),
+                *(word for group in groups for word in ("--group", group)),
+            ],
+            project,
+            environment,
+            log,
         )
         document = tomllib.loads(output.read_text("utf-8"))
     try:

@@ -35,18 +35,14 @@ def derivation(package: LockedPackage, python: Interpreter) -> Derivation:
     """The derivation of one wheel for the target's Python."""
     file = package.file
     return Derivation(
-        KIND,
-        f"{package.name}-{package.version}",
-        VERSION,
-        (Input("file", file.fetch()),),
-        python.parameters,
+        KIND, f"{package.name}-{package.version}", VERSION, (Input("file", file.fetch()),), python.parameters
     )
 
 
 def build(context: BuildContext) -> Path:
     """Unpack. Raises BuildError for a wheel that is malformed."""
     upper = context.new_upper()
-    (name, path), = context.files
+    ((name, path),) = context.files
     unpack(path, name, upper, interpreter.of(context.parameters), context.scratch)
     return upper
 
@@ -68,8 +64,9 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
             for element in super().get_contents():
                 path = element[0][0]
                 # installer looks for the directory above these for ever.
-                if posixpath.commonpath([self.data_dir, path]) == self.data_dir and \
-                        not path.startswith(f"{self.data_dir}/"):
+                if posixpath.commonpath([self.data_dir, path]) == self.data_dir and not path.startswith(
+                    f"{self.data_dir}/"
+                ):
                     raise ValueError(f"'{archives.shown(path)}' is not a path of a wheel")
                 if path not in declared:
                     yield element
@@ -77,8 +74,11 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
     named = scratch / name  # its name says what it is
     named.symlink_to(path)
     destination = SchemeDictionaryDestination(
-        python.scheme(name.partition("-")[0]), interpreter=python.executable,
-        script_kind="posix", destdir=str(root), overwrite_existing=True,
+        python.scheme(name.partition("-")[0]),
+        interpreter=python.executable,
+        script_kind="posix",
+        destdir=str(root),
+        overwrite_existing=True,
     )
     faults: tuple[type[Exception], ...] = (InstallerError, zipfile.BadZipFile, OSError, *_malformed())
     try:
@@ -100,9 +100,7 @@ def _check_size(path: Path) -> None:
     with zip_files.opened(path) as archive:
         for member in archive.infolist():
             if ".dist-info/" in member.filename and member.file_size > _LARGEST_METADATA:
-                raise zipfile.BadZipFile(
-                    f"'{archives.shown(member.filename)}' has {member.file_size} bytes"
-                )
+                raise zipfile.BadZipFile(f"'{archives.shown(member.filename)}' has {member.file_size} bytes")
 
 
 def _malformed() -> tuple[type[Exception], ...]:

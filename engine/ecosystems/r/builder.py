@@ -28,9 +28,7 @@ _SOURCE = "/var/cache/envd-source"
 _BUILT = "2024-01-01 00:00:00 UTC"
 
 
-def derivations(
-    packages: Sequence[RSource], below: Sequence[Derivation]
-) -> list[Derivation]:
+def derivations(packages: Sequence[RSource], below: Sequence[Derivation]) -> list[Derivation]:
     """The layers of `packages` over `below` (base and apt)."""
     made: dict[str, Derivation] = {}
     system = tuple(Input("layer", d) for d in below)
@@ -84,25 +82,35 @@ def build(context: BuildContext) -> Path:
     package = str(context.parameters["package"])
     source = context.scratch / "source"
     source.mkdir()
-    (name, path), = context.files
+    ((name, path),) = context.files
     _unpack(path, name, source)
     about = confined.read(source, f"{package}/DESCRIPTION")
     if about is None:
         raise BuildError(f"it holds no R package {package}", subject=name)
     try:
         upper = sandbox.run(
-            ["R", "CMD", "INSTALL", "--no-lock", f"--built-timestamp={_BUILT}",
-             f"--library=/{LIBRARY}", f"{_SOURCE}/{package}"],
-            layers=context.layers, scratch=context.scratch,
+            [
+                "R",
+                "CMD",
+                "INSTALL",
+                "--no-lock",
+                f"--built-timestamp={_BUILT}",
+                f"--library=/{LIBRARY}",
+                f"{_SOURCE}/{package}",
+            ],
+            layers=context.layers,
+            scratch=context.scratch,
             # --no-lock goes with installing in place: nothing to move, no other path to patch.
             environment={"_R_SHLIB_STRIP_": "true", "R_INSTALL_STAGED": "false"},
             binds=(sandbox.Bind(source, _SOURCE, writable=True),),
-            log=context.log, name=context.name,
+            log=context.log,
+            name=context.name,
         )
     except BuildError as error:
         if needs := _system_requirements(about):
             raise BuildError(
-                f"{error}; {package} needs of the system: {needs}", error.log,
+                f"{error}; {package} needs of the system: {needs}",
+                error.log,
                 advice="add what is lacking with install.apt_packages",
             ) from error
         raise

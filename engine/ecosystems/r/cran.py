@@ -29,9 +29,7 @@ from store import Store, bodies, limits
 from store.compression import inflated
 from store.errors import TooLargeError
 
-_ITEM = re.compile(
-    r"\s*([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9][0-9.-]*)\s*\))?\s*"
-)
+_ITEM = re.compile(r"\s*([A-Za-z][A-Za-z0-9.]*)\s*(?:\(\s*(>=|<=|==|!=|>|<)\s*([0-9][0-9.-]*)\s*\))?\s*")
 _LOCKED = "envd-url"  # field of an entry that stands for a locked package
 
 
@@ -49,8 +47,12 @@ class Dependency:
             return True
         found, wanted = version_key(version), version_key(self.version)
         return {
-            ">=": found >= wanted, "<=": found <= wanted, ">": found > wanted,
-            "<": found < wanted, "==": found == wanted, "!=": found != wanted,
+            ">=": found >= wanted,
+            "<=": found <= wanted,
+            ">": found > wanted,
+            "<": found < wanted,
+            "==": found == wanted,
+            "!=": found != wanted,
         }[self.operator]
 
     def __str__(self) -> str:
@@ -99,19 +101,22 @@ class Entry:
             return locked
         name = self.fields.get("File", f"{self.name}_{self.version}.tar.gz").strip()
         path = self.fields.get("Path", "").strip().strip("/")
-        return f"{repository}/src/contrib/{path}/{name}" if path else \
-            f"{repository}/src/contrib/{name}"
+        return f"{repository}/src/contrib/{path}/{name}" if path else f"{repository}/src/contrib/{name}"
 
 
 def of_lock(package: RSource) -> Entry:
     """A locked package, as an index would have it."""
     depends = re.sub(r"([<>=!]=|[<>])(\S+)", r" (\1 \2)", package.depends or "")
-    return Entry({
-        "Package": package.name, "Version": package.version, _LOCKED: package.file.url,
-        "Imports": re.sub(r"\s+(?=[A-Za-z])", ", ", depends),
-        "NeedsCompilation": "yes" if package.compiled else "no",
-        **({"MD5sum": package.md5} if package.md5 is not None else {}),
-    })
+    return Entry(
+        {
+            "Package": package.name,
+            "Version": package.version,
+            _LOCKED: package.file.url,
+            "Imports": re.sub(r"\s+(?=[A-Za-z])", ", ", depends),
+            "NeedsCompilation": "yes" if package.compiled else "no",
+            **({"MD5sum": package.md5} if package.md5 is not None else {}),
+        }
+    )
 
 
 class Index:
@@ -134,14 +139,14 @@ class Index:
         """The versions of a package that are for this system, the kept one and newer ones first."""
         found = [Entry(s) for t in self._paragraphs.get(name, ()) for s in parse_stanzas(t)]
         found = [
-            e for e in found
-            if "Version" in e.fields and e.fields.get("OS_type", "unix").strip() == "unix"
+            e for e in found if "Version" in e.fields and e.fields.get("OS_type", "unix").strip() == "unix"
         ]
         kept = self._kept.get(name)
         if kept is not None and kept.version not in [e.version for e in found]:
             found.append(of_lock(kept))
         return sorted(
-            found, reverse=True,
+            found,
+            reverse=True,
             key=lambda e: (kept is not None and e.version == kept.version, version_key(e.version)),
         )
 
@@ -155,9 +160,7 @@ def _gunzipped(body: bytes) -> bytes:
     return bodies.whole(inflated(parts), "answer", limits.current().answer)
 
 
-def open_index(
-    repository: str, position: Position, kept: Sequence[RSource] = ()
-) -> Index:
+def open_index(repository: str, position: Position, kept: Sequence[RSource] = ()) -> Index:
     """Read a repository's index. Raises ResolveError."""
     contrib = f"{repository}/src/contrib"
     if (answer := get(f"{contrib}/PACKAGES.gz", position)) is not None:
@@ -172,7 +175,8 @@ def open_index(
         return Index(answer.text(), kept)
     raise ResolveError(
         f"{shown(repository)} is not a CRAN-like repository: it has no src/contrib/PACKAGES",
-        position=position, advice="check config.cran_mirror and ENVD_CRAN_MIRROR",
+        position=position,
+        advice="check config.cran_mirror and ENVD_CRAN_MIRROR",
     )
 
 
@@ -189,8 +193,7 @@ Chosen = Mapping[str, tuple[Entry, Position]]  # name -> its entry, and the user
 
 
 def pinned(
-    chosen: Chosen, repository: str, old: Sequence[RSource], store: Path,
-    log: Callable[[str], None],
+    chosen: Chosen, repository: str, old: Sequence[RSource], store: Path, log: Callable[[str], None]
 ) -> list[RSource]:
     """The sources of what was `chosen`, by name; those of `old` (an earlier lock's) are not downloaded
     again. Raises ResolveError."""
@@ -198,7 +201,8 @@ def pinned(
     entries = [entry for _, (entry, _) in sorted(chosen.items())]
     missing = [
         _unpinned(entry, entry.url(repository), chosen[entry.name][1])
-        for entry in entries if _key(entry) not in known
+        for entry in entries
+        if _key(entry) not in known
     ]
     log(f"downloading {len(missing)} packages")
     with Store.open(store) as opened:
@@ -222,6 +226,10 @@ def _unpinned(entry: Entry, url: str, position: Position) -> Unpinned:
 def _locked(entry: Entry, file: LockedFile) -> RSource:
     needs = sorted({f"{d.name}{d.operator}{d.version}" for d in entry.dependencies})
     return RSource(
-        entry.name, entry.version, file, depends=" ".join(needs) or None, compiled=entry.compiled,
+        entry.name,
+        entry.version,
+        file,
+        depends=" ".join(needs) or None,
+        compiled=entry.compiled,
         md5=entry.fields.get("MD5sum", "").strip() or None,
     )

@@ -21,6 +21,7 @@ from grammar.environment import NOWHERE, Position, Request
 
 _ROUNDS = 100_000
 
+
 @dataclass(frozen=True)
 class _Asked:
     """A dependency, whose it is ("" for the user's own), and the user's line that led to it."""
@@ -47,8 +48,12 @@ class _Choice:
 
 
 def resolve(
-    requests: Sequence[Request], repository: str, target: Target, old: Sequence[RSource],
-    store: Path, log: Callable[[str], None],
+    requests: Sequence[Request],
+    repository: str,
+    target: Target,
+    old: Sequence[RSource],
+    store: Path,
+    log: Callable[[str], None],
 ) -> list[RSource]:
     """The source packages that `requests` need beyond what R has. Versions of `old` (an earlier
     lock's) are kept where they fit, and not downloaded again.
@@ -63,9 +68,7 @@ def resolve(
     return cran.pinned(solve(requests, index, target, shown(repository)), repository, old, store, log)
 
 
-def solve(
-    requests: Sequence[Request], index: Index, target: Target, repository: str
-) -> cran.Chosen:
+def solve(requests: Sequence[Request], index: Index, target: Target, repository: str) -> cran.Chosen:
     """One version of every package needed beyond those that come with R. `repository` is its name for
     messages. Raises ResolveError, naming everything that is wrong.
     """
@@ -84,7 +87,8 @@ def solve(
     if any(c.problem for c in found):
         raise together(
             ResolveError(c.problem, position=c.position)
-            for c in sorted(found, key=lambda c: c.name) if c.problem
+            for c in sorted(found, key=lambda c: c.name)
+            if c.problem
         )
     return {c.name: (c.entry, c.position) for c in found if c.entry is not None}
 
@@ -104,20 +108,25 @@ class _Provider:
         return requirement_or_candidate.dependency.name
 
     def get_preference(
-        self, identifier: str, resolutions: Any, candidates: Any, information: Any,
+        self,
+        identifier: str,
+        resolutions: Any,
+        candidates: Any,
+        information: Any,
         backtrack_causes: Sequence[Any],
     ) -> tuple[bool, int]:
         causes = {self.identify(c.requirement) for c in backtrack_causes}
         return identifier not in causes, self._order[identifier]
 
     def narrow_requirement_selection(
-        self, identifiers: Any, resolutions: Any, candidates: Any, information: Any,
-        backtrack_causes: Any,
+        self, identifiers: Any, resolutions: Any, candidates: Any, information: Any, backtrack_causes: Any
     ) -> Any:
         return identifiers
 
     def find_matches(
-        self, identifier: str, requirements: Mapping[str, Iterator[_Asked]],
+        self,
+        identifier: str,
+        requirements: Mapping[str, Iterator[_Asked]],
         incompatibilities: Mapping[str, Iterator[_Choice]],
     ) -> list[_Choice]:
         self._order.setdefault(identifier, len(self._order))
@@ -138,7 +147,8 @@ class _Provider:
             problem = self._of_r(asked[0], entries) if entries else self._unknown(asked[0])
             return [_Choice(name, "", position, problem=problem, asked=asked)]
         found = [
-            _Choice(name, entry.version, position, entry) for entry in fitting
+            _Choice(name, entry.version, position, entry)
+            for entry in fitting
             if all(a.dependency.allows(entry.version) for a in asked)
         ]
         if self._conflicts:
@@ -155,9 +165,7 @@ class _Provider:
         if candidate.entry is None:
             return []
         by = f"{candidate.name} {candidate.version}"
-        return [
-            _Asked(d, by, candidate.position) for d in candidate.entry.dependencies if d.name != "R"
-        ]
+        return [_Asked(d, by, candidate.position) for d in candidate.entry.dependencies if d.name != "R"]
 
     # what is wrong
 
@@ -165,7 +173,8 @@ class _Provider:
         name = asked.dependency.name
         advice = (
             "; it may come from another repository (Bioconductor's, say), which envd cannot add"
-            if asked.by else self._index.similar(name)
+            if asked.by
+            else self._index.similar(name)
         )
         who = f", which {asked.by} needs" if asked.by else ""
         return f"no R package '{name}'{who} in {self._repository}{advice}"

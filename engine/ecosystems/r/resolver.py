@@ -17,18 +17,47 @@ Version = tuple[int, ...]
 
 # Debian's and Ubuntu's own, to say where another version is.
 CARRIED = {
-    "debian11": "4.0.4", "debian12": "4.2.2", "debian13": "4.5.0", "ubuntu20.04": "3.6.3",
-    "ubuntu22.04": "4.1.2", "ubuntu24.04": "4.3.3",
+    "debian11": "4.0.4",
+    "debian12": "4.2.2",
+    "debian13": "4.5.0",
+    "ubuntu20.04": "3.6.3",
+    "ubuntu22.04": "4.1.2",
+    "ubuntu24.04": "4.3.3",
 }
 # Part of R itself (priority "base" in its sources).
 BASE = (
-    "base", "compiler", "datasets", "grDevices", "graphics", "grid", "methods", "parallel",
-    "splines", "stats", "stats4", "tcltk", "tools", "utils",
+    "base",
+    "compiler",
+    "datasets",
+    "grDevices",
+    "graphics",
+    "grid",
+    "methods",
+    "parallel",
+    "splines",
+    "stats",
+    "stats4",
+    "tcltk",
+    "tools",
+    "utils",
 )
 # R's recommended packages; Debian calls them r-cran-NAME.
 RECOMMENDED = (
-    "KernSmooth", "MASS", "Matrix", "boot", "class", "cluster", "codetools", "foreign", "lattice",
-    "mgcv", "nlme", "nnet", "rpart", "spatial", "survival",
+    "KernSmooth",
+    "MASS",
+    "Matrix",
+    "boot",
+    "class",
+    "cluster",
+    "codetools",
+    "foreign",
+    "lattice",
+    "mgcv",
+    "nlme",
+    "nnet",
+    "rpart",
+    "spatial",
+    "survival",
 )
 
 
@@ -55,9 +84,7 @@ def requests(
     return tuple(exact if request.text == name else request for request in wanted)
 
 
-def version_of(
-    apt: Apt, environment: Environment, system: System, locked: Sequence[LockedPackage]
-) -> str:
+def version_of(apt: Apt, environment: Environment, system: System, locked: Sequence[LockedPackage]) -> str:
     """The R ("4.2.2") that the environment has: the locked one, an image's own, else what apt would
     choose."""
     for package in locked:
@@ -81,11 +108,11 @@ def _choose(apt: Apt, environment: Environment, system: System) -> str:
         return fitting[-1]
     has = ", ".join(upstream(v) for v in carried) or "no R"
     others = [
-        f"{name} carries {version}" for name, version in CARRIED.items()
+        f"{name} carries {version}"
+        for name, version in CARRIED.items()
         if version_key(version)[: len(parts)] == parts and name != system.os
     ]
-    known = others or [f"{name} carries {version}" for name, version in CARRIED.items()
-                       if name != system.os]
+    known = others or [f"{name} carries {version}" for name, version in CARRIED.items() if name != system.os]
     raise ResolveError(
         f"the apt sources of {system.title} carry R {has}, not {asked.version}; "
         f"{', '.join(known)}; or name a source that has it with config.apt_source",

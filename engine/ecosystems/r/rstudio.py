@@ -19,9 +19,7 @@ from store import Store
 
 PACKAGE = "rstudio-server"
 # Posit builds for Ubuntu's releases, and names those builds that Debian's take.
-_LATEST = (
-    "https://rstudio.org/download/latest/stable/server/{build}/rstudio-server-latest-amd64.deb"
-)
+_LATEST = "https://rstudio.org/download/latest/stable/server/{build}/rstudio-server-latest-amd64.deb"
 _BUILDS = {"debian11": "focal", "ubuntu20.04": "focal"}
 
 
@@ -31,9 +29,7 @@ def url(os_name: str) -> str:
     return given or _LATEST.format(build=_BUILDS.get(os_name, "jammy"))
 
 
-def resolve(
-    environment: Environment, os_name: str, store: Path, log: Callable[[str], None]
-) -> LockedPackage:
+def resolve(environment: Environment, os_name: str, store: Path, log: Callable[[str], None]) -> LockedPackage:
     """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
     position = environment.rstudio_server or NOWHERE
     source = url(os_name)
@@ -47,7 +43,8 @@ def resolve(
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
-            f"{shown(source)} is {found}, not {PACKAGE} for amd64", position=position,
+            f"{shown(source)} is {found}, not {PACKAGE} for amd64",
+            position=position,
             advice="check ENVD_RSTUDIO_SERVER_DEB",
         )
     return Deb(PACKAGE, fields["Version"], file, arch=fields["Architecture"])
@@ -60,7 +57,8 @@ def _control(path: Path, place: Path, title: str) -> dict[str, str]:
     try:
         done = jail.ask(
             ["dpkg-deb", "--field", str(archive), "Package", "Version", "Architecture"],
-            binds=[jail.Bind(archive, str(archive))], place=place,
+            binds=[jail.Bind(archive, str(archive))],
+            place=place,
         )
     except FileNotFoundError as error:
         raise ResolveError("dpkg-deb not found", advice="install dpkg (Debian, Ubuntu)") from error
@@ -79,10 +77,7 @@ def _control(path: Path, place: Path, title: str) -> dict[str, str]:
 def named(packages: Sequence[LockedPackage], store: Path) -> Iterator[dict[str, Path]]:
     """The .debs under names that apt takes for files; gone afterwards."""
     with Store.open(store) as opened:
-        paths = {
-            p.name: fetch(p.file.fetch(), opened)
-            for p in packages
-        }
+        paths = {p.name: fetch(p.file.fetch(), opened) for p in packages}
     with tempfile.TemporaryDirectory(prefix="envd-debs-") as name:
         found = {}
         for package, path in paths.items():

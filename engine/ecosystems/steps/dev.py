@@ -56,8 +56,17 @@ LABEL = "io.envd.runtime"  # JSON: what starting a container needs to know
 PACKAGES = ("curl", "git", "less", "openssh-server", "procps", "s6", "sudo", "vim-tiny")
 
 # Editors that config.git or git_config may name, and the packages that have them.
-EDITORS = {"vim": "vim", "nano": "nano", "emacs": "emacs-nox", "nvim": "neovim", "joe": "joe",
-           "micro": "micro", "ne": "ne", "mcedit": "mc", "jed": "jed"}
+EDITORS = {
+    "vim": "vim",
+    "nano": "nano",
+    "emacs": "emacs-nox",
+    "nvim": "neovim",
+    "joe": "joe",
+    "micro": "micro",
+    "ne": "ne",
+    "mcedit": "mc",
+    "jed": "jed",
+}
 
 _ENTRY = f"""\
 #!/bin/sh
@@ -196,9 +205,7 @@ def turned_on(environment: Environment) -> Environment:
 
 def packages(lock: Sequence[LockedPackage], below: Sequence[Derivation]) -> Derivation:
     """The derivation of the development packages over the layers `below`."""
-    return Derivation(
-        KIND, "dev", VERSION, tuple(Input("layer", d) for d in below) + debs.fetches(lock)
-    )
+    return Derivation(KIND, "dev", VERSION, tuple(Input("layer", d) for d in below) + debs.fetches(lock))
 
 
 def build_packages(context: BuildContext) -> Path:
@@ -213,19 +220,27 @@ def derivation(environment: Environment) -> Derivation:
     """The derivation of the entry point and of what it starts."""
     commands = {"sshd": _SSHD}
     if environment.jupyter is not None:
-        commands["jupyter"] = services.jupyter(
-            environment.jupyter.port, f"s6-setuidgid {USER} ", _JUPYTER
-        )
+        commands["jupyter"] = services.jupyter(environment.jupyter.port, f"s6-setuidgid {USER} ", _JUPYTER)
     if environment.rstudio_server is not None:
         commands[languages.RSTUDIO] = services.rstudio(USER, ("s6-setuidgid", USER))
     for name, argv in services.daemons(environment).items():
         commands[name] = f"exec s6-setuidgid {USER} {shlex.join(argv)}\n"
     return Derivation(
-        SERVICES, "dev-services", _SERVICES_VERSION, (),
-        {"services": commands, "init": list(environment.init), "entry": _ENTRY,
-         "init_service": services.init_service(f"s6-setuidgid {USER} "),
-         "session": _SESSION, "sshd": _SSHD_CONFIG, "sudoers": _SUDOERS, "profile": _PROFILE,
-         "private": services.tokens(environment)},
+        SERVICES,
+        "dev-services",
+        _SERVICES_VERSION,
+        (),
+        {
+            "services": commands,
+            "init": list(environment.init),
+            "entry": _ENTRY,
+            "init_service": services.init_service(f"s6-setuidgid {USER} "),
+            "session": _SESSION,
+            "sshd": _SSHD_CONFIG,
+            "sudoers": _SUDOERS,
+            "profile": _PROFILE,
+            "private": services.tokens(environment),
+        },
     )
 
 
@@ -247,9 +262,7 @@ def build_services(context: BuildContext) -> Path:
     for name, text in sorted(parameters["services"].items()):
         run = f'#!/bin/sh\nexec 2>&1\ncd "$ENVD_WORKDIR"\n{text}'
         services.write(upper / services.SERVICES.lstrip("/") / name / "run", run, 0o755)
-    services.finish(
-        upper, parameters["init"], f'cd "$ENVD_WORKDIR"\n{parameters["init_service"]}'
-    )
+    services.finish(upper, parameters["init"], f'cd "$ENVD_WORKDIR"\n{parameters["init_service"]}')
     return upper
 
 

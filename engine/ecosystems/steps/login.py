@@ -36,7 +36,8 @@ _FISH = "etc/fish/conf.d/00-envd.fish"
 _ZPROFILES = ("etc/zsh/zprofile", "etc/zprofile")
 # What interactive shells read, whoever's they are.
 _INTERACTIVE = {
-    "bash": ("etc/bash.bashrc", "etc/bash/bashrc", "etc/bashrc"), "zsh": ("etc/zsh/zshrc", "etc/zshrc"),
+    "bash": ("etc/bash.bashrc", "etc/bash/bashrc", "etc/bashrc"),
+    "zsh": ("etc/zsh/zshrc", "etc/zshrc"),
 }
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -49,9 +50,7 @@ done
 cat /proc/self/environ >/{_OUTPUT}
 """
 # What a shell has of its own, or of whoever runs it.
-_OWN = re.compile(
-    r"PWD|OLDPWD|SHLVL|_|HOME|USER|LOGNAME|HOSTNAME|TERM|BASH.*|ENVD_.*|CONDA_BACKUP_.*"
-)
+_OWN = re.compile(r"PWD|OLDPWD|SHLVL|_|HOME|USER|LOGNAME|HOSTNAME|TERM|BASH.*|ENVD_.*|CONDA_BACKUP_.*")
 
 
 def variables() -> dict[str, str]:
@@ -60,18 +59,26 @@ def variables() -> dict[str, str]:
 
 
 def derivation(
-    environment: Sequence[tuple[str, str]], shells: Sequence[str], system: Sequence[Derivation],
-    activated: Sequence[Derivation], fixed: Sequence[str],
+    environment: Sequence[tuple[str, str]],
+    shells: Sequence[str],
+    system: Sequence[Derivation],
+    activated: Sequence[Derivation],
+    fixed: Sequence[str],
 ) -> Derivation:
     """The derivation of the layer. `environment` is the image's; `shells` are those of zsh and fish
     that it has; `system` is what zsh's files are in, and what conda's scripts run with; `activated`
     is conda's layer, if there is one. Variables called in `fixed` stay as they are."""
     below = (*system, *activated) if activated or "zsh" in shells else ()
     return Derivation(
-        KIND, NAME, VERSION, tuple(Input("layer", d) for d in below),
+        KIND,
+        NAME,
+        VERSION,
+        tuple(Input("layer", d) for d in below),
         {
-            "environment": [list(pair) for pair in environment], "shells": sorted(shells),
-            "conda": bool(activated), "fixed": sorted(fixed),
+            "environment": [list(pair) for pair in environment],
+            "shells": sorted(shells),
+            "conda": bool(activated),
+            "fixed": sorted(fixed),
         },
     )
 
@@ -101,9 +108,7 @@ def build(context: BuildContext) -> Path:
     return upper
 
 
-def completed(
-    environment: Sequence[tuple[str, str]], tree: Path
-) -> tuple[tuple[str, str], ...]:
+def completed(environment: Sequence[tuple[str, str]], tree: Path) -> tuple[tuple[str, str], ...]:
     """`environment` with the variables that activation gave; `tree` is this layer's."""
     return tuple(sorted({**dict(environment), **given(tree)}.items()))
 
@@ -139,9 +144,12 @@ def _activation(
         shell = "bash" if _has(context.layers, "bash") else "sh"
         try:
             upper = sandbox.run(
-                [shell, "-c", _CAPTURE, shell, *scripts], layers=context.layers, scratch=scratch,
+                [shell, "-c", _CAPTURE, shell, *scripts],
+                layers=context.layers,
+                scratch=scratch,
                 environment={**environment, "HOME": home, "USER": Path(home).name},
-                log=context.log, name=context.name,
+                log=context.log,
+                name=context.name,
             )
             runs.append(_variables(confined.read(upper, _OUTPUT) or b""))
         except BuildError:
@@ -151,20 +159,18 @@ def _activation(
     before = {**sandbox.ENVIRONMENT, **environment}
     fixed = set(context.parameters["fixed"])
     found = {
-        name: value for name, value in first.items()
-        if second.get(name) == value != before.get(name) and name not in fixed
-        and not _OWN.fullmatch(name)
+        name: value
+        for name, value in first.items()
+        if second.get(name) == value != before.get(name) and name not in fixed and not _OWN.fullmatch(name)
     }
-    if lost := sorted(n for n in first if n in second and first[n] != second[n]
-                      and not _OWN.fullmatch(n)):
+    if lost := sorted(n for n in first if n in second and first[n] != second[n] and not _OWN.fullmatch(n)):
         context.log(f"conda: {', '.join(lost)}: set by shells alone, as it differs by user")
     return found
 
 
 def _has(layers: Sequence[Path], program: str) -> bool:
     return any(
-        confined.lstat(layer, f"{at}/{program}") is not None
-        for layer in layers for at in ("bin", "usr/bin")
+        confined.lstat(layer, f"{at}/{program}") is not None for layer in layers for at in ("bin", "usr/bin")
     )
 
 
@@ -210,7 +216,8 @@ def _profile(environment: Mapping[str, str]) -> str:
         lines.append(_PATH % shlex.quote(path))
     lines += [
         f'[ -n "${{{name}+set}}" ] || export {name}={shlex.quote(value)}\n'
-        for name, value in sorted(environment.items()) if name != "PATH" and _NAME.fullmatch(name)
+        for name, value in sorted(environment.items())
+        if name != "PATH" and _NAME.fullmatch(name)
     ]
     lines.append(f"[ ! -r /{ACTIVATE} ] || . /{ACTIVATE}\n")
     if path:  # scripts put the same in front once more
@@ -234,7 +241,8 @@ def _fish_settings(environment: Mapping[str, str]) -> str:
         )
     lines += [
         f"set -q {name}; or set -gx {name} {_fish(value)}\n"
-        for name, value in sorted(environment.items()) if name != "PATH" and _NAME.fullmatch(name)
+        for name, value in sorted(environment.items())
+        if name != "PATH" and _NAME.fullmatch(name)
     ]
     return "".join(lines)
 

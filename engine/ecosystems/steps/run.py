@@ -35,8 +35,11 @@ def content_of(directory: Path) -> str:
 
 
 def derivation(
-    step: Run, below: Sequence[Derivation], environment: Sequence[tuple[str, str]],
-    directory: str, content: str = "",
+    step: Run,
+    below: Sequence[Derivation],
+    environment: Sequence[tuple[str, str]],
+    directory: str,
+    content: str = "",
 ) -> Derivation:
     """The derivation of one `run`. `environment` is the image's own; the commands run in
     `directory`, where with `content` (a project's fingerprint) they see the project."""
@@ -47,8 +50,10 @@ def derivation(
         VERSION,
         tuple(Input("layer", d) for d in below),
         {
-            "commands": commands, "environment": [list(pair) for pair in environment],
-            "directory": directory, **({"content": content} if content else {}),
+            "commands": commands,
+            "environment": [list(pair) for pair in environment],
+            "directory": directory,
+            **({"content": content} if content else {}),
             **({"network": True} if step.network else {}),
             **({"secrets": list(step.secrets)} if step.secrets else {}),
         },
@@ -60,9 +65,7 @@ class BuilderOfRuns:
     """A builder that knows where the project is (`sources`: by the fingerprint of what is taken of
     it) and what the secrets are (`values`, by name): neither is part of a hash."""
 
-    def __init__(
-        self, sources: Mapping[str, Selection], values: Mapping[str, bytes] = {}
-    ) -> None:
+    def __init__(self, sources: Mapping[str, Selection], values: Mapping[str, bytes] = {}) -> None:
         self._sources, self._values = sources, values
 
     def __call__(self, context: BuildContext) -> Path:
@@ -85,9 +88,15 @@ class BuilderOfRuns:
         try:
             with handed(context.scratch, hidden) as pipes:
                 upper = sandbox.run(
-                    script.ARGV, layers=context.layers, scratch=context.scratch,
-                    binds=(*binds, *pipes), cwd=place, environment=environment, network=network,
-                    log=context.log, name=context.name,
+                    script.ARGV,
+                    layers=context.layers,
+                    scratch=context.scratch,
+                    binds=(*binds, *pipes),
+                    cwd=place,
+                    environment=environment,
+                    network=network,
+                    log=context.log,
+                    name=context.name,
                 )
         except CancelledError:
             raise
@@ -112,7 +121,9 @@ class BuilderOfRuns:
         for name in names:
             if name not in self._values:
                 raise BuildError(
-                    f"the step needs the secret {name}", position=context.origin, subject=context.name,
+                    f"the step needs the secret {name}",
+                    position=context.origin,
+                    subject=context.name,
                     advice=f"give --secret {name}=env:VARIABLE (or =file:PATH)",
                 )
         return {name: self._values[name] for name in names}
@@ -130,14 +141,10 @@ def _explained(error: BuildError, context: BuildContext) -> BuildError:
     known = script.failure(context.scratch, context.parameters["commands"])
     if isinstance(error, LimitError):
         ended = f"ended at `{known.command}`" if known.command else "ended"
-        return LimitError(
-            context.name, error.reason, error.log, ended=ended, position=context.origin
-        )
+        return LimitError(context.name, error.reason, error.log, ended=ended, position=context.origin)
     at = f" at `{known.command}`" if known.command else ""
     advice = error.advice
-    if not context.parameters.get("network") and (
-        known.network or script.speaks_of_network(error.log)
-    ):
+    if not context.parameters.get("network") and (known.network or script.speaks_of_network(error.log)):
         advice = f"{advice}; " * bool(advice) + (
             "it tried to use the network, which `run` does not have: fetch files with io.http, or "
             "let this step use it with run(..., network=True)"
@@ -154,10 +161,7 @@ _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 def _proxies(environment: Mapping[str, str]) -> bytes:
     """This machine's, but for what the image's `environment` says itself: commands of a shell."""
     names = (*_PROXIES, *(name.upper() for name in _PROXIES))
-    found = {
-        name: value for name in names
-        if (value := os.environ.get(name)) and name not in environment
-    }
+    found = {name: value for name in names if (value := os.environ.get(name)) and name not in environment}
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in found.items()]
     return "".join(lines).encode("utf-8", "surrogateescape")
 
@@ -169,9 +173,7 @@ _PIECE = 1 << 20
 
 def _kept(secrets: Mapping[str, bytes], upper: Path) -> list[tuple[str, str]]:
     """Which secret is in which file of a layer: (its name, the file's), not more than are shown."""
-    needles = {
-        name: value.strip() for name, value in secrets.items() if len(value.strip()) >= _SHORTEST
-    }
+    needles = {name: value.strip() for name, value in secrets.items() if len(value.strip()) >= _SHORTEST}
     found: list[tuple[str, str]] = []
     for path in confined.files(upper) if needles else ():
         found += [(name, f"/{path}") for name in _held(upper, path, needles)]

@@ -43,7 +43,7 @@ exec s6-svscan /run/envd/services
 
 # A script's first line: it says which command failed. sh has no such trap.
 _TRAP = (
-    "[ -z \"${BASH_VERSION-}\" ] || trap 'echo \"envd: exit status $? of line $((LINENO - 1)): "
+    '[ -z "${BASH_VERSION-}" ] || trap \'echo "envd: exit status $? of line $((LINENO - 1)): '
     "$BASH_COMMAND\" >&2' ERR\n"
 )
 
@@ -225,9 +225,17 @@ def derivation(environment: Environment, workdir: str) -> Derivation | None:
     if not services and not environment.init:
         return None
     return Derivation(
-        KIND, "services", VERSION, (),
-        {"services": services, "init": list(environment.init), "directory": workdir,
-         "init_service": init_service(), **_private(environment)},
+        KIND,
+        "services",
+        VERSION,
+        (),
+        {
+            "services": services,
+            "init": list(environment.init),
+            "directory": workdir,
+            "init_service": init_service(),
+            **_private(environment),
+        },
     )
 
 

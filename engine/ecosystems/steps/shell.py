@@ -49,24 +49,27 @@ def packages_for_shell(shell: str) -> tuple[str, ...]:
 
 
 def derivation(
-    shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation], *,
-    home: str = "",
+    shell: str, git: GitConfig | None, python: str, below: Sequence[Derivation], *, home: str = ""
 ) -> Derivation:
     """The derivation of the shell layer over `below` (base and apt: it edits /etc/passwd).
 
     `python` is the target's "X.Y", or "" for none; `home` is that of a user to be, which gets
     the start-up files too.
     """
-    settings = {} if git is None else {
-        "user.name": git.name, "user.email": git.email, "core.editor": git.editor,
-    }
+    settings = (
+        {} if git is None else {"user.name": git.name, "user.email": git.email, "core.editor": git.editor}
+    )
     return Derivation(
         KIND,
         f"shell-{shell}",
         VERSION,
         tuple(Input("layer", d) for d in below),
-        {"shell": shell, "git": {k: v for k, v in settings.items() if v}, "python": python,
-         **({"home": home} if home else {})},
+        {
+            "shell": shell,
+            "git": {k: v for k, v in settings.items() if v},
+            "python": python,
+            **({"home": home} if home else {}),
+        },
     )
 
 
@@ -86,13 +89,19 @@ def build(context: BuildContext) -> Path:
     # An image may be without the one or the other; Debian's base never is.
     if _exists("sbin/usermod", context.layers) and _exists(f"bin/{shell}", context.layers):
         sandbox.run(
-            ["usermod", "--shell", PATHS[shell], "root"], layers=context.layers,
-            scratch=context.scratch, log=context.log, name=context.name,
+            ["usermod", "--shell", PATHS[shell], "root"],
+            layers=context.layers,
+            scratch=context.scratch,
+            log=context.log,
+            name=context.name,
         )
     if home:
         sandbox.run(
             ["sh", "-c", 'mkdir -p "$1" && cp -a /etc/skel/. "$1"', "sh", home],
-            layers=context.layers, scratch=context.scratch, log=context.log, name=context.name,
+            layers=context.layers,
+            scratch=context.scratch,
+            log=context.log,
+            name=context.name,
         )
     debs.clean(upper, context.log)
     return upper

@@ -42,8 +42,12 @@ class Unpack:
     @property
     def parameters(self) -> dict[str, Any]:
         return {
-            "file": self.file.name, "into": self.into, "strip": self.strip, "only": self.only,
-            "without": list(self.without), "executable": self.executable,
+            "file": self.file.name,
+            "into": self.into,
+            "strip": self.strip,
+            "only": self.only,
+            "without": list(self.without),
+            "executable": self.executable,
         }
 
 
@@ -64,10 +68,15 @@ def derivation(layout: Layout) -> Derivation:
     """The derivation of a tool: it needs nothing below it."""
     fetches = [u.file.fetch() for u in layout.unpack]
     return Derivation(
-        KIND, layout.name, VERSION, tuple(Input("file", f) for f in fetches),
+        KIND,
+        layout.name,
+        VERSION,
+        tuple(Input("file", f) for f in fetches),
         {
-            "unpack": [u.parameters for u in layout.unpack], "links": dict(layout.links),
-            "files": dict(layout.files), "moved": layout.moved,
+            "unpack": [u.parameters for u in layout.unpack],
+            "links": dict(layout.links),
+            "files": dict(layout.files),
+            "moved": layout.moved,
         },
     )
 
@@ -104,8 +113,9 @@ def build(context: BuildContext) -> Path:
 
 def _place(name: str, into: Path, how: dict[str, Any]) -> Path | None:
     """Where a member goes, None when it is not taken. Raises BuildError for one that leads out."""
-    if not fnmatchcase(name, str(how["only"])) or \
-            any(fnmatchcase(name, pattern) for pattern in how["without"]):
+    if not fnmatchcase(name, str(how["only"])) or any(
+        fnmatchcase(name, pattern) for pattern in how["without"]
+    ):
         return None
     parts = PurePosixPath(name).parts
     if parts[:1] == (".",):

@@ -41,9 +41,7 @@ def registry() -> str:
 @cache
 def _configured() -> str:
     if shutil.which("npm"):
-        done = ask_text(
-            ["npm", "config", "get", "registry"], environment=os.environ, cwd=Path("/")
-        )
+        done = ask_text(["npm", "config", "get", "registry"], environment=os.environ, cwd=Path("/"))
         return done.stdout.strip()
     try:
         text = Path("~/.npmrc").expanduser().read_text("utf-8")

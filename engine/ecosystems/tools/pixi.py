@@ -10,9 +10,7 @@ from engine.lock.packages import LockedFile, ToolArchive
 from engine.net.upstream import Upstream
 from grammar.environment import Position, Toolchain
 
-RELEASES = Upstream(
-    "pixi's releases", "ENVD_PIXI_RELEASES", "https://github.com/prefix-dev/pixi/releases"
-)
+RELEASES = Upstream("pixi's releases", "ENVD_PIXI_RELEASES", "https://github.com/prefix-dev/pixi/releases")
 _ARCHIVE = "pixi-x86_64-unknown-linux-musl.tar.gz"
 
 

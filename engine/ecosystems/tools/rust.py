@@ -39,16 +39,12 @@ def resolve(toolchain: Toolchain) -> list[ToolArchive]:
         manifest = tomllib.loads(answer.text())
         version = str(manifest["pkg"]["rust"]["version"]).split()[0]
         found = [_component(manifest, name, version, at) for name in (*_NEEDED, *_WELCOME)]
-    except (
-        ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError
-    ) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise DIST.unreadable(path, at) from error
     return [component for component in found if component is not None]
 
 
-def _component(
-    manifest: dict[str, Any], name: str, version: str, at: Position
-) -> ToolArchive | None:
+def _component(manifest: dict[str, Any], name: str, version: str, at: Position) -> ToolArchive | None:
     target = manifest["pkg"].get(name, {}).get("target", {}).get(TARGET, {})
     if not target.get("available"):
         if name in _WELCOME:
@@ -57,9 +53,7 @@ def _component(
     packed = "xz_" if "xz_url" in target else ""
     # As rustup does: manifests name the first server, and a mirror keeps its paths.
     url = str(target[f"{packed}url"]).replace(DIST.default, DIST.url, 1)
-    file = LockedFile(
-        url.rpartition("/")[2], url, str(target[f"{packed}hash"]), DIST.size(url, at)
-    )
+    file = LockedFile(url.rpartition("/")[2], url, str(target[f"{packed}hash"]), DIST.size(url, at))
     return ToolArchive(name.removesuffix("-preview"), version, file, toolchain="rust")
 
 

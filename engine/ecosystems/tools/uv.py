@@ -15,8 +15,7 @@ from grammar.environment import PipIndex, Request, Toolchain
 
 
 def resolve(
-    toolchain: Toolchain, target: Target, index: PipIndex | None, cache: Path,
-    log: Callable[[str], None],
+    toolchain: Toolchain, target: Target, index: PipIndex | None, cache: Path, log: Callable[[str], None]
 ) -> list[ToolArchive]:
     """The wheel of the version asked for, or of the newest. Raises ResolveError."""
     wanted = toolchain.version
@@ -24,12 +23,8 @@ def resolve(
     text = "uv" if not wanted else f"uv=={wanted}" + (".*" if wanted.count(".") < 2 else "")
     # uv needs no Python to run; its wheel is for any.
     anywhere = replace(target, python=target.python or "3.11")
-    found = pypi.resolve(
-        Wanted((Request(text, toolchain.position),), index=index), anywhere, cache, log
-    )
+    found = pypi.resolve(Wanted((Request(text, toolchain.position),), index=index), anywhere, cache, log)
     (package,) = found
     if not isinstance(package, Wheel):
-        raise ResolveError(
-            f"uv {package.version} has no wheel for the target", position=toolchain.position
-        )
+        raise ResolveError(f"uv {package.version} has no wheel for the target", position=toolchain.position)
     return [ToolArchive(package.name, package.version, package.file)]

@@ -36,7 +36,9 @@ def derivations(packages: Sequence[Vsix]) -> list[Derivation]:
     ordered = sorted(packages, key=lambda p: p.name.lower())
     extensions = [
         Derivation(
-            KIND, f"{p.name}-{p.version}", VERSION,
+            KIND,
+            f"{p.name}-{p.version}",
+            VERSION,
             (Input("file", p.file.fetch()),),
             {"name": p.name, "version": p.version, "place": _place(p)},
         )
@@ -51,7 +53,7 @@ def build(context: BuildContext) -> Path:
     upper = context.scratch / "upper"
     target = upper / DIRECTORY / str(context.parameters["place"])
     places.make(target, upper)
-    (name, path), = context.files
+    ((name, path),) = context.files
     try:
         with zip_files.opened(path) as archive:
             _check(archive, context)
@@ -76,10 +78,10 @@ def _check(archive: zipfile.ZipFile, context: BuildContext) -> None:
         version = str(about["version"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise zipfile.BadZipFile(f"its extension/package.json is malformed: {error!r}") from error
-    if found.lower() != str(context.parameters["name"]).lower() or \
-            version != context.parameters["version"]:
+    if found.lower() != str(context.parameters["name"]).lower() or version != context.parameters["version"]:
         raise BuildError(
-            f"the .vsix holds {archives.shown(f'{found} {version}')}", subject=context.name,
+            f"the .vsix holds {archives.shown(f'{found} {version}')}",
+            subject=context.name,
             advice="run `envd lock --update`",
         )
 

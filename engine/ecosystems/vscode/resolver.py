@@ -50,7 +50,8 @@ def resolve(requests: Sequence[Request], log: Callable[[str], None]) -> list[Loc
         if len(found) > _MOST:
             raise ResolveError(
                 f"the gallery {gallery()} names more than {_MOST} extensions that "
-                f"{requests[0].text} and others need; it cannot be right", position=position
+                f"{requests[0].text} and others need; it cannot be right",
+                position=position,
             )
     if problems:
         raise together(problems)
@@ -70,8 +71,7 @@ def _needed(data: Mapping[str, Any], identity: str, position: Position) -> Itera
                     yield f"{namespace}.{name}"
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ResolveError(
-                f"the gallery's {group} of it are malformed ({error!r})", position=position,
-                subject=identity,
+                f"the gallery's {group} of it are malformed ({error!r})", position=position, subject=identity
             ) from error
 
 
@@ -85,8 +85,11 @@ def _metadata(identity: str, version: str, position: Position) -> Mapping[str, A
             continue
         try:
             data = answer.json()
-            if all(isinstance(data[key], str) for key in ("namespace", "name", "version")) and \
-                    isinstance(data["files"], dict) and data["files"]["download"]:
+            if (
+                all(isinstance(data[key], str) for key in ("namespace", "name", "version"))
+                and isinstance(data["files"], dict)
+                and data["files"]["download"]
+            ):
                 _check_asked(data, identity, version, position)
                 return dict(data)
         except (ValueError, KeyError, TypeError):
@@ -119,7 +122,9 @@ def _unknown(identity: str, version: str, position: Position) -> ResolveError:
             break
     return ResolveError(
         f"the gallery {gallery()} has no extension '{identity}'{wanted} for {TARGET}",
-        position=position, subject=identity, advice=hint,
+        position=position,
+        subject=identity,
+        advice=hint,
     )
 
 
@@ -140,7 +145,9 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
         if not str(files.get(key, "http://")).startswith(("http://", "https://")):
             raise ResolveError(
                 f"the gallery {gallery()} names '{archives.shown(str(files[key]))}', which is not an "
-                "http or https URL", position=position, subject=identity
+                "http or https URL",
+                position=position,
+                subject=identity,
             )
     url = str(files["download"])
     sha256, size = "", 0
@@ -155,7 +162,8 @@ def _locked(data: Mapping[str, Any], identity: str, position: Position) -> Locke
         sha256, size = hashlib.sha256(answer.body).hexdigest(), len(answer.body)
     name = urlsplit(url).path.rpartition("/")[2] or f"{identity}.vsix"
     return Vsix(
-        f"{data['namespace']}.{data['name']}", str(data["version"]),
+        f"{data['namespace']}.{data['name']}",
+        str(data["version"]),
         LockedFile(name, url, sha256, size),
         target=str(data.get("targetPlatform") or "universal"),
     )

@@ -16,19 +16,16 @@ def _layout(rows: Sequence[ToolArchive]) -> Placed:
     strip = 3 if program.startswith("vendor/") else 1
     top = "/".join(["package", *program.split("/")[: strip - 1]])
     archive = Unpack(rows[0].file, place, strip, only=f"{top}/*" if strip == 3 else f"package/{program}")
-    run = f"{place}/{'/'.join(program.split('/')[strip - 1:])}"
+    run = f"{place}/{'/'.join(program.split('/')[strip - 1 :])}"
     # As its npm launcher does: the tools that come with it are found.
-    launcher = (
-        f'#!/bin/sh\nPATH="{place}/path:{place}/codex-path:$PATH" exec {run} "$@"\n'
-    )
+    launcher = f'#!/bin/sh\nPATH="{place}/path:{place}/codex-path:$PATH" exec {run} "$@"\n'
     return Placed(Layout(title("codex", rows), (archive,), files={"/usr/local/bin/codex": launcher}))
 
 
 CODEX = Tool(
     name="codex",
     release=Release(
-        resolve=lambda order: codex.resolve(order.toolchain, order.cache),
-        layout=_layout, is_of_glibc=False,
+        resolve=lambda order: codex.resolve(order.toolchain, order.cache), layout=_layout, is_of_glibc=False
     ),
     distributed=None,
 )

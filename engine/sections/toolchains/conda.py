@@ -27,6 +27,4 @@ def _installed(toolchain: Toolchain, _: str) -> Mapping[str, str]:
     return {"MAMBA_ROOT_PREFIX": conda.PREFIX} if mamba else {}
 
 
-CONDA = Tool(
-    name="conda", release=None, distributed=None, settings=_settings, installed=_installed
-)
+CONDA = Tool(name="conda", release=None, distributed=None, settings=_settings, installed=_installed)

@@ -14,9 +14,16 @@ NODEJS = Tool(
         needs=("libstdc++6",),
     ),
     distributed=Distributed(
-        ("nodejs", "npm"), "nodejs",
-        {"debian11": "12.22.12", "debian12": "18.20.4", "debian13": "20.19.2",
-         "ubuntu20.04": "10.19.0", "ubuntu22.04": "12.22.9", "ubuntu24.04": "18.19.1"},
+        ("nodejs", "npm"),
+        "nodejs",
+        {
+            "debian11": "12.22.12",
+            "debian12": "18.20.4",
+            "debian13": "20.19.2",
+            "ubuntu20.04": "10.19.0",
+            "ubuntu22.04": "12.22.9",
+            "ubuntu24.04": "18.19.1",
+        },
     ),
     installed=lambda _, local: {"NPM_CONFIG_PREFIX": local},
 )

@@ -37,9 +37,7 @@ def _settings(_: Environment, toolchain: Toolchain) -> Layout | None:
 
 PIXI = Tool(
     name="pixi",
-    release=Release(
-        resolve=lambda order: pixi.resolve(order.toolchain), layout=_layout, is_of_glibc=False
-    ),
+    release=Release(resolve=lambda order: pixi.resolve(order.toolchain), layout=_layout, is_of_glibc=False),
     distributed=None,
     settings=_settings,
 )

@@ -26,7 +26,9 @@ def _layout(rows: Sequence[ToolArchive]) -> Placed:
     place = standalone(rows[0].version).prefix
     # pip is a wheel like others here: what the archive brings would lie mixed with it
     archive = Unpack(
-        rows[0].file, place, 1,
+        rows[0].file,
+        place,
+        1,
         without=("*/lib/python3*/site-packages/*", "*/bin/pip", "*/bin/pip3", "*/bin/pip3.*"),
     )
     layout = Layout(title("python", rows), (archive,), moved=place)

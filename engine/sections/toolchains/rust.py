@@ -13,9 +13,7 @@ from engine.sections.tool import Distributed, Placed, Release, Tool, title
 def _layout(rows: Sequence[ToolArchive]) -> Placed:
     # NAME-VERSION-TARGET/COMPONENT/… (rust-installer): the components make one prefix together
     place = "/opt/rust"
-    archives = tuple(
-        Unpack(r.file, place, 2, only="*/*/*", without=("*/*/manifest.in",)) for r in rows
-    )
+    archives = tuple(Unpack(r.file, place, 2, only="*/*/*", without=("*/*/manifest.in",)) for r in rows)
     return Placed(Layout(title("rust", rows), archives), (f"{place}/bin",))
 
 
@@ -28,9 +26,16 @@ RUST = Tool(
         needs=("gcc", "libc6-dev"),
     ),
     distributed=Distributed(
-        ("rustc", "cargo"), "rustc",
-        {"debian11": "1.48.0", "debian12": "1.63.0", "debian13": "1.85.1",
-         "ubuntu20.04": "1.75.0", "ubuntu22.04": "1.75.0", "ubuntu24.04": "1.75.0"},
+        ("rustc", "cargo"),
+        "rustc",
+        {
+            "debian11": "1.48.0",
+            "debian12": "1.63.0",
+            "debian13": "1.85.1",
+            "ubuntu20.04": "1.75.0",
+            "ubuntu22.04": "1.75.0",
+            "ubuntu24.04": "1.75.0",
+        },
     ),
     installed=lambda _, local: {"CARGO_INSTALL_ROOT": local},
 )

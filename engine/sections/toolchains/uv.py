@@ -22,18 +22,12 @@ def _resolve(order: Order) -> Sequence[ToolArchive]:
 
 
 def _layout(rows: Sequence[ToolArchive]) -> Placed:
-    archive = Unpack(
-        rows[0].file, "/usr/local/bin", 2, only="*.data/scripts/*", executable=True
-    )
+    archive = Unpack(rows[0].file, "/usr/local/bin", 2, only="*.data/scripts/*", executable=True)
     # Wheels' files are hard links in uv's cache, which is on another file system in a container.
     return Placed(Layout(title("uv", rows), (archive,)), variables={"UV_LINK_MODE": "copy"})
 
 
-UV = Tool(
-    name="uv",
-    release=Release(resolve=_resolve, layout=_layout, is_of_glibc=True),
-    distributed=None,
-)
+UV = Tool(name="uv", release=Release(resolve=_resolve, layout=_layout, is_of_glibc=True), distributed=None)
 
 
 def _managed(environment: Environment) -> str | None:
