@@ -76,10 +76,10 @@ class EnvdError(Exception):
 
     @property
     def text(self) -> str:
-        """What it says, without its place. A subject that the message begins with or quotes ('…') is
-        not said twice."""
+        """What it says, without its place. A subject that the message begins with or quotes as a word
+        ('…') is not said twice."""
         subject, message = self.subject, self.message
-        named = not subject or message.startswith(f"{subject} ") or f"'{subject}'" in message
+        named = not subject or message.startswith(f"{subject} ") or f" '{subject}'" in f" {message}"
         told = message if named else f"{subject}: {message}"
         return f"{told}; {self.advice}" if self.advice else told
 

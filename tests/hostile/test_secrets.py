@@ -219,6 +219,7 @@ def running(envd: Envd) -> Iterator[tuple[Envd, subprocess.Popen[str]]]:
     )
     assert process.stderr is not None
     for line in process.stderr:
+        assert line.startswith("{"), line + process.stderr.read()
         if json.loads(line).get("text") == "has it":
             break
     yield envd, process
