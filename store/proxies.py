@@ -62,7 +62,8 @@ def _checked(name: str, value: str) -> str:
     if not usable:
         shown = f"{given.partition('://')[0]}://{given.partition('://')[2].rpartition('@')[2]}"
         raise SettingError(
-            f"{name}={shown}: no proxy that can be used; write http://HOST:PORT (SOCKS is not spoken here; / and @ in a login are %2F and %40)"
+            f"{name}={shown}: no proxy that can be used; write http://HOST:PORT (SOCKS is not spoken "
+            "here; / and @ in a login are %2F and %40)"
         )
     return given
 
