@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grammar.starlark import limits
-from grammar.vocabulary import core as settings
-from grammar.vocabulary import data
+from grammar.vocabulary import core, data
 from grammar.vocabulary.registry import APIS
 from grammar.vocabulary.signature import REQUIRED, Api, Parameter
 
@@ -119,10 +118,10 @@ def markdown(tests: Mapping[str, str]) -> str:
     lines += [
         "## Known names",
         "",
-        f"- `base(os=…)`: {', '.join(settings.SYSTEMS)}.",
-        f"- `base(language=…)`: {', '.join(settings.LANGUAGES)}, each with a version or without "
+        f"- `base(os=…)`: {', '.join(core.SYSTEMS)}.",
+        f"- `base(language=…)`: {', '.join(core.LANGUAGES)}, each with a version or without "
         "(`python3.11`, `r4.2`, `julia1.8`).",
-        f"- `shell(…)`: {', '.join(settings.SHELLS)}.",
+        f"- `shell(…)`: {', '.join(core.SHELLS)}.",
         "",
         "## Limits",
         "",

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from grammar.starlark.values import Module, Value
-from grammar.vocabulary import conda, data, python
-from grammar.vocabulary import core as settings
+from grammar.vocabulary import conda, config, core, data, files, python, runtime
 from grammar.vocabulary import packages as install
 from grammar.vocabulary import tools as toolchains
 from grammar.vocabulary.signature import Api
 from grammar.vocabulary.state import State
 
-APIS = (*settings.APIS, *install.APIS, *python.APIS, *conda.APIS, *toolchains.APIS, *data.APIS)
+APIS = (
+    *core.APIS,
+    *config.APIS,
+    *runtime.APIS,
+    *files.APIS,
+    *install.APIS,
+    *python.APIS,
+    *conda.APIS,
+    *toolchains.APIS,
+    *data.APIS,
+)
 _added: list[Api] = []
 
 
