@@ -37,7 +37,10 @@ def proxy_of(url: str, default: str = "", environment: Mapping[str, str] = os.en
 def excluded(url: str, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether no_proxy says that `url` is asked directly."""
     parts = urlsplit(url)
-    host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    try:
+        host, port = (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    except ValueError:  # a port that is none: who asks it says so
+        return False
     entries = re.split(r"[\s,]+", _variable("no_proxy", environment)[1])
     return any(_fits(entry.lower(), host, port) for entry in entries if entry)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,3 +46,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))
     items.sort(key=lambda item: FIRST.index(item.path.name) if item.path.name in FIRST else len(FIRST))
+
+
+@pytest.fixture(autouse=True)
+def _settings_of_this_test() -> Iterator[None]:
+    """A command reads the machine's settings once; a test that changed them leaves nothing of that."""
+    yield
+    for name, functions in {
+        "engine.net.machine": ("current", "of_uv"),
+        "engine.net.pip_settings": ("current",),
+        "engine.net.uv_settings": ("current",),
+    }.items():
+        for function in functions:
+            if name in sys.modules:
+                getattr(sys.modules[name], function).cache_clear()

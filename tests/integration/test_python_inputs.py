@@ -18,6 +18,7 @@ from engine.ecosystems.python import pypi
 from engine.ecosystems.python.requests import Wanted
 from engine.ecosystems.python.target import Target
 from engine.errors import ResolveError
+from engine.net import machine
 from engine.net.fetch import fetch
 from grammar.environment import PipIndex, Position, PythonInput, Request
 from grammar.vocabulary import requirements
@@ -294,9 +295,11 @@ def test_logins_stay_out_of_the_lock(
     sha256 = lock.rpartition("six-1.15.0")[2].partition('sha256 = "')[2][:64]
     wanted = Fetch("six", f"http://{packages}/simple/six/six-1.15.0-py2.py3-none-any.whl", sha256)
     monkeypatch.setenv("UV_DEFAULT_INDEX", f"http://{index.LOGIN}@{packages}/simple")
+    machine.current.cache_clear()  # a command reads the settings once
     with closing(Store.open(tmp_path / "store")) as store:
         assert fetch(wanted, store).is_file()
     monkeypatch.delenv("UV_DEFAULT_INDEX")
+    machine.current.cache_clear()
     (tmp_path / "netrc").write_text(f"machine 127.0.0.1 login {index.USER} password {index.PASSWORD}\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with closing(Store.open(tmp_path / "store2")) as store:

@@ -57,6 +57,7 @@ def test_the_proxy_of_a_url(environment: dict[str, str], url: str, proxy: str) -
         ("::1", "http://[::1]:80/x", True),
         ("[::1]:80", "http://[::1]/x", True),
         ("fd00::/8", "http://[fd00::7]/x", True),
+        ("127.0.0.1", "http://127.0.0.1:80-security/x", False),  # no port: whoever asks it says so
     ],
 )
 def test_what_is_asked_directly(no_proxy: str, url: str, direct: bool) -> None:
