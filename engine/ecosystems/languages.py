@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
+from engine.core.urls import redacted
 from engine.lock.packages import LockedPackage
-from engine.net.fetch import shown
 from grammar.environment import Environment, Toolchain
 from grammar.errors import SpecError
 
@@ -75,7 +75,7 @@ def julia_server(environment: Environment) -> str:
 
 def without_logins(packages: Iterable[LockedPackage]) -> list[LockedPackage]:
     """`packages` as a lock has them: a login is this machine's, and put back when a plan is made."""
-    return [replace(p, file=replace(p.file, url=shown(p.file.url))) for p in packages]
+    return [replace(p, file=replace(p.file, url=redacted(p.file.url))) for p in packages]
 
 
 def cran_archive(name: str, url: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urljoin
 
-from engine.core.urls import redacted as shown
+from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.net import attempts
 from engine.net.client import pieces, send
@@ -59,11 +59,11 @@ def get(url: str, position: Position) -> Answer | None:
             try:
                 body = _whole(response) if response.status == 200 else b""
             except TooLargeError as error:
-                raise ResolveError(str(error), position=position, subject=shown(url)) from error
+                raise ResolveError(str(error), position=position, subject=redacted(url)) from error
         if response.status == 404:
             return None
         if response.status != 200:
-            raise ResolveError(f"HTTP status {response.status}", position=position, subject=shown(url))
+            raise ResolveError(f"HTTP status {response.status}", position=position, subject=redacted(url))
         return Answer(body, urljoin(url, response.geturl() or ""))
 
     return tried(once, url, position)
@@ -79,10 +79,10 @@ def tried(once: Callable[[], T], url: str, position: Position) -> T:
     def refused(failure: attempts.Failure) -> ResolveError:
         what = "fetch" if failure.answered else "reach"
         return ResolveError(
-            f"cannot {what} {shown(url)}: {failure.reason}", position=position, advice=failure.advice
+            f"cannot {what} {redacted(url)}: {failure.reason}", position=position, advice=failure.advice
         )
 
-    return attempts.tried(once, shown(url), refused)
+    return attempts.tried(once, redacted(url), refused)
 
 
 @contextmanager

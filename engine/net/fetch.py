@@ -91,7 +91,7 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
                 )
                 if isinstance(error, _ShortError):
                     raise FetchError(
-                        f"{shown(wanted.url)} is not the file that the lock pins, or is cut off on "
+                        f"{redacted(wanted.url)} is not the file that the lock pins, or is cut off on "
                         f"its way: {error} ({retry.tried(attempt, error)}), expected sha256 "
                         f"{wanted.sha256}",
                         subject=wanted.name,
@@ -99,7 +99,7 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
                         "run `envd lock` again",
                     ) from error
                 raise FetchError(
-                    f"cannot fetch {shown(wanted.url)}: {error} ({retry.tried(attempt, error)})",
+                    f"cannot fetch {redacted(wanted.url)}: {error} ({retry.tried(attempt, error)})",
                     subject=wanted.name,
                     advice=f"check the network and {again}",
                 ) from error
@@ -113,11 +113,6 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def shown(url: str) -> str:
-    """`url` as people and locks may have it: without its login and other secrets."""
-    return redacted(url)
 
 
 def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bool) -> int:
@@ -147,7 +142,7 @@ def _attempt(wanted: Fetch, partial: Path, emit: Sink, *, whole: bool, first: bo
             if first and not wanted.size:  # as many indexes give none, it may be a broken-off body
                 raise TransientError(f"{offset} bytes came that are not what the lock pins")
             raise FetchError(
-                f"{shown(wanted.url)} is not the file that the lock pins: its sha256 is {found} "
+                f"{redacted(wanted.url)} is not the file that the lock pins: its sha256 is {found} "
                 f"({offset} bytes), expected {wanted.sha256}; if the source changed it on purpose, "
                 "run `envd lock` again",
                 subject=wanted.name,
@@ -172,7 +167,7 @@ def _stream(
         if not wanted.size and offset > most:
             file.truncate(0)
             raise FetchError(
-                f"{shown(wanted.url)} is larger than {limits.shown_size(most)}",
+                f"{redacted(wanted.url)} is larger than {limits.shown_size(most)}",
                 subject=wanted.name,
                 advice=limits.advice("download", most),
             )
@@ -198,7 +193,7 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
             yield opened
     else:
         raise FetchError(
-            f"cannot fetch {shown(wanted.url)}: only http, https, oci and file URLs", subject=wanted.name
+            f"cannot fetch {redacted(wanted.url)}: only http, https, oci and file URLs", subject=wanted.name
         )
 
 
@@ -243,7 +238,7 @@ def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes
             raise  # of our own disk
         if client.hopeless(error):
             raise FetchError(
-                f"cannot fetch {shown(wanted.url)}: {retry.reason(error)}",
+                f"cannot fetch {redacted(wanted.url)}: {retry.reason(error)}",
                 subject=wanted.name,
                 advice=client.advice(error),
             ) from error
@@ -280,4 +275,6 @@ def _start(wanted: Fetch, response: BaseHTTPResponse, offset: int) -> int:
             "own address in the spec or in this machine's settings"
         )
     kind = _GoneError if status in (404, 410) else FetchError
-    raise kind(f"{wanted.name}: cannot fetch {shown(wanted.url)}: HTTP status {status}; {advice}")
+    raise kind(
+        f"cannot fetch {redacted(wanted.url)}: HTTP status {status}", subject=wanted.name, advice=advice
+    )

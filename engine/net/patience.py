@@ -16,11 +16,13 @@ from store import redirects, retry
 T = TypeVar("T")
 
 ROUNDS = 3  # of the program, which has tried each request again itself
+_STATUS = "|".join(map(str, sorted(retry.STATUSES)))
 # As reqwest has it, which uv and rattler use: "HTTP status server error (503 Service Unavailable) for
 # url (http://…)".
 _LATER = re.compile(
-    r"HTTP status (?:server|client) error \((408|425|429|500|502|503|504)\b[^)]*\) for url \((https?://[^)\s]+)\)"
+    rf"HTTP status (?:server|client) error \(({_STATUS})\b[^)]*\) for url \((https?://[^)\s]+)\)"
 )
+_OF_GIT = re.compile(rf"The requested URL returned error: ({_STATUS})\b")
 
 _BROKEN = re.compile(r"Empty reply from server|Connection reset by peer|early EOF|unexpected disconnect")
 
@@ -46,7 +48,7 @@ def of_reqwest(words: str, urls: Iterable[str]) -> Stumble | None:
 def of_git(words: str, url: str) -> Stumble | None:
     """What git says of a server that has no time now, or that broke the connection off, when it asked
     for the repository at `url`."""
-    if later := re.search(r"The requested URL returned error: (408|425|429|500|502|503|504)\b", words):
+    if later := _OF_GIT.search(words):
         return Stumble(f"HTTP status {later[1]}", f"{url.rstrip('/')}/info/refs?service=git-upload-pack")
     broken = _BROKEN.search(words)
     return Stumble(broken[0], url) if broken else None

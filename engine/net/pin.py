@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile
 from grammar.environment import Position
@@ -81,7 +82,6 @@ def _download(url: str, store: Store, position: Position, integrity: str) -> tup
     """Digest, size, place, and the URL that redirections ended at."""
     from engine.core.command import raise_if_cancelled
     from engine.net import answers, client
-    from engine.net.fetch import shown
 
     algorithm, _, wanted = integrity.partition("-")
     most = limits.current().download
@@ -91,13 +91,13 @@ def _download(url: str, store: Store, position: Position, integrity: str) -> tup
         with answers.answered(url, position) as response, store.blob_writer() as writer:
             if response.status != 200:
                 kind = MissingError if response.status in (404, 410) else ResolveError
-                raise kind(f"HTTP status {response.status}", position=position, subject=shown(url))
+                raise kind(f"HTTP status {response.status}", position=position, subject=redacted(url))
             for chunk in client.pieces(response):
-                raise_if_cancelled(shown(url))
+                raise_if_cancelled(redacted(url))
                 writer.write(chunk)
                 if writer.size > most:
                     raise ResolveError(
-                        f"{shown(url)} is larger than {limits.shown_size(most)}",
+                        f"{redacted(url)} is larger than {limits.shown_size(most)}",
                         position=position,
                         advice=limits.advice("download", most),
                     )
@@ -105,7 +105,8 @@ def _download(url: str, store: Store, position: Position, integrity: str) -> tup
                     hasher.update(chunk)
             if hasher is not None and base64.b64encode(hasher.digest()).decode() != wanted:
                 raise ResolveError(
-                    f"{shown(url)} is not the file that its source describes: its {algorithm} does not fit",
+                    f"{redacted(url)} is not the file that its source describes: its {algorithm} "
+                    "does not fit",
                     position=position,
                 )
             end = urljoin(url, response.geturl() or url)

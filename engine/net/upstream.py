@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.net.answers import Answer, answered, get, tried
 from grammar.environment import Position
@@ -61,7 +62,6 @@ class Upstream:
 
         Raises ResolveError when the file is not there.
         """
-        from engine.net.fetch import shown
 
         def once() -> tuple[int, str]:
             with answered(url, position, "HEAD") as response:
@@ -72,7 +72,7 @@ class Upstream:
         except ResolveError as error:
             raise error.advised(self.advice) from error
         if status == 404:
-            raise ResolveError(f"{shown(url)} is not there", position=position, advice=self.advice)
+            raise ResolveError(f"{redacted(url)} is not there", position=position, advice=self.advice)
         return int(text) if status == 200 and text.isdecimal() else 0
 
 

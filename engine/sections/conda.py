@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from engine.core.derivation import Derivation
+from engine.core.urls import redacted
 from engine.ecosystems.conda import builder as layer
 from engine.ecosystems.conda import resolver as conda
 from engine.ecosystems.debian import system
@@ -14,7 +15,6 @@ from engine.ecosystems.python import chosen as chosen_python
 from engine.ecosystems.steps import login
 from engine.lock.model import Lock
 from engine.lock.packages import Conda, LockedPackage
-from engine.net.fetch import shown
 from engine.net.origins import Origins
 from engine.sections.section import Draft, Section, Variables, names, places_of, texts
 from engine.sections.session import Session
@@ -25,7 +25,7 @@ _NAME = re.compile(r"(?:[^\s=]+::)?([A-Za-z0-9_][A-Za-z0-9_.-]*)")
 
 def _requests(environment: Environment) -> tuple[str, ...]:
     asked = texts(chosen_python.conda_requests(environment))
-    channels = [f"channel={shown(c)}" for c in environment.conda_channels]
+    channels = [f"channel={redacted(c)}" for c in environment.conda_channels]
     return (*asked, *channels) if asked else ()
 
 

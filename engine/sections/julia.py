@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from engine.core.derivation import Derivation
+from engine.core.urls import redacted
 from engine.ecosystems import languages
 from engine.ecosystems.julia import builder as layers
 from engine.ecosystems.julia import resolver as julia
 from engine.lock.model import Lock
 from engine.lock.packages import JuliaArtifact, JuliaPackage, LockedPackage, ToolArchive
-from engine.net.fetch import shown
 from engine.net.origins import Origins
 from engine.sections.section import Draft, Section, Variables, places_of, unless_empty, with_settings
 from engine.sections.session import Session
@@ -26,7 +26,7 @@ def _requests(environment: Environment) -> tuple[str, ...]:
         return ()
     return with_settings(
         environment.julia_packages,
-        server=shown(environment.julia_pkg_server or ""),
+        server=redacted(environment.julia_pkg_server or ""),
         version=asked.version or "stable",
     )
 

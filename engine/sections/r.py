@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from engine.core.derivation import Derivation
+from engine.core.urls import redacted
 from engine.ecosystems import languages
 from engine.ecosystems.r import builder as layers
 from engine.ecosystems.r import cran, cran_versions
 from engine.ecosystems.r import resolver as r
 from engine.lock.model import Lock
 from engine.lock.packages import LockedPackage, RSource
-from engine.net.fetch import shown
 from engine.net.origins import Origins
 from engine.sections.section import BASE, Debs, Draft, Section, names, no_variables, places_of, with_settings
 from engine.sections.session import Session
@@ -26,7 +26,7 @@ def _requests(environment: Environment) -> tuple[str, ...]:
     asked = languages.r(environment)
     return with_settings(
         environment.r_packages,
-        mirror=shown(environment.cran_mirror or ""),
+        mirror=redacted(environment.cran_mirror or ""),
         version=asked.version if asked else "",
     )
 

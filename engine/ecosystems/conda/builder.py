@@ -11,11 +11,11 @@ from typing import Any
 
 from engine.core.command import CancelledError, LimitError
 from engine.core.derivation import Derivation, Input
+from engine.core.urls import redacted
 from engine.ecosystems.debian import debs
 from engine.ecosystems.python.interpreter import Interpreter
 from engine.errors import BuildError
 from engine.lock.packages import Conda
-from engine.net.fetch import shown
 from engine.realise import confined, jail
 from engine.realise.context import BuildContext
 
@@ -39,7 +39,7 @@ def derivation(packages: Sequence[Conda]) -> Derivation:
         "conda",
         VERSION,
         tuple(Input("file", p.file.fetch()) for p in ordered),
-        {"urls": [[p.file.name, shown(p.file.url), p.subdir or "noarch"] for p in ordered]},
+        {"urls": [[p.file.name, redacted(p.file.url), p.subdir or "noarch"] for p in ordered]},
     )
 
 

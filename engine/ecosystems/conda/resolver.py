@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.core.urls import without_login
+from engine.core.urls import redacted, without_login
 from engine.ecosystems.conda import solver as conda_solver
 from engine.errors import EnvdError, ResolveError, together
 from engine.lock.packages import Conda, LockedFile
 from engine.net import patience
-from engine.net.fetch import shown
 from engine.net.held import MemoryHeldError
 from grammar.environment import Request
 from grammar.errors import nearest
@@ -45,7 +44,7 @@ def resolve(
         if separator and channel_url(channel) not in map(channel_url, asked):
             asked.append(channel)
         specs.append(_spec(request))
-    names = [shown(channel_url(c)) for c in asked]
+    names = [redacted(channel_url(c)) for c in asked]
     log(f"solving with {', '.join(names)}")
     virtual = (
         ("__glibc", glibc, "0"),
@@ -70,7 +69,7 @@ def resolve(
         if not record.sha256:
             raise ResolveError("its channel gives no SHA-256 for it", subject=record.file_name)
         python = any(re.match(r"(python|python_abi)(\s|$)", text) for text in record.depends)
-        file = LockedFile(record.file_name, shown(record.url), record.sha256, record.size)
+        file = LockedFile(record.file_name, redacted(record.url), record.sha256, record.size)
         found.append(
             Conda(record.name, record.version, file, build=record.build, subdir=record.subdir, python=python)
         )
@@ -80,7 +79,7 @@ def resolve(
 @contextmanager
 def _cache(directory: Path, channels: Sequence[str]) -> Iterator[Path]:
     """Where the channels' indexes are kept: under their URLs, so not when one holds a secret."""
-    if all(shown(url) == url for url in channels):
+    if all(redacted(url) == url for url in channels):
         yield directory / "conda"
         return
     with tempfile.TemporaryDirectory(prefix="conda-", dir=directory) as name:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core.atomic import write
+from engine.core.urls import redacted
 from engine.ecosystems.debian import openpgp
 from engine.errors import UsageError
 from engine.net.answers import get
-from engine.net.fetch import shown
 from grammar.environment import Position
 
 
@@ -68,14 +68,14 @@ def fetched(owner: Owner, urls: Sequence[str], cache: Path, position: Position) 
         try:
             there = openpgp.keys(answer.body)
         except ValueError as error:
-            broken.append(f"{shown(url)} is not a key: {error}")
+            broken.append(f"{redacted(url)} is not a key: {error}")
             continue
         if good := [there[f] for f in trusted if f in there]:
             # Whatever else the file holds is nobody's whom we know.
             path.parent.mkdir(parents=True, exist_ok=True)
             write(path, b"".join(good), 0o644)
             return path.absolute()
-        strangers.append(f"{shown(url)} holds the key {', '.join(filter(None, there))}")
+        strangers.append(f"{redacted(url)} holds the key {', '.join(filter(None, there))}")
     if strangers:
         raise NoKeyError(f"{'; '.join(strangers)}, where {owner.name}'s is {' or '.join(trusted)}")
-    raise NoKeyError("; ".join(broken) or f"there is no {' and no '.join(map(shown, urls))}")
+    raise NoKeyError("; ".join(broken) or f"there is no {' and no '.join(map(redacted, urls))}")

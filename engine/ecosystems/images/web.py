@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from engine.core.urls import redacted
 from engine.ecosystems.images import resolver as image
 from engine.ecosystems.includes.git import public_url
 from engine.errors import ResolveError
 from engine.lock.model import LockedInclude
 from engine.lock.packages import Layer, LockedFile, WebFile
-from engine.net.fetch import shown
 from engine.net.pin import pin
 from grammar.environment import Copy, Environment, Http
 from store import Store
@@ -28,7 +28,7 @@ def filename(step: Http) -> str:
     found = step.filename or unquote(urlsplit(step.url).path).rstrip("/").rpartition("/")[2]
     if not found or found in (".", ".."):
         raise ResolveError(
-            f"io.http: {shown(step.url)} names no file",
+            f"io.http: {redacted(step.url)} names no file",
             position=step.position,
             advice="give it one with filename=",
         )
@@ -54,7 +54,7 @@ def files(environment: Environment) -> list[Http]:
 
 def text_of(step: Http) -> str:
     """The request string of a file."""
-    return " ".join(filter(None, (shown(step.url), step.checksum, step.filename)))
+    return " ".join(filter(None, (redacted(step.url), step.checksum, step.filename)))
 
 
 def file_requests(environment: Environment) -> tuple[str, ...]:
@@ -103,16 +103,18 @@ def resolve_files(environment: Environment, kept: Sequence[WebFile], store: Path
 def _pinned(step: Http, store: Store, log: Log) -> LockedFile:
     name = filename(step)
     if step.checksum and (there := store.blob(step.checksum)) is not None:
-        return LockedFile(name, shown(step.url), step.checksum.removeprefix("sha256:"), there.stat().st_size)
-    log(f"fetching {shown(step.url)}")
+        return LockedFile(
+            name, redacted(step.url), step.checksum.removeprefix("sha256:"), there.stat().st_size
+        )
+    log(f"fetching {redacted(step.url)}")
     file, _ = pin(name, step.url, store, step.position)
     if step.checksum and step.checksum != f"sha256:{file.sha256}":
         raise ResolveError(
-            f"io.http: {shown(step.url)} has the checksum sha256:{file.sha256} "
+            f"io.http: {redacted(step.url)} has the checksum sha256:{file.sha256} "
             f"({file.size} bytes), not {step.checksum}",
             position=step.position,
         )
-    return replace(file, url=shown(step.url))  # a login is nobody else's business
+    return replace(file, url=redacted(step.url))  # a login is nobody else's business
 
 
 def resolve_images(environment: Environment, kept: Sequence[Layer], log: Log) -> list[Layer]:

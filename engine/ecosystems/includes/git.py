@@ -24,10 +24,10 @@ from pathlib import Path
 
 from engine.core.atomic import write_text
 from engine.core.command import LimitError
+from engine.core.urls import redacted
 from engine.ecosystems.includes import reach as git_reach
 from engine.errors import ResolveError
 from engine.net import patience
-from engine.net.fetch import shown
 from engine.realise import jail
 from grammar.environment import Include
 from grammar.evaluate import Checkout
@@ -62,7 +62,7 @@ _HARMLESS = (
 
 def public_url(url: str) -> str:
     """`url` without a password or token."""
-    return shown(url) if "://" in url and not url.startswith("ssh://") else url
+    return redacted(url) if "://" in url and not url.startswith("ssh://") else url
 
 
 def checkout(wanted: Include, commit: str, cache: Path) -> Checkout:

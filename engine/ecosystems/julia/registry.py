@@ -15,11 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from engine.core.urls import redacted
 from engine.ecosystems.julia.git_tree import tree_hash
 from engine.ecosystems.julia.versions import Ranges, Version
 from engine.errors import ResolveError
 from engine.net.answers import get
-from engine.net.fetch import shown
 from grammar.environment import Position
 from grammar.errors import suggest
 from store import archives
@@ -138,7 +138,7 @@ def read(server: str, position: Position, cache_directory: Path, log: Callable[[
     )
     if not lines or any(len(parts) != 3 or parts[0] != "registry" for parts in lines):
         raise ResolveError(
-            f"{shown(server)} is not a Julia package server: its /registries lists none",
+            f"{redacted(server)} is not a Julia package server: its /registries lists none",
             position=position,
             advice="check config.julia_pkg_server and ENVD_JULIA_PKG_SERVER",
         )
@@ -153,7 +153,7 @@ def read(server: str, position: Position, cache_directory: Path, log: Callable[[
 
 def _fetched(url: str, path: Path, position: Position, log: Callable[[str], None]) -> Path:
     """The registry of a URL at `path`; what was there of older ones goes."""
-    tree, where = url.rpartition("/")[2], shown(url)
+    tree, where = url.rpartition("/")[2], redacted(url)
     if path.exists():
         return path
     log(f"reading {where}")

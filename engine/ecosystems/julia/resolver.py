@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.core.urls import redacted
 from engine.ecosystems import languages
 from engine.ecosystems.julia import registry as juliaregistry
 from engine.ecosystems.julia import solver as juliapkg
@@ -23,7 +24,7 @@ from engine.ecosystems.julia.solver import Candidate
 from engine.ecosystems.julia.versions import Version
 from engine.errors import ResolveError
 from engine.lock.packages import JuliaArtifact, JuliaPackage, LockedFile, LockedPackage, ToolArchive
-from engine.net.fetch import fetch, shown
+from engine.net.fetch import fetch
 from engine.net.pin import Unpinned, pin_all
 from engine.net.upstream import Upstream, begins, choose
 from grammar.environment import NOWHERE, Environment, Position
@@ -194,11 +195,11 @@ def _download(
             tree = tree_hash(path)
         except (tarfile.TarError, ValueError, EOFError, OSError) as error:
             raise ResolveError(
-                f"{shown(file.url)} is not an archive: {error}", position=wanted.file.position
+                f"{redacted(file.url)} is not an archive: {error}", position=wanted.file.position
             ) from error
         if tree != wanted.tree:
             raise ResolveError(
-                f"{shown(file.url)} is not what the registry says: its tree is {tree}",
+                f"{redacted(file.url)} is not what the registry says: its tree is {tree}",
                 position=wanted.file.position,
                 advice="try another server with config.julia_pkg_server",
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from engine.core.urls import redacted
 from engine.ecosystems.python.target import Target, tags
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile, LockedPackage, Sdist, Wheel
@@ -138,15 +139,13 @@ def file_name(row: Mapping[str, Any]) -> str:
 
 
 def _file(package: str, source: Any, local: str) -> LockedFile:
-    from engine.net.fetch import shown
-
     row = {"url": source.url, "path": source.path, "name": getattr(source, "name", None)}
     name = file_name(row)
     sha256 = (source.hashes or {}).get("sha256")
     if not sha256:
         raise ResolveError(f"there is no SHA-256 for {name}", subject=package)
     if source.url and not str(source.url).startswith("file:"):
-        url = shown(str(source.url))
+        url = redacted(str(source.url))
     else:
         path = source.path or unquote(urlsplit(str(source.url)).path)
         url = quote((Path(local) / path).as_posix())

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.core.urls import redacted
 from engine.errors import UsageError
-from engine.net.fetch import shown
 from grammar.environment import PipIndex, PythonInput, PythonOption, Request
 
 # What of a pyproject.toml says which packages: the rest of it may change freely.
@@ -46,9 +46,9 @@ class Wanted:
             found += [f"group:{wanted.path}={name}" for name in wanted.groups]
         if self.index is not None:
             if self.index.url:
-                found.append(f"index={shown(self.index.url)}")
+                found.append(f"index={redacted(self.index.url)}")
             if self.index.extra_url:
-                found.append(f"extra_index={shown(self.index.extra_url)}")
+                found.append(f"extra_index={redacted(self.index.extra_url)}")
         found += [f"option:{o.name}={_option(o)}" for o in self.options]
         return tuple(found)
 
@@ -59,7 +59,7 @@ def _text(request: Request) -> str:
 
 def _option(option: PythonOption) -> str:
     if "://" in option.value:
-        return shown(option.value)
+        return redacted(option.value)
     # A directory's own path differs from checkout to checkout.
     return Path(option.value).name if option.name == "find-links" else option.value
 

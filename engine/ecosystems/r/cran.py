@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from engine.core.urls import redacted
 from engine.ecosystems.debian.package_lists import parse_stanzas
 from engine.ecosystems.languages import cran_archive
 from engine.ecosystems.r.resolver import version_key
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile, RSource
 from engine.net.answers import get
-from engine.net.fetch import shown
 from engine.net.pin import Unpinned, pin_all
 from grammar.environment import Position
 from grammar.errors import suggest
@@ -174,7 +174,7 @@ def open_index(repository: str, position: Position, kept: Sequence[RSource] = ()
     if (answer := get(f"{contrib}/PACKAGES", position)) is not None:
         return Index(answer.text(), kept)
     raise ResolveError(
-        f"{shown(repository)} is not a CRAN-like repository: it has no src/contrib/PACKAGES",
+        f"{redacted(repository)} is not a CRAN-like repository: it has no src/contrib/PACKAGES",
         position=position,
         advice="check config.cran_mirror and ENVD_CRAN_MIRROR",
     )

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from engine.core.urls import redacted
 from engine.ecosystems.r import cran
 from engine.ecosystems.r.cran import Dependency, Entry, Index, Target
 from engine.errors import ResolveError, together
 from engine.lock.packages import RSource
-from engine.net.fetch import shown
 from grammar.environment import NOWHERE, Position, Request
 
 _ROUNDS = 100_000
@@ -63,9 +63,9 @@ def resolve(
     if not requests:
         return []
     position = next((r.position for r in requests if r.position.line), NOWHERE)
-    log(f"reading {shown(repository)}/src/contrib/PACKAGES")
+    log(f"reading {redacted(repository)}/src/contrib/PACKAGES")
     index = cran.open_index(repository, position, old)
-    return cran.pinned(solve(requests, index, target, shown(repository)), repository, old, store, log)
+    return cran.pinned(solve(requests, index, target, redacted(repository)), repository, old, store, log)
 
 
 def solve(requests: Sequence[Request], index: Index, target: Target, repository: str) -> cran.Chosen:

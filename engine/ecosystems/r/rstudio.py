@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.core.command import LimitError
+from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.lock.packages import Deb, LockedPackage
-from engine.net.fetch import fetch, shown
+from engine.net.fetch import fetch
 from engine.net.pin import pin
 from engine.realise import jail
 from grammar.environment import NOWHERE, Environment
@@ -33,17 +34,17 @@ def resolve(environment: Environment, os_name: str, store: Path, log: Callable[[
     """The .deb. Raises ResolveError when it is no rstudio-server for amd64."""
     position = environment.rstudio_server or NOWHERE
     source = url(os_name)
-    log(f"downloading {shown(source)}")
+    log(f"downloading {redacted(source)}")
     with Store.open(store) as opened:
         file, path = pin(f"{PACKAGE}.deb", source, opened, position, latest=True)
     try:
-        fields = _control(path, store / "tmp", shown(source))
+        fields = _control(path, store / "tmp", redacted(source))
     except ResolveError as error:
         raise error.at(position) from error
     if fields.get("Package") != PACKAGE or fields.get("Architecture") not in ("amd64", "all"):
         found = " ".join(filter(None, map(fields.get, ("Package", "Architecture")))) or "no .deb"
         raise ResolveError(
-            f"{shown(source)} is {found}, not {PACKAGE} for amd64",
+            f"{redacted(source)} is {found}, not {PACKAGE} for amd64",
             position=position,
             advice="check ENVD_RSTUDIO_SERVER_DEB",
         )
