@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,27 +190,25 @@ def build(project: Project, options: BuildOptions) -> Result:
     """
     targets = image_outputs.parse(options.outputs)
     values = step_secrets.read(options.secrets)
-    environment = evaluate(project, dev=options.dev, progress=options.progress)
-    planning.check_copies(environment, project.directory)
+    environment = _checked(project, options, dev=options.dev)
     # What was fetched and built is this command's until it has delivered it.
-    with open_sink(options.progress) as emit, in_use(store_path()):
-        lock = ensure_lock(project, environment, emit, locked=options.locked)
-        userns.ensure()
-        os.umask(0o022)
-        with Store.open(store_path()) as store:
-            work = _Work(project, environment, options, values, store, emit)
-            image, inputs, warnings = work.image(lock)
-            tags = options.names(project)
-            deliver(image, store, targets, tags, options.load, emit)
-            loaded = not options.load or all(probe.image_id(t) == image.config_digest for t in tags)
-            # What is odd about secrets is to be said each time.
-            told = values.values.keys() <= step_secrets.wanted_by(environment)
-            if options.tags and not options.outputs and loaded and told:
-                layers = [(layer.digest, layer.size) for layer in image.layers]
-                store.set_memo(
-                    fastpath.request_of(project, options).key,
-                    fastpath.remember(inputs, image.config_digest, layers, warnings),
-                )
+    with (
+        open_sink(options.progress) as emit,
+        in_use(store_path()),
+        _at_work(project, environment, options, values, emit) as (work, lock),
+    ):
+        image, inputs, warnings = work.image(lock)
+        tags = options.names(project)
+        deliver(image, work.store, targets, tags, options.load, emit)
+        loaded = not options.load or all(probe.image_id(t) == image.config_digest for t in tags)
+        # What is odd about secrets is to be said each time.
+        told = values.values.keys() <= step_secrets.wanted_by(environment)
+        if options.tags and not options.outputs and loaded and told:
+            layers = [(layer.digest, layer.size) for layer in image.layers]
+            work.store.set_memo(
+                fastpath.request_of(project, options).key,
+                fastpath.remember(inputs, image.config_digest, layers, warnings),
+            )
     return Result(image)
 
 
@@ -289,6 +288,25 @@ class _Work:
         store.add_root(f"lock:{place.absolute()}", objects, files)
 
 
+def _checked(project: Project, options: BuildOptions, *, dev: bool = False) -> Environment:
+    """What the spec asks for; that its copies can be made is known before minutes of resolving."""
+    environment = evaluate(project, dev=dev, progress=options.progress)
+    planning.check_copies(environment, project.directory)
+    return environment
+
+
+@contextmanager
+def _at_work(
+    project: Project, environment: Environment, options: BuildOptions, secrets: Secrets, emit: Sink
+) -> Iterator[tuple[_Work, Lock]]:
+    """What is built from, and its lock, which is made when there is none that fits."""
+    lock = ensure_lock(project, environment, emit, locked=options.locked)
+    userns.ensure()
+    os.umask(0o022)
+    with Store.open(store_path()) as store:
+        yield _Work(project, environment, options, secrets, store, emit), lock
+
+
 def update_steps(project: Project, names: Sequence[str], options: BuildOptions) -> int:
     """Build steps of the project that may reach the network anew, and pin what they give: those
     called `names` ("all": every one), in each variant of the image that the lock pins them for, and
@@ -304,13 +322,9 @@ def update_steps(project: Project, names: Sequence[str], options: BuildOptions) 
     with open_sink(options.progress) as emit, in_use(store_path()):
         count = 0
         for variant in sorted(variants) or [""]:
-            environment = evaluate(project, dev=bool(variant), progress=options.progress)
-            planning.check_copies(environment, project.directory)
-            lock = ensure_lock(project, environment, emit)
-            userns.ensure()
-            os.umask(0o022)
-            with Store.open(store_path()) as store:
-                count += _updated(_Work(project, environment, options, values, store, emit), lock, names)
+            environment = _checked(project, options, dev=bool(variant))
+            with _at_work(project, environment, options, values, emit) as (work, lock):
+                count += _updated(work, lock, names)
     return count
 
 
@@ -343,15 +357,14 @@ def push(project: Project, reference: str, options: BuildOptions, *, also: Seque
     """
     target, tags = publish.reference(reference), publish.tags(also)
     values = step_secrets.read(options.secrets)
-    environment = evaluate(project, progress=options.progress)
-    planning.check_copies(environment, project.directory)
-    with open_sink(options.progress) as emit, in_use(store_path()):
-        lock = ensure_lock(project, environment, emit, locked=options.locked)
-        userns.ensure()
-        os.umask(0o022)
-        with Store.open(store_path()) as store:
-            image, _, _ = _Work(project, environment, options, values, store, emit).image(lock)
-            publish.push(image, store, target, emit, tags)
+    environment = _checked(project, options)
+    with (
+        open_sink(options.progress) as emit,
+        in_use(store_path()),
+        _at_work(project, environment, options, values, emit) as (work, lock),
+    ):
+        image, _, _ = work.image(lock)
+        publish.push(image, work.store, target, emit, tags)
     return image.manifest_digest
 
 

@@ -320,17 +320,7 @@ class _Run:
                 made = store.capture(upper, derivation.name, (raw,))
             self._compare(derivation, key, made)
             store.realise(key, made.id, placed.raw_of(derivation).kind)
-        self._emit(
-            Event(
-                "finish",
-                derivation.name,
-                id=derivation.drv_id,
-                text=derivation.kind,
-                bytes=made.size,
-                seconds=time.monotonic() - begin,
-            )
-        )
-        return made
+        return self._told(derivation, made, begin)
 
     def _build(self, derivation: Derivation, key: str, outputs: Mapping[str, str]) -> Object:
         store = self._store
@@ -371,6 +361,11 @@ class _Run:
             store.realise(key, made.id, derivation.kind)
         for text in warnings:
             self._sayer(derivation)(f"warning: {text}")
+        return self._told(derivation, made, begin)
+
+    def _told(self, derivation: Derivation, made: Object, begin: float) -> Object:
+        """`made`, which is said; its building began at `begin` (of the monotonic clock)."""
+        seconds = time.monotonic() - begin
         self._emit(
             Event(
                 "finish",
@@ -378,7 +373,7 @@ class _Run:
                 id=derivation.drv_id,
                 text=derivation.kind,
                 bytes=made.size,
-                seconds=time.monotonic() - begin,
+                seconds=seconds,
             )
         )
         return made
