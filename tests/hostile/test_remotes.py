@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,6 +29,7 @@ from store import Store, notices, redirects
 from store.errors import RegistryError
 from store.references import Reference, parse_reference
 from store.registry import Registry
+from tests.integration import web
 
 HERE = Position("build.envd", 1, 1)
 LOGIN = base64.b64encode(b"corp:s3cret").decode()
@@ -99,30 +99,7 @@ def serving(certificate: Path | None = None, address: str = "127.0.0.1") -> Iter
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for 127.0.0.1 and its key."""
     place = tmp_path_factory.mktemp("tls") / "both.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-addext",
-            "subjectAltName=IP:127.0.0.1",
-            "-keyout",
-            place,
-            "-out",
-            place.with_suffix(".crt"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    web.certify(place.with_suffix(".crt"), place)
     place.write_text(place.read_text() + place.with_suffix(".crt").read_text())
     return place
 
@@ -279,28 +256,7 @@ def test_trust_without_a_certificate_is_for_that_server_alone(
 
 def _other_certificate(place: Path) -> Path:
     made = place / "other.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-            "-subj",
-            "/CN=127.0.0.1",
-            "-keyout",
-            made,
-            "-out",
-            made.with_suffix(".crt"),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    web.certify(made.with_suffix(".crt"), made, address=False)
     made.write_text(made.read_text() + made.with_suffix(".crt").read_text())
     return made
 

@@ -211,6 +211,42 @@ def _http_answers(url: str) -> bool:
     return status(url) != 0  # 401, too: it is there
 
 
+@contextlib.contextmanager
+def ssh(directory: Path, *settings: str) -> Iterator[int]:
+    """A real sshd for this user, who has the key directory/key; gives its port. `settings` are more
+    lines of its sshd_config."""
+    sshd = program("sshd", "openssh-server")
+    for name in ("host", "key"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
+    port = free_port()
+    own = (
+        "ListenAddress 127.0.0.1",
+        f"Port {port}",
+        f"HostKey {directory}/host",
+        f"AuthorizedKeysFile {directory}/key.pub",
+        "PermitRootLogin yes",
+        "StrictModes no",
+        "PidFile none",
+        "UsePAM no",
+    )
+    (directory / "sshd_config").write_text("".join(f"{line}\n" for line in (*own, *settings)))
+    Path("/run/sshd").mkdir(exist_ok=True)
+    with (directory / "sshd.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sshd, "-D", "-e", "-f", directory / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL
+        )
+    try:
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            assert process.poll() is None, (directory / "sshd.log").read_text()
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def status(url: str) -> int:
     """The status of an HTTP server's answer; 0 when none answers."""
     try:

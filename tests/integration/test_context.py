@@ -11,7 +11,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -212,7 +211,7 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
 
 
 def test_an_engine_behind_ssh(envd: Envd, docker_engine: str, tmp_path: Path) -> None:
-    with ssh_server(tmp_path, docker_engine) as port:
+    with servers.ssh(tmp_path, f"SetEnv DOCKER_HOST={docker_engine}") as port:
         # ssh(1) takes host, port and key from its configuration, as for any user.
         settings = tmp_path / "home/.ssh"
         settings.mkdir(parents=True)
@@ -230,32 +229,3 @@ def test_an_engine_behind_ssh(envd: Envd, docker_engine: str, tmp_path: Path) ->
         remote.run("context", "create", "far", "--host", "ssh://root@engine", "--use")
         assert engine_of(remote) is not None
         loads_an_image(remote, docker_engine)
-
-
-@contextlib.contextmanager
-def ssh_server(directory: Path, engine: str) -> Iterator[int]:
-    """A real sshd for this user, whose sessions see the engine; gives its port."""
-    sshd = servers.program("sshd", "openssh-server")
-    for name in ("host", "key"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name], check=True)
-    port = servers.free_port()
-    (directory / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host\n"
-        f"AuthorizedKeysFile {directory}/key.pub\nStrictModes no\nPidFile none\nUsePAM no\n"
-        f"PermitRootLogin yes\nSetEnv DOCKER_HOST={engine}\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with (directory / "sshd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sshd, "-D", "-e", "-f", directory / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL
-        )
-    try:
-        for _ in range(200):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, (directory / "sshd.log").read_text()
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import socket
 import ssl
 import subprocess
 import sys
@@ -27,7 +26,7 @@ import pytest
 from engine.ecosystems.includes import git
 from engine.errors import ResolveError
 from grammar.environment import Include, Position
-from tests.integration import servers
+from tests.integration import servers, web
 
 AT = Position("build.envd", 1, 1)
 SPEC = b"def x():\n    pass\n"
@@ -125,26 +124,7 @@ def serving(
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("tls") / "c.pem"
-    run(
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=127.0.0.1",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-keyout",
-        place.with_suffix(".key"),
-        "-out",
-        place,
-    )
+    web.certify(place, place.with_suffix(".key"))
     return place
 
 
@@ -249,39 +229,11 @@ def test_a_password_of_an_address_that_stands_for_another_is_not_shown(
     assert "hunter2" not in str(caught.value)
 
 
-@contextlib.contextmanager
-def ssh_server(directory: Path) -> Iterator[int]:
-    """A real sshd for this user, who has the key directory/key; gives its port."""
-    sshd = servers.program("sshd", "openssh-server")
-    for name in ("host", "key"):
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name)
-    port = servers.free_port()
-    (directory / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {directory}/host\nPermitRootLogin yes\n"
-        f"AuthorizedKeysFile {directory}/key.pub\nStrictModes no\nPidFile none\nUsePAM no\n"
-    )
-    Path("/run/sshd").mkdir(exist_ok=True)
-    with (directory / "sshd.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sshd, "-D", "-e", "-f", directory / "sshd_config"], stderr=log, stdin=subprocess.DEVNULL
-        )
-    try:
-        for _ in range(600):
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                break
-            assert process.poll() is None, (directory / "sshd.log").read_text()
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def test_ssh(library: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a key file, and by an agent alone; the user's name is the remote's where none is given."""
     place = tmp_path / "ssh"
     place.mkdir()
-    with ssh_server(place) as port:
+    with servers.ssh(place) as port:
         host_key = (place / "host.pub").read_text()
         (home / "known").write_text(f"[127.0.0.1]:{port} {host_key}")
         options = f"ssh -F {home}/config -o BatchMode=yes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,15 @@ class Web:
 
     url: str
     asked: list[str] = field(default_factory=list)
+
+
+def certify(certificate: Path, key: Path, *, address: bool = True) -> None:
+    """Write a certificate that has signed itself, for the name 127.0.0.1 and, unless told not to, for
+    the address, and its key."""
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    argv += ["-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    argv += ["-addext", "subjectAltName=IP:127.0.0.1"] if address else []
+    subprocess.run(argv, check=True, capture_output=True)
 
 
 @contextmanager
