@@ -89,7 +89,7 @@ def test_the_specs_own_token_is_roots_to_read(start: Start, docker_engine: str) 
     url = f"http://127.0.0.1:{port}/api/contents"
     assert status(url) == 403
     request = urllib.request.Request(url, headers={"Authorization": "token " + json.loads(f'"{token}"')})
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=120) as answer:
         assert answer.status == 200
     assert token.split()[1] not in seen_by_others(container, image, docker_engine)
     assert docker(

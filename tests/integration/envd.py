@@ -48,17 +48,22 @@ class Envd:
 
     def run(self, *arguments: str, check: bool = True) -> Outcome:
         """Run `envd ARGUMENTS` in the project's directory."""
-        done = subprocess.run(
+        process = self.start(*arguments)
+        stdout, stderr = process.communicate()
+        if check:
+            assert process.returncode == 0, stderr[-6000:]
+        return Outcome(process.returncode, stdout.strip(), stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Begin `envd ARGUMENTS` in the project's directory."""
+        return subprocess.Popen(
             [*self.prefix, str(ENVD), *arguments],
             cwd=self.project,
             env={**os.environ, "ENVD_STORE": str(self.store), **self.environment},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
         )
-        if check:
-            assert done.returncode == 0, done.stderr[-6000:]
-        return Outcome(done.returncode, done.stdout.strip(), done.stderr)
 
     def unpacked(self, place: Path, *options: str) -> Path:
         """Build with `options`, and let umoci unpack the image below `place`; its root file system."""

@@ -139,3 +139,26 @@ def test_what_does_not_fit_is_named_with_its_place(shared_store: Path, tmp_path:
     assert done.code == 1
     assert "Julia's releases has no version 1.4" in done.stderr and "1.5.3" in done.stderr
     assert (envd.project / "envd.lock").read_text() == before
+
+
+def test_several_read_the_registries_at_once(
+    shared_store: Path, tmp_path: Path, site: web.Web, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """They share one store, and one of them has another server's registry of the same name."""
+    other = tmp_path_factory.mktemp("julia-other")
+    julia.release(other / "site", shared_store)
+    julia.server(other / "site", other / "work")
+    with web.serve(other / "site") as second:
+        environment = {"ENVD_JULIA_DOWNLOADS": site.url}
+        machines = [Envd(shared_store, tmp_path / str(n), environment) for n in range(4)]
+        for round_ in range(3):
+            for kept in (shared_store / "cache/julia").glob("registry-*"):
+                kept.unlink()
+            running = []
+            for n, envd in enumerate(machines):
+                envd.spec(SPEC.format(url=(site if n % 2 else second).url, names='["Hello"]'))
+                (envd.project / "envd.lock").unlink(missing_ok=True)
+                running.append(envd.start("lock"))
+            for process in running:
+                _, said = process.communicate()
+                assert process.returncode == 0, (round_, said)

@@ -83,7 +83,7 @@ service munge start >&2
 su munge -s /bin/sh -c 'munge -n | unmunge' | head -1
 mkdir -p /run/sshd
 /usr/sbin/sshd -p 2200
-ssh-keyscan -p 2200 127.0.0.1 2>/dev/null | wc -l
+ssh-keyscan -T 120 -p 2200 127.0.0.1 2>/dev/null | wc -l
 service slapd start >&2
 slapcat -b cn=config | grep -c ^dn: >/dev/null && echo slapd
 """

@@ -265,7 +265,7 @@ def test_services_run_as_the_user(up: Up) -> None:
     port = up.described()["ports"][2]
     assert port["name"] == "results"
     url = f"http://127.0.0.1:{port['host_port']}/line.txt"
-    with urllib.request.urlopen(url, timeout=5) as answer:
+    with urllib.request.urlopen(url, timeout=120) as answer:
         assert answer.read().startswith(b"slope 3.00")
     # it comes back when it dies
     up.ssh("pkill -f '[h]ttp.server'")

@@ -147,7 +147,7 @@ def test_a_development_environment(specs: Specs) -> None:
     with specs.up(spec, {"main.py": "print('main')\n"}) as running:
         url = running.url("jupyter")
         assert servers.status(url) == 200  # at once
-        with urllib.request.urlopen(url.replace("/lab?", "/api/contents?"), timeout=20) as answer:
+        with urllib.request.urlopen(url.replace("/lab?", "/api/contents?"), timeout=120) as answer:
             assert b"main.py" in answer.read()
         assert running.sh("python -c 'import numpy; print(numpy.arange(3) + 2)'") == "[2 3 4]"
         assert running.exec("-c", "greet").stdout == "hello there from project"

@@ -11,10 +11,12 @@ import json
 import tarfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.core.atomic import write_text
 from engine.core.urls import redacted
 from engine.ecosystems import languages
 from engine.ecosystems.julia import registry as juliaregistry
@@ -63,7 +65,9 @@ def resolve(
     with Store.open(store) as opened:
         library = standard_library(release, opened, cache_directory, log)
         url = languages.julia_server(environment)
-        registries = juliaregistry.read(url, position, cache_directory, log)
+        # what one envd keeps of older registries is what another one may just be reading
+        with opened.lock("julia-registries", "reads the registries of Julia"):
+            registries = juliaregistry.read(url, position, cache_directory, log)
         julia = juliapkg.Julia(Version.parse(release.version), library)
         preferred = {p.uuid: Version.parse(p.version) for p in old if isinstance(p, JuliaPackage)}
         chosen = juliapkg.solve(requests, registries, julia, preferred)
@@ -100,7 +104,7 @@ def standard_library(release: LockedPackage, store: Store, cache_directory: Path
     """UUID -> name of the packages that a release's archive holds; remembered."""
     file = release.file
     memo = cache_directory / f"julia/library-{file.sha256}.json"
-    if memo.exists():
+    with suppress(OSError, ValueError, TypeError):
         return dict(json.loads(memo.read_text("utf-8")))
     log(f"reading the standard library of Julia {release.version} ({file.size / 1e6:.0f} MB)")
     path = fetch(file.fetch(), store)
@@ -124,7 +128,7 @@ def standard_library(release: LockedPackage, store: Store, cache_directory: Path
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
         raise ResolveError(f"cannot read it: {error}", subject=file.name) from error
     memo.parent.mkdir(parents=True, exist_ok=True)
-    memo.write_text(json.dumps(found), "utf-8")
+    write_text(memo, json.dumps(found))
     return found
 
 
