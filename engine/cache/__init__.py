@@ -1,0 +1,1 @@
+"""What other machines have built: realisations and their layers, shared through a registry or a directory."""
