@@ -65,8 +65,11 @@ def store() -> str:
 
 
 def configuration() -> str:
-    """Where the user's settings are: $XDG_CONFIG_HOME/envd, else ~/.config/envd."""
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    """Where the user's settings are: $XDG_CONFIG_HOME/envd, else ~/.config/envd. A relative path counts
+    for nothing, as the XDG Base Directory Specification has it: it would be one of any project's."""
+    home = os.environ.get("XDG_CONFIG_HOME", "")
+    if not os.path.isabs(home):
+        home = os.path.expanduser("~/.config")
     return os.path.join(home, "envd")
 
 
