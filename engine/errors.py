@@ -5,6 +5,7 @@
     ├── store.errors.StoreError      the store, or a registry that it is copied to or from   ends with 1
     │   ├── CorruptError                 stored bytes do not match their address
     │   │   └── TooLargeError                something from elsewhere is larger than it may be
+    │   ├── LostError                    a layer whose bytes were elsewhere cannot be had any more
     │   ├── UnstorableError              a file that cannot be in a layer
     │   ├── DamagedError                 the database cannot be trusted
     │   │   └── UnmadeError                  there is nothing in it

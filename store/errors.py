@@ -7,7 +7,10 @@ import os
 
 TYPE_CHECKING = False  # typing costs start-up
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+
+    from store.model import Object
 
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -29,6 +32,16 @@ class TooLargeError(CorruptError):
 
 class UnstorableError(StoreError):
     """A file that cannot be in a layer. Names the file."""
+
+
+class LostError(StoreError):
+    """Layers (`items`) whose bytes were elsewhere cannot be had any more: they have to be built. Names
+    the place."""
+
+    def __init__(self, items: Sequence[Object], text: str) -> None:
+        first, more = items[0].name, len(items) - 1
+        super().__init__(f"{first}{f' and {more} more' if more else ''}: {text}")
+        self.items = tuple(items)
 
 
 class DamagedError(StoreError):

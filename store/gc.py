@@ -7,7 +7,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 
-from store import integrity, locking, notices
+from store import elsewhere, integrity, locking, notices
 from store.errors import DamagedError, StoreError, explained
 from store.model import Object, Root
 from store.objects import closure
@@ -77,8 +77,8 @@ def _collect(store: Store, *, dry_run: bool, without: Collection[str]) -> Report
     if dead:
         store.db.write(
             [("DELETE FROM object WHERE id=?", (identity,)) for identity in dead]
-            # which repository of a registry has a blob ("blob:…") is as true as before
-            + [("DELETE FROM memo WHERE key NOT LIKE 'blob:%'", ())]
+            # which place has a blob is as true as before
+            + [("DELETE FROM memo WHERE key NOT LIKE 'blob:%' AND key NOT LIKE ?", (f"{elsewhere.MEMO}%",))]
         )
     for path, _ in dead_blobs:
         with suppress(FileNotFoundError):
@@ -101,7 +101,7 @@ def _reached(roots: Collection[Root], objects: dict[str, Object], store: Store) 
             found = objects.get(identity)
             if found is None:
                 raise _incomplete(root, f"layer {identity[:16]} is not in its database")
-            if store.blob(found.digest) is None:
+            if store.blob(found.digest) is None and not elsewhere.is_elsewhere(store, found):
                 raise _incomplete(root, f"the file of {found.name} ({identity[:16]}) is missing")
             return found
 

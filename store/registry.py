@@ -387,6 +387,15 @@ class Registry:
         answer = self._expect(answer, f"manifest {name}", 200, 404)
         return None if answer.status_code == 404 else bytes(answer.content)
 
+    def tags(self) -> list[str]:
+        """The repository's tags, the first ten thousand. Raises RegistryError."""
+        answer = self._expect(self._request("GET", f"{self._base}/tags/list?n=10000"), "its tags", 200, 404)
+        try:
+            found = answer.json().get("tags") or []  # of a repository that is not there: none
+            return [tag for tag in found if isinstance(tag, str) and _NAMED.fullmatch(tag)]
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise RegistryError(f"{self._host}: its list of tags is malformed") from error
+
     @contextmanager
     def blob(self, digest: str, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]] | None]:
         """Open a blob: where its bytes begin (0 or `offset`), and the bytes; None when it is not

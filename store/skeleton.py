@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from store import trees
+from store import elsewhere, trees
 from store.compression import decompressed
 from store.errors import CorruptError, StoreError
 from store.layers import OPAQUE, as_bytes, is_opaque, is_whiteout
@@ -101,9 +101,9 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
         lines = list(_walk(os.fsencode(store.tree(object_id))))
     else:
         found = store.get(object_id)
-        blob = None if found is None else store.blob(found.digest)
-        if found is None or blob is None:
+        if found is None:
             raise StoreError(f"object {object_id[:16]} is not in the store")
+        blob = elsewhere.layer_file(store, found)
         from zstandard import ZstdError
 
         try:

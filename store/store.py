@@ -15,9 +15,10 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
-from store import blobs, database, layers, locking, notices, objects, private, stamps, usage
+from store import blobs, database, elsewhere, layers, locking, notices, objects, private, stamps, usage
 from store.compression import Compressor, chosen_media_type
 from store.database import Database
 from store.errors import (
@@ -46,6 +47,7 @@ class Store:
     def __init__(self, path: Path, db: Database) -> None:
         self.path = path
         self.db = db
+        self.supplier: elsewhere.Supplier | None = None  # who brings layers that are elsewhere
         self._sound: set[str] = set()  # trees and blobs that this process has checked
 
     @classmethod
@@ -132,12 +134,17 @@ class Store:
         return objects.get(self.db, object_id)
 
     def whole(self, object_id: str) -> Object | None:
-        """The object of that id when its blob is there and as long as it should be: an object
-        without its bytes has to be made again."""
+        """The object of that id when its blob is there and as long as it should be, or can be brought:
+        an object without its bytes has to be made again."""
         found = self.get(object_id)
-        return found if found is not None and self._has_blob(found) else None
+        return found if found is not None and self.can_have(found) else None
 
-    def _has_blob(self, item: Object) -> bool:
+    def can_have(self, item: Object) -> bool:
+        """Whether the bytes of an object are here, or thought to be where somebody can bring them from."""
+        return self.has_blob(item) or (self.supplier is not None and self.supplier.has(item))
+
+    def has_blob(self, item: Object) -> bool:
+        """Whether an object's blob is here, and as long as it should be."""
         try:
             return blobs.blob_path(self.path, item.digest).stat().st_size == item.size
         except FileNotFoundError:
@@ -311,10 +318,7 @@ class Store:
 
         Raises StoreError when it is not there, CorruptError when it is damaged.
         """
-        blob = self.blob(item.digest)
-        if blob is None:
-            raise StoreError(f"{item.name}: its layer is not in the store; build again")
-        unpack_into(blob, item, fresh)
+        unpack_into(elsewhere.layer_file(self, item), item, fresh)
 
     # Realisations
 
@@ -323,9 +327,16 @@ class Store:
         rows = self.db.read("SELECT key, output, name FROM realisation WHERE key=?", (key,))
         return Realisation(*rows[0]) if rows else None
 
-    def realise(self, key: str, object_id: str, name: str = "") -> None:
-        """Record that a build key gave an object."""
-        self.db.write([("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name))])
+    def realise(
+        self, key: str, object_id: str, name: str = "", memos: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Record that a build key gave an object, with `memos` in the same transaction."""
+        self.db.write(
+            [
+                ("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (key, object_id, name)),
+                *_memo_statements(memos),
+            ]
+        )
 
     def realisations(self) -> list[Realisation]:
         """Every realisation."""
@@ -402,7 +413,11 @@ class Store:
 
     def set_memos(self, memos: Mapping[str, str]) -> None:
         """Remember texts by their keys, in one transaction."""
-        self.db.write([("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()])
+        self.db.write(_memo_statements(memos))
+
+
+def _memo_statements(memos: Mapping[str, str]) -> list[database.Statement]:
+    return [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from store import integrity, notices, stamps
+from store import elsewhere, integrity, notices, stamps
 from store.compression import decompressed
 from store.database import NAME, Database
 from store.errors import DamagedError, StoreError
@@ -75,7 +75,7 @@ def _verify(store: Store, *, repair: bool) -> list[str]:
     problems += _loose_ends(store, gone, repair=repair)
     problems += _bad_trees(store, gone, repair=repair)
     if problems and repair:
-        store.db.write([("DELETE FROM memo", ())])
+        store.db.write([("DELETE FROM memo WHERE key NOT LIKE ?", (f"{elsewhere.MEMO}%",))])
     return problems
 
 
@@ -115,6 +115,8 @@ def _bad_objects(store: Store) -> dict[str, str]:
 def _object_problem(store: Store, item: Object) -> str | None:
     path = store.blob(item.digest)
     if path is None:
+        if elsewhere.is_elsewhere(store, item):
+            return None
         return f"{item.name} ({item.id[:16]}): its blob {item.digest[7:23]} is missing"
     identity, diff = object_hasher(), hashlib.sha256()
     try:

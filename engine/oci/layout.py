@@ -22,6 +22,8 @@ from engine.errors import BuildError
 from engine.oci.assemble import MANIFEST_TYPE
 from store import Store
 from store.blobs import CheckedFile, check
+from store.elsewhere import gather, layer_file
+from store.errors import LostError, StoreError
 from store.model import SOURCE_DATE_EPOCH, ZSTD_LAYER, Object
 
 _CHUNK = 1 << 20
@@ -29,10 +31,14 @@ _CHUNK = 1 << 20
 
 def blob(store: Store, layer: Object) -> Path:
     """A layer's compressed file. Raises BuildError when it is not there."""
-    path = store.blob(layer.digest)
-    if path is None:
-        raise BuildError("its layer is not in the store", subject=layer.name, advice="build (or pull) again")
-    return path
+    try:
+        return layer_file(store, layer)
+    except LostError:
+        raise
+    except StoreError as error:
+        raise BuildError(
+            "its layer is not in the store", subject=layer.name, advice="build (or pull) again"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ def _oci_members(image: Image, store: Store, tag: str) -> dict[str, bytes | _Sto
         _place(image.config_digest): image.config,
         _place(image.manifest_digest): image.manifest,
     }
+    gather(store, image.layers)
     for layer in image.layers:
         members[_place(layer.digest)] = _stored(store, layer)
     return members
@@ -156,6 +163,7 @@ def write_docker_archive(
         {"Config": config_name, "Layers": names, "RepoTags": [tag] if tag else None}
     ]
     written = 0
+    gather(store, [x for x in image.layers if x.digest not in omit])
     with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "manifest.json", json.dumps(manifest, sort_keys=True).encode())
         _add(tar, config_name, image.config)
