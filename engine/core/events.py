@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.errors import EnvdError
 
-# kinds: start, finish, cached, failed (of a derivation); fetch-start, fetch-progress,
-# fetch-finish; log (a builder's line); message; resolve; image; load; push
+# kinds: start, finish, cached, substituted (built by another machine, in so many seconds), failed (of a
+# derivation); fetch-start, fetch-progress,
+# fetch-finish; log (a builder's line); message; resolve; image; load; push; publish
 # Builders and downloads run in threads: a sink is called from any of them, also from several at once.
 Sink = Callable[["Event"], None]
 

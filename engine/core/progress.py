@@ -58,6 +58,7 @@ class Tally:
 
     built: int = 0
     cached: int = 0
+    substituted: int = 0
     fetched: int = 0
     fetched_bytes: int = 0
     failed: int = 0
@@ -79,6 +80,8 @@ class Tally:
             self.failed += event.kind == "failed"
         elif event.kind == "cached":
             self.cached += 1
+        elif event.kind == "substituted":
+            self.substituted += 1
         elif event.kind in ("fetch-start", "fetch-progress"):
             self.fetches[event.id] = event
         elif event.kind == "fetch-finish":
@@ -93,6 +96,8 @@ class Tally:
             parts.append(f"{self.built} built")
         if self.cached:
             parts.append(f"{self.cached} cached")
+        if self.substituted:
+            parts.append(f"{self.substituted} built elsewhere")
         if self.fetched:
             parts.append(f"{self.fetched} fetched ({human_bytes(self.fetched_bytes)})")
         return f"{', '.join(parts)} in {human_seconds(seconds)}" if parts else ""
@@ -108,7 +113,7 @@ def line_of(event: Event) -> str | None:
         return f"failed {event.name}"
     if event.kind == "fetch-finish" and event.bytes >= _LARGE:
         return f"fetched {event.name} ({size}){took}"
-    if event.kind in ("message", "resolve", "image", "load", "push"):
+    if event.kind in ("message", "resolve", "image", "load", "push", "publish"):
         label = event.name if event.kind == "message" else f"{event.kind} {event.name}".rstrip()
         about = f" ({size})" if event.bytes else ""
         return ": ".join(p for p in (label, event.text) if p) + about + took
@@ -132,6 +137,8 @@ class _Plain:
             self._write(f"building {event.name}")
         elif event.kind == "cached":
             self._write(f"cached {event.name}")
+        elif event.kind == "substituted":
+            self._write(f"built elsewhere: {event.name}")
         elif event.kind == "log":
             self._write(f"{event.name}> {event.text}")
         elif (line := line_of(event)) is not None:

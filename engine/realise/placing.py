@@ -25,15 +25,15 @@ class Placing:
         self._view = View()
 
     def before(self, derivation: Derivation, outputs: Mapping[str, str]) -> Object | None:
-        """What came of this very placing before, when the store still has it."""
-        key = self._memo(derivation, outputs)
+        """What came of this very placing before, though its bytes may be gone."""
+        key = self.memo(derivation, outputs)
         found = self._fresh.get(key) or self._store.memo(key)
-        return None if found is None else self._store.whole(found)
+        return None if found is None else self._store.get(found)
 
     def done(self, derivation: Derivation, outputs: Mapping[str, str], made: Object) -> None:
         """Remember what came of a placing; written by `remember`."""
         with self._guard:
-            self._fresh[self._memo(derivation, outputs)] = made.id
+            self._fresh[self.memo(derivation, outputs)] = made.id
 
     def remember(self) -> None:
         """Write down what was found out: in one transaction, since there is much of it."""
@@ -41,7 +41,8 @@ class Placing:
             if self._fresh:
                 self._store.set_memos(self._fresh)
 
-    def _memo(self, derivation: Derivation, outputs: Mapping[str, str]) -> str:
+    def memo(self, derivation: Derivation, outputs: Mapping[str, str]) -> str:
+        """The key under which is remembered what came of a placing."""
         raw = placed.raw_of(derivation)
         own = [outputs[i.derivation.drv_id] for i in raw.inputs if i.role == "layer"]
         return "placed " + hash_value(

@@ -1,9 +1,11 @@
 """The scheduler: brings derivations to their outputs, with as little work as possible.
 
-First everything that is known already is looked up, bottom up, in the store alone. What is
-left is built in threads; before each build its key is looked up again, now that its inputs
-are known, so a change that rebuilt to the same bytes stops there (early cutoff). The files of
-a derivation are fetched only when that derivation is really built.
+First everything that is known already is looked up, bottom up, in the store alone, and then, if
+something is missing, where other machines share what they have built. The bytes of a layer are
+needed only of what is asked for, and of what something is built upon. What is left is built in
+threads; before each build its key is looked up again, now that its inputs are known, so a change
+that rebuilt to the same bytes stops there (early cutoff). The files of a derivation are fetched
+only when that derivation is really built.
 
 A placed layer (`engine.realise.placed`) needs no builder. What came of placing one layer upon certain
 others is remembered, so that doing it again is one look-up.
@@ -15,13 +17,14 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from engine.core import differing
+from engine.core.closure import in_order
 from engine.core.command import Group, cancellable, raise_if_cancelled
 from engine.core.derivation import Derivation, Fetch
 from engine.core.events import Event, Sink, silent
@@ -32,6 +35,7 @@ from engine.realise.context import BuildContext, Builder, Imported
 from engine.realise.failures import failure_events, without_scratch
 from engine.realise.placing import Placing
 from engine.realise.steps import Steps
+from engine.realise.substitution import Substituter, took_memo
 from store import Store, connections
 from store.model import Object
 
@@ -51,6 +55,7 @@ def realise(
     force: bool = False,
     steps: Steps = NO_STEPS,
     before: Callable[[Sequence[Derivation]], None] = lambda _: None,
+    substituter: Substituter | None = None,
 ) -> dict[str, str]:
     """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
 
@@ -59,6 +64,8 @@ def realise(
     `before` is told what is about to be built, and may raise. The first failure stops everything
     else; it is raised as an EnvdError whose text names the derivation. Garbage collection is kept
     away meanwhile; make a root for the outputs, under `store.in_use()`, to keep them.
+    Layers that somebody else has built are taken from `substituter`. Where one was promised whose bytes
+    cannot be had, LostError is raised, and the next call builds it.
     """
     plan = in_order(targets)
     for derivation in plan:
@@ -67,7 +74,11 @@ def realise(
     with store.in_use():
         store.sweep()  # what killed builds left
         run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, steps)
-        pending = run.look_up(plan)
+        pending = run.look_up(targets, plan)
+        if pending and substituter is not None and not force and substituter.look_up(targets):
+            run.took = substituter.took
+            pending = run.look_up(targets, plan)
+        run.say_known(plan, pending)
         try:
             if pending:
                 before(pending)
@@ -77,27 +88,6 @@ def realise(
     return run.outputs
 
 
-def in_order(targets: Iterable[Derivation]) -> list[Derivation]:
-    """Every derivation that `targets` need, inputs first; each once. The order is stable."""
-    ordered: dict[str, Derivation] = {}
-    seen: set[str] = set()
-    # No recursion: a chain may be deeper than Python's stack.
-    todo: list[tuple[Derivation, bool]] = [(t, False) for t in reversed(list(targets))]
-    while todo:
-        derivation, inputs_done = todo.pop()
-        if inputs_done:
-            ordered.setdefault(derivation.drv_id, derivation)
-        elif derivation.drv_id not in seen:
-            seen.add(derivation.drv_id)
-            todo.append((derivation, True))
-            todo += [
-                (i.derivation, False)
-                for i in reversed(derivation.inputs)
-                if isinstance(i.derivation, Derivation)
-            ]
-    return list(ordered.values())
-
-
 class _Run:
     """One call of `realise`. Only the calling thread changes its state; workers return values."""
 
@@ -105,6 +95,8 @@ class _Run:
         self, store: Store, builders: Mapping[str, Builder], jobs: int, emit: Sink, force: bool, steps: Steps
     ) -> None:
         self.outputs: dict[str, str] = {}
+        self.took: Mapping[str, float] = {}  # ids of objects that others built -> seconds that it took
+        self._objects: dict[str, Object] = {}  # drv_id -> what is known of its output
         self.placing = Placing(store)
         self._store = store
         self._builders = builders
@@ -124,44 +116,73 @@ class _Run:
 
     # What is known already
 
-    def look_up(self, plan: Sequence[Derivation]) -> list[Derivation]:
-        """Find what is in the store; return the others, inputs first."""
-        pending = []
+    def look_up(self, targets: Sequence[Derivation], plan: Sequence[Derivation]) -> list[Derivation]:
+        """Find what the store knows; return what is to be built, inputs first: `targets` without bytes,
+        and whatever these are built upon that has none."""
         for derivation in plan:
             for item in derivation.inputs:
                 if isinstance(item.derivation, Fetch):
                     self.outputs[item.derivation.drv_id] = item.derivation.output
             known = all(i.derivation.drv_id in self.outputs for i in derivation.inputs)
-            found = self._found(derivation) if known else None
-            if found is None:
-                pending.append(derivation)
-            else:
-                self._cached(derivation, found)
+            found = self._known(derivation) if known else None
+            if found is not None:
+                self._objects[derivation.drv_id] = found
                 self.outputs[derivation.drv_id] = found.id
-        return pending
+        lacking: set[str] = set()
+        todo = list(targets)
+        while todo:
+            derivation = todo.pop()
+            known_as = self._objects.get(derivation.drv_id)
+            if derivation.drv_id in lacking or (known_as is not None and self._store.can_have(known_as)):
+                continue
+            lacking.add(derivation.drv_id)
+            todo += [i.derivation for i in derivation.inputs if isinstance(i.derivation, Derivation)]
+        return [d for d in plan if d.drv_id in lacking]
 
-    def _found(self, derivation: Derivation) -> Object | None:
-        """What the store has of a derivation whose inputs are known."""
+    def say_known(self, plan: Sequence[Derivation], pending: Sequence[Derivation]) -> None:
+        """Say of what is known already that it is not built."""
+        built = {d.drv_id for d in pending}
+        for derivation in plan:
+            if derivation.drv_id not in built and (found := self._objects.get(derivation.drv_id)) is not None:
+                self._cached(derivation, found)
+
+    def _known(self, derivation: Derivation) -> Object | None:
+        """What came of a derivation whose inputs are known, though its bytes may be gone."""
         if derivation.kind == placed.KIND:
             return None if self._force else self.placing.before(derivation, self.outputs)
         return self._realised(derivation.build_key(self.outputs), derivation, self.outputs)
 
+    def _found(self, derivation: Derivation) -> Object | None:
+        """What the store has of a derivation whose inputs are known."""
+        return self._whole(self._known(derivation))
+
+    def _whole(self, found: Object | None) -> Object | None:
+        # Without its bytes it is as good as not built.
+        return found if found is not None and self._store.can_have(found) else None
+
     def _realised(self, key: str, derivation: Derivation, outputs: Mapping[str, str]) -> Object | None:
-        """What the store has under a build key; of a step that the lock pins, what that says."""
+        """What the store knows under a build key; of a step that the lock pins, what that says."""
         pin = self._steps.pin(derivation, outputs)
         if self._force or self._steps.is_anew(derivation):
             return None
         if pin is not None:
-            return self._store.whole(pin.object)
+            return self._store.get(pin.object)
         realisation = self._store.realisation(key)
-        # Without its bytes it is as good as not built.
-        return None if realisation is None else self._store.whole(realisation.output)
+        return None if realisation is None else self._store.get(realisation.output)
 
     def _cached(self, derivation: Derivation, found: Object) -> None:
         if derivation.kind == placed.KIND:
             return  # its raw layer has been said
+        seconds = self.took.get(found.id)
         self._emit(
-            Event("cached", derivation.name, id=derivation.drv_id, text=derivation.kind, bytes=found.size)
+            Event(
+                "cached" if seconds is None else "substituted",
+                derivation.name,
+                id=derivation.drv_id,
+                text=derivation.kind,
+                bytes=found.size,
+                seconds=seconds or 0.0,
+            )
         )
         for text in warnings_kept.known(self._store, found.id):
             self._sayer(derivation)(f"warning: {text}")
@@ -309,7 +330,7 @@ class _Run:
         with store.lock(
             f"build-{key}", f"builds {derivation.name}", lambda: raise_if_cancelled(derivation.name)
         ):
-            found = self._realised(key, derivation, outputs)
+            found = self._whole(self._realised(key, derivation, outputs))
             if found is not None:
                 return found
             begin = time.monotonic()
@@ -328,7 +349,7 @@ class _Run:
             f"build-{key}", f"builds {derivation.name}", lambda: raise_if_cancelled(derivation.name)
         ):
             # another process was quicker
-            if (found := self._realised(key, derivation, outputs)) is not None:
+            if (found := self._whole(self._realised(key, derivation, outputs))) is not None:
                 self._cached(derivation, found)
                 return found
             begin = time.monotonic()
@@ -357,8 +378,8 @@ class _Run:
                     made = store.capture(result, derivation.name, references)
             self._steps.check(derivation, outputs, made.id, store)
             self._compare(derivation, key, made)
-            warnings_kept.keep(store, made.id, warnings)
-            store.realise(key, made.id, derivation.kind)
+            memos = took_memo(made.id, time.monotonic() - begin) | warnings_kept.memo(made.id, warnings)
+            store.realise(key, made.id, derivation.kind, memos)
         for text in warnings:
             self._sayer(derivation)(f"warning: {text}")
         return self._told(derivation, made, begin)

@@ -13,7 +13,12 @@ _KEY = "envd warnings v1:"
 def keep(store: Store, object_id: str, texts: Sequence[str]) -> None:
     """Have `texts` known of an object; nothing where there are none."""
     if texts:
-        store.set_memo(_KEY + object_id, json.dumps(list(texts)))
+        store.set_memos(memo(object_id, texts))
+
+
+def memo(object_id: str, texts: Sequence[str]) -> dict[str, str]:
+    """The memo that has `texts` known of an object; none where there are none."""
+    return {_KEY + object_id: json.dumps(list(texts))} if texts else {}
 
 
 def known(store: Store, object_id: str) -> list[str]:

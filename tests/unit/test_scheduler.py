@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.core.closure import in_order
 from engine.core.derivation import Derivation, Fetch, Input
 from engine.core.events import Event
 from engine.errors import BuildError, EnvdError
@@ -76,13 +77,13 @@ def test_inputs_come_first_and_everything_once() -> None:
     low, side = derivation("low"), derivation("side")
     middle = derivation("middle", low, side)
     top = derivation("top", middle, low)
-    names = [d.name for d in scheduler.in_order([top, middle, side])]
+    names = [d.name for d in in_order([top, middle, side])]
     assert names == ["low", "side", "middle", "top"]
     chain = derivation("0")
     for number in range(1, 3000):
         chain = derivation(str(number), chain)
         assert chain.drv_id  # as a plan does, from the bottom up
-    assert [d.name for d in scheduler.in_order([chain])] == [str(n) for n in range(3000)]
+    assert [d.name for d in in_order([chain])] == [str(n) for n in range(3000)]
 
 
 def test_what_is_built_is_not_built_again(store: Store) -> None:
@@ -91,7 +92,7 @@ def test_what_is_built_is_not_built_again(store: Store) -> None:
     first, second = Workshop(), Workshop()
     outputs = first.realise(store, top)
     assert first.built[-1] == "top" and sorted(first.built) == ["low", "side", "top"]
-    assert set(outputs) == {d.drv_id for d in scheduler.in_order([top])}
+    assert set(outputs) == {d.drv_id for d in in_order([top])}
     assert [p.name for p in first.contexts["top"].layers[0].iterdir()] == ["low"]
     assert first.contexts["top"].layer_names == ("low", "side")
     assert second.realise(store, top) == outputs
