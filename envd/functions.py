@@ -122,7 +122,7 @@ def pull(reference: str, **options: Unpack[PullOptions]) -> Pulled:
     Raises UsageError, RegistryError, ResolveError, FetchError, BuildError, DockerError, StoreError.
     """
     found = _image(_ask("pull", PullOptions, options, reference))
-    return Pulled(**{k: v for k, v in found.items() if k not in ("built", "cached")})
+    return Pulled(**{k: v for k, v in found.items() if k not in ("built", "cached", "substituted")})
 
 
 def _ask(command: str, kind: Any, options: Mapping[str, Any], *references: str) -> dict[str, Any]:

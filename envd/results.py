@@ -22,8 +22,8 @@ class Built:
     `digest` that of its manifest (what a registry calls it by); `tags` are all
     its names in the store; `layers` lie from the bottom up.
 
-    `built`, `cached` and `fetched` are the names of the derivations that were built, that the store had,
-    and of the files that were fetched, in the order of their end; all empty when nothing had to be done.
+    `built`, `cached`, `substituted` and `fetched` are the names of the derivations that were built, that
+    the store had, that another machine has built, and of the files that were fetched, in the order of their end; all empty when nothing had to be done.
     `messages` is what was said, such as that no Docker engine answers.
     """
 
@@ -33,6 +33,7 @@ class Built:
     layers: tuple[Layer, ...]
     built: tuple[str, ...]
     cached: tuple[str, ...]
+    substituted: tuple[str, ...]
     fetched: tuple[str, ...]
     messages: tuple[str, ...]
 
@@ -63,6 +64,7 @@ class Pushed:
     digest: str
     built: tuple[str, ...]
     cached: tuple[str, ...]
+    substituted: tuple[str, ...]
     fetched: tuple[str, ...]
     messages: tuple[str, ...]
 

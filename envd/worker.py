@@ -49,7 +49,7 @@ class _Heard:
     """The events that a result tells of."""
 
     def __init__(self) -> None:
-        self.names: dict[str, list[str]] = {"finish": [], "cached": [], "fetch-finish": []}
+        self.names: dict[str, list[str]] = {"finish": [], "cached": [], "substituted": [], "fetch-finish": []}
         self.messages: list[str] = []
 
     def __call__(self, event: Any) -> None:
@@ -62,6 +62,7 @@ class _Heard:
         return {
             "built": self.names["finish"],
             "cached": self.names["cached"],
+            "substituted": self.names["substituted"],
             "fetched": self.names["fetch-finish"],
         }
 

@@ -16,7 +16,7 @@ class BuildOptions:
     (`load`); `outputs` is where else it is written (`engine.oci.outputs`). `locked` forbids to
     change the lock, `force` builds again what the store has, `jobs` is how many builders run at once
     [the cores], `dev` means the variant that `envd up` runs. `secrets` says where those of the spec's
-    steps are, `progress` how progress is shown."""
+    steps are, `progress` how progress is shown. `publish`: share what was built with other machines."""
 
     tags: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -27,6 +27,7 @@ class BuildOptions:
     dev: bool = False
     secrets: tuple[Source, ...] = ()
     progress: str = "auto"
+    publish: bool = False
 
     def names(self, project: Project) -> tuple[str, ...]:
         """The image's names."""
@@ -42,6 +43,7 @@ class BuildOptions:
             ("--locked", self.locked),
             ("--force", self.force),
             ("--dev", self.dev),
+            ("--publish", self.publish),
         ):
             found += [option] if on else []
         found += ["--jobs", str(self.jobs)] if self.jobs else []

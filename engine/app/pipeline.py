@@ -7,11 +7,13 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.app import fastpath
 from engine.app import push as publish
+from engine.app.caches import Caches, opened
 from engine.app.deliver import deliver
 from engine.app.options import BuildOptions
 from engine.core import redaction
@@ -197,19 +199,39 @@ def build(project: Project, options: BuildOptions) -> Result:
         in_use(store_path()),
         _at_work(project, environment, options, values, emit) as (work, lock),
     ):
-        image, inputs, warnings = work.image(lock)
         tags = options.names(project)
-        deliver(image, work.store, targets, tags, options.load, emit)
+
+        def delivered() -> _Made:
+            made = work.image(lock)
+            deliver(made.image, work.store, targets, tags, options.load, emit)
+            return made
+
+        made = work.caches.until_whole(delivered)
+        image = made.image
+        work.caches.say_what_came(image.layers)
+        shared = work.caches.share(made.plan.stack, made.outputs)
         loaded = not options.load or all(probe.image_id(t) == image.config_digest for t in tags)
         # What is odd about secrets is to be said each time.
         told = values.values.keys() <= step_secrets.wanted_by(environment)
-        if options.tags and not options.outputs and loaded and told:
+        if options.tags and not options.outputs and loaded and told and shared:
             layers = [(layer.digest, layer.size) for layer in image.layers]
             work.store.set_memo(
                 fastpath.request_of(project, options).key,
-                fastpath.remember(inputs, image.config_digest, layers, warnings),
+                fastpath.remember(made.inputs, image.config_digest, layers, made.warnings),
             )
     return Result(image)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A built image: its plan, what this gave (drv_id -> object id), what its spec was read from, and
+    what its layers warn of."""
+
+    image: Image
+    plan: planning.Plan
+    outputs: Mapping[str, str]
+    inputs: Sequence[Path | Selection]
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -222,6 +244,7 @@ class _Work:
     secrets: Secrets
     store: Store
     emit: Sink
+    caches: Caches
 
     @property
     def variant(self) -> str:
@@ -233,9 +256,8 @@ class _Work:
         self.secrets.say_what_is_odd(self.environment, self.emit)
         return replace(plan_of(self.project, self.environment, lock), secrets=self.secrets.values)
 
-    def image(self, lock: Lock) -> tuple[Image, list[Path | Selection], list[str]]:
-        """The built image, kept in the store under its names, what its spec was read from, and what
-        its layers warn of."""
+    def image(self, lock: Lock) -> _Made:
+        """The built image, kept in the store under its names."""
         plan, store = self.plan(lock), self.store
         for step, text in planning.left_out(self.environment, self.project.directory):
             self.emit(Event("message", step, text=text))
@@ -257,7 +279,7 @@ class _Work:
         read = [Path(p) for p in self.environment.read_files]
         raw = [(x.name, outputs.get(placed.raw_of(x).drv_id, "")) for x in plan.stack]
         warnings = [f"{n}: warning: {t}" for n, i in raw for t in warnings_kept.known(store, i)]
-        return image, [*read, self.project.lock, *plan.sources.values()], warnings
+        return _Made(image, plan, outputs, [*read, self.project.lock, *plan.sources.values()], warnings)
 
     def realised(
         self, plan: planning.Plan, targets: Sequence[Derivation], steps: network_steps.Steps
@@ -273,6 +295,7 @@ class _Work:
                 force=self.options.force,
                 steps=steps,
                 before=self.secrets.check,
+                substituter=self.caches.substituter,
             )
 
     def pin(
@@ -304,7 +327,8 @@ def _at_work(
     userns.ensure()
     os.umask(0o022)
     with Store.open(store_path()) as store:
-        yield _Work(project, environment, options, secrets, store, emit), lock
+        caches = opened(project, options, store, emit)
+        yield _Work(project, environment, options, secrets, store, emit, caches), lock
 
 
 def update_steps(project: Project, names: Sequence[str], options: BuildOptions) -> int:
@@ -324,7 +348,7 @@ def update_steps(project: Project, names: Sequence[str], options: BuildOptions) 
         for variant in sorted(variants) or [""]:
             environment = _checked(project, options, dev=bool(variant))
             with _at_work(project, environment, options, values, emit) as (work, lock):
-                count += _updated(work, lock, names)
+                count += work.caches.until_whole(partial(_updated, work, lock, names))
     return count
 
 
@@ -363,9 +387,16 @@ def push(project: Project, reference: str, options: BuildOptions, *, also: Seque
         in_use(store_path()),
         _at_work(project, environment, options, values, emit) as (work, lock),
     ):
-        image, _, _ = work.image(lock)
-        publish.push(image, work.store, target, emit, tags)
-    return image.manifest_digest
+
+        def pushed() -> _Made:
+            made = work.image(lock)
+            publish.push(made.image, work.store, target, emit, tags)
+            return made
+
+        made = work.caches.until_whole(pushed)
+        work.caches.say_what_came(made.image.layers)
+        work.caches.share(made.plan.stack, made.outputs)
+    return made.image.manifest_digest
 
 
 def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: str = "auto") -> str:

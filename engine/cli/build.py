@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, gathered, image_options, project_options, secret_option
+from engine.cli.options import (
+    build_options,
+    gathered,
+    image_options,
+    project_options,
+    publish_option,
+    secret_option,
+)
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -35,9 +42,10 @@ if TYPE_CHECKING:
 @click.option("--no-load", is_flag=True, help="Do not load the image into Docker.")
 @click.option("--dev", is_flag=True, help="Build what `envd up` runs: with sshd, sudo, git, ….")
 @image_options
+@publish_option
 @secret_option
 @build_options
-@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force")
+@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force", "publish")
 def build(
     file: str | None, path: str | None, tags: tuple[str, ...], no_load: bool, options: BuildOptions
 ) -> None:
@@ -69,6 +77,7 @@ def build(
     if (
         not options.force
         and not options.outputs
+        and not options.publish
         and (done := fastpath.nothing_to_do(fastpath.request_of(project, options)))
     ):
         click.echo(done.message, err=True)

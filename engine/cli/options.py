@@ -85,6 +85,15 @@ def build_options(function: F) -> F:
     return click.option("--force", is_flag=True, help="Rebuild even what is in the store.")(function)
 
 
+def publish_option(function: F) -> F:
+    """--publish: share what was built."""
+    return click.option(
+        "--publish",
+        is_flag=True,
+        help="Share what was built, signed, at the place of `envd cache use --publish`.",
+    )(function)
+
+
 def gathered(*names: str) -> Callable[[F], F]:
     """Hand a command these of its options as one `options`, a `engine.app.options.BuildOptions`."""
 

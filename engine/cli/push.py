@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from engine.cli import complete
-from engine.cli.options import build_options, gathered, project_options, secret_option
+from engine.cli.options import build_options, gathered, project_options, publish_option, secret_option
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 @project_options
 @secret_option
 @build_options
-@gathered("secrets", "progress", "locked", "jobs", "force")
+@publish_option
+@gathered("secrets", "progress", "locked", "jobs", "force", "publish")
 def push(
     reference: str,
     name: str | None,

@@ -11,7 +11,14 @@ import click
 
 from engine.cli.environment import Attaching, attaching, environment_name, environment_options
 from engine.cli.environment import start as start_environment
-from engine.cli.options import gathered, image_options, limit_option, project_options, secret_option
+from engine.cli.options import (
+    gathered,
+    image_options,
+    limit_option,
+    project_options,
+    publish_option,
+    secret_option,
+)
 from engine.core import own
 
 if TYPE_CHECKING:
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
 @click.option("--locked", is_flag=True, help="Fail if the lock is missing or out of date.")
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores].")
 @limit_option
-@gathered("secrets", "progress", "locked", "jobs")
+@publish_option
+@gathered("secrets", "progress", "locked", "jobs", "publish")
 @attaching
 def up(
     file: str | None,

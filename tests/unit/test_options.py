@@ -20,6 +20,7 @@ EVERYTHING = BuildOptions(
     dev=True,
     secrets=(Source("token", "env", "ENVD_TEST_TOKEN"),),
     progress="json",
+    publish=True,
 )
 
 

@@ -85,7 +85,7 @@ def test_mistakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_results_are_frozen() -> None:
     layer = envd.Layer("sha256:a", 3, "sha256:b")
-    built = envd.Built("i", "d", ("t",), (layer, layer), (), (), (), ())
+    built = envd.Built("i", "d", ("t",), (layer, layer), (), (), (), (), ())
     assert built.size == 6
     with pytest.raises(FrozenInstanceError):
         built.tags = ()  # type: ignore[misc]

@@ -1,0 +1,113 @@
+"""Packs in a repository of a registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.cache.place import Blob, Sent
+from engine.oci import blob_memory
+from engine.oci.assemble import MANIFEST_TYPE
+from store import Store
+from store.errors import CorruptError, RegistryError
+from store.references import Reference, parse_reference
+from store.registry import PARALLEL, Registry
+from store.threads import workers
+
+MOST_MANIFEST = 4 << 20  # bytes
+
+
+class Remote:
+    """A repository ("HOST/REPOSITORY") as a place of packs; see `engine.cache.place.Place`."""
+
+    def __init__(self, text: str, store: Store) -> None:
+        found = parse_reference(text)
+        self.reference = Reference(found.host, found.name)
+        self._store = store
+        self._registry = Registry(self.reference)
+
+    @property
+    def name(self) -> str:
+        """HOST/REPOSITORY."""
+        return f"{self.reference.host}/{self.reference.name}"
+
+    def manifest(self, tag: str) -> bytes | None:
+        """The manifest under a tag; None when there is none."""
+        found = self._registry.manifest(tag, (MANIFEST_TYPE,))
+        if found is not None and len(found) > MOST_MANIFEST:
+            raise RegistryError(f"{self.name}:{tag}: its manifest has {len(found)} bytes")
+        return found
+
+    def read(self, digest: str, limit: int) -> bytes | None:
+        """A blob of at most `limit` bytes; None when it is not there."""
+        with self._registry.blob(digest) as opened:
+            if opened is None:
+                return None
+            data = bytearray()
+            for part in opened[1]:
+                data += part
+                if len(data) > limit:
+                    raise RegistryError(f"{self.name}: blob {digest[:19]} has more than {limit} bytes")
+        return bytes(data)
+
+    def bring(self, digest: str, size: int, store: Store, progress: Callable[[int], None]) -> bool:
+        """Bring a blob into the store; whether it was there. Raises CorruptError for other bytes."""
+        with self._registry.blob(digest) as opened:
+            if opened is None:
+                return False
+            with store.blob_writer() as writer:
+                for part in opened[1]:
+                    writer.write(part)
+                    if writer.size > size:
+                        raise CorruptError(f"blob {digest[:19]} has more than {size} bytes")
+                    progress(writer.size)
+                if writer.size != size:
+                    raise RegistryError(f"blob {digest[:19]} ended after {writer.size} of {size} bytes")
+                writer.commit(digest)
+        blob_memory.remember(store, self.reference.host, self.reference.name, [digest])
+        return True
+
+    def publish(self, blobs: Sequence[Blob], manifests: Sequence[tuple[str, bytes]]) -> Sent:
+        """Keep blobs, then the manifests that name them. What another repository of the registry is
+        known to have is mounted from there."""
+        host, name = self.reference.host, self.reference.name
+        known = {b.digest: blob_memory.known(self._store, host, b.digest) for b in blobs}
+
+        def put(blob: Blob) -> tuple[str, int]:
+            there = known[blob.digest]
+            if there == name:  # what it has lost is found out below
+                return "there", blob.size
+            return self._put(blob, there), blob.size
+
+        with workers(PARALLEL) as pool:
+            done = list(pool.map(put, blobs))
+        try:
+            self._tag(manifests)
+        except RegistryError:
+            # Blobs that it was remembered to have may be gone.
+            with workers(PARALLEL) as pool:
+                done = [(self._put(b, None), b.size) for b in blobs]
+            self._tag(manifests)
+        blob_memory.remember(self._store, host, name, [b.digest for b in blobs])
+        return Sent(
+            sum(what == "sent" for what, _ in done),
+            sum(size for what, size in done if what == "sent"),
+            sum(what == "there" for what, _ in done),
+            sum(what == "mounted" for what, _ in done),
+        )
+
+    def _put(self, blob: Blob, there: str | None) -> str:
+        if self._registry.has_blob(blob.digest):
+            return "there"
+        content = blob.content
+        body: bytes | Path = content() if callable(content) else content
+        return "mounted" if self._registry.push_blob(blob.digest, body, there) else "sent"
+
+    def _tag(self, manifests: Sequence[tuple[str, bytes]]) -> None:
+        # What keeps further layers comes first: who finds the first one finds all.
+        for tag, manifest in reversed(manifests):
+            self._registry.push_manifest(manifest, tag)
+
+    def tags(self) -> list[str]:
+        """Every tag."""
+        return self._registry.tags()

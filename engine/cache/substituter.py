@@ -1,0 +1,234 @@
+"""Taking what other machines have built: whose word counts, what the store is told, and how the bytes come.
+
+A place that is down, slow or lying is off for the rest of the run, with one warning; what it was to give
+is built here. Nothing of a pack is used but records that a trusted key has signed.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from engine.cache import keys, pack
+from engine.cache.keys import TrustedKey
+from engine.cache.pack import Pack
+from engine.cache.place import Place
+from engine.cache.record import Record
+from engine.core.derivation import Derivation
+from engine.core.events import Event, Sink
+from engine.core.progress import human_bytes, human_seconds
+from engine.realise import warnings_kept
+from store import Store, elsewhere, objects
+from store.database import Statement
+from store.errors import LostError, StoreError
+from store.model import Object
+
+_PARALLEL = 6  # layers that come at once
+
+
+class Substituter:
+    """What other machines have built, of the places that are given, in this order.
+
+    It is a `engine.realise.substitution.Substituter`, and the store's `Supplier`. Used from many threads.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        trusted: Sequence[TrustedKey],
+        store: Store,
+        emit: Sink,
+        *,
+        salt: str = "",
+        heads: Sequence[str] = (),
+    ) -> None:
+        self._places = {place.name: place for place in places}
+        self._trusted = tuple(trusted)
+        self._store = store
+        self._emit = emit
+        self._salt = salt
+        self._heads = tuple(heads)  # tags to look at when the plan itself was built by nobody
+        self._off: set[str] = set()  # names of places
+        self._gone: set[str] = set()  # digests that no place has
+        self._asked: set[str] = set()  # plans that were looked up
+        self._took: dict[str, float] = {}
+        self._came: dict[str, int] = {}  # place -> bytes
+        self._said: set[str] = set()
+        self._guard = threading.Lock()
+
+    @property
+    def took(self) -> Mapping[str, float]:
+        """The ids of objects that others have built -> the seconds that it took."""
+        return self._took
+
+    # What is known
+
+    def look_up(self, targets: Sequence[Derivation]) -> bool:
+        """Tell the store what trusted machines have made of these; whether anything is new."""
+        tag = pack.plan_tag([t.drv_id for t in targets], self._salt)
+        if tag in self._asked:
+            return False
+        self._asked.add(tag)
+        told = False
+        for place in self._on():
+            for wanted in (tag, *self._heads):
+                found = self._read(place, wanted)
+                if found is not None and (records := self._verified(place, found)):
+                    self._tell(place, found, records)
+                    told = True
+                    break  # of this very plan, or the newest that comes near it
+        return told
+
+    def _on(self) -> list[Place]:
+        return [place for name, place in self._places.items() if name not in self._off]
+
+    def _read(self, place: Place, tag: str) -> Pack | None:
+        """The pack under a tag; None when there is none, or when the place does not do what it should."""
+        if place.name in self._off:
+            return None
+        try:
+            data = place.manifest(tag)
+            if data is None:
+                return None
+            head = pack.read_manifest(data)
+            layers = head.layers
+            for further in pack.tags(tag, head.manifests)[1:]:
+                if (more := place.manifest(further)) is not None:
+                    layers |= pack.read_manifest(more).layers
+            config = place.read(head.config, pack.MOST_CONFIG)
+            return None if config is None else pack.read_config(config, head, layers)
+        except pack.MalformedError as error:
+            self._warn(f"{place.name}:{tag} is not a pack that can be used: {error}")
+        except (StoreError, OSError) as error:
+            self._switch_off(place, error)
+        return None
+
+    def _verified(self, place: Place, found: Pack) -> list[Record]:
+        """The records that a trusted key has signed; of the others it is said how many there are."""
+        good = [
+            r
+            for r in found.records
+            if keys.signer(self._trusted, r.message(self._salt), r.signatures) is not None
+        ]
+        if bad := len(found.records) - len(good):
+            names = sorted({s.partition(":")[0][:64] for r in found.records for s in r.signatures})
+            said = ", ".join(names[:3]) if names else "nobody"
+            self._warn(
+                f"{place.name}: {bad} of {len(found.records)} entries do not count: they are signed by "
+                f"{said}, and by no key that is trusted (`envd key trust NAME:KEY`)"
+            )
+        return good
+
+    def _tell(self, place: Place, found: Pack, records: Sequence[Record]) -> None:
+        """Write what is known now into the store, in one transaction."""
+        store = self._store
+        statements: list[Statement] = []
+        memos: dict[str, str] = {}
+        for r in records:
+            made = r.object
+            own = store.get(made.id)
+            if own is None or not store.has_blob(own):
+                statements += objects.statements(made)
+                if made.digest in found.layers:
+                    memos[elsewhere.MEMO + made.digest] = place.name
+                    self._gone.discard(made.digest)
+                if not r.is_placing:
+                    self._took[made.id] = r.milliseconds / 1000
+            if r.is_placing:
+                memos[r.key] = made.id
+            elif (before := store.realisation(r.key)) is None or store.whole(before.output) is None:
+                statements.append(
+                    ("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (r.key, made.id, r.kind))
+                )
+            memos |= warnings_kept.memo(made.id, r.warnings)
+        statements += [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
+        store.db.write(statements)
+
+    # Bytes
+
+    def has(self, item: Object) -> bool:
+        """Whether a place that answers is said to have a layer's bytes."""
+        if item.digest in self._gone:
+            return False
+        name = elsewhere.place_of(self._store, item.digest)
+        return name in self._places and name not in self._off
+
+    def bring(self, items: Sequence[Object]) -> None:
+        """Bring layers into the store, side by side. Raises LostError."""
+        with ThreadPoolExecutor(min(_PARALLEL, len(items)), "substitute") as pool:
+            came = list(pool.map(self._brought, items))
+        lost = [item for item, here in zip(items, came, strict=True) if not here]
+        if lost:
+            raise LostError(lost, "it was to be taken from a cache that no longer gives it; it is built here")
+
+    def _brought(self, item: Object) -> bool:
+        store = self._store
+        name = elsewhere.place_of(store, item.digest)
+        place = self._places.get(name or "")
+        if place is None or place.name in self._off:
+            return False
+        with store.lock(f"fetch-{item.digest.partition(':')[2]}", f"fetches {item.name}"):
+            if store.has_blob(item):
+                return True  # another one was quicker
+            begin = time.monotonic()
+            self._emit(Event("fetch-start", item.name, id=item.digest, total=item.size))
+            try:
+                there = place.bring(item.digest, item.size, store, self._progress(item))
+            except (StoreError, OSError) as error:
+                self._switch_off(place, error)
+                there = False
+            else:
+                if not there:
+                    self._gone.add(item.digest)
+                    self._warn(f"{place.name} no longer has the layer of {item.name}: it is built here")
+        seconds = time.monotonic() - begin
+        came = item.size if there else 0
+        self._emit(Event("fetch-finish", item.name, id=item.digest, bytes=came, seconds=seconds))
+        with self._guard:
+            self._came[place.name] = self._came.get(place.name, 0) + came
+        return there
+
+    def _progress(self, item: Object) -> Callable[[int], None]:
+        told = [0]
+
+        def progress(bytes_: int) -> None:
+            if bytes_ - told[0] >= 1 << 20:
+                told[0] = bytes_
+                self._emit(Event("fetch-progress", item.name, id=item.digest, bytes=bytes_, total=item.size))
+
+        return progress
+
+    # What is said
+
+    def _switch_off(self, place: Place, error: Exception) -> None:
+        with self._guard:
+            if place.name in self._off:
+                return
+            self._off.add(place.name)
+        self._warn(f"{place.name} is not used any more in this run: {error}")
+
+    def _warn(self, text: str) -> None:
+        with self._guard:
+            if text in self._said:
+                return
+            self._said.add(text)
+        self._emit(Event("message", "cache", text=f"warning: {text}"))
+
+    def say_what_came(self, used: Sequence[Object]) -> None:
+        """One line: how many layers of `used` were built elsewhere, how long building what was taken took
+        there, and the bytes that came."""
+        theirs = {x.id for x in used} & self._took.keys()
+        if not theirs and not self._came:
+            return
+        came = ", ".join(f"{human_bytes(n)} from {name}" for name, n in sorted(self._came.items()) if n)
+        self._emit(
+            Event(
+                "message",
+                "cache",
+                text=f"{len(theirs)} of {len(used)} layers were built elsewhere; it saved "
+                f"{human_seconds(sum(self._took.values()))} of building; "
+                f"{f'fetched {came}' if came else 'no bytes of them were needed'}",
+            )
+        )
