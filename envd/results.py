@@ -23,7 +23,8 @@ class Built:
     its names in the store; `layers` lie from the bottom up.
 
     `built`, `cached`, `substituted` and `fetched` are the names of the derivations that were built, that
-    the store had, that another machine has built, and of the files that were fetched, in the order of their end; all empty when nothing had to be done.
+    the store had, that another machine has built, and of the files that were fetched, in the order of
+    their end; all empty when nothing had to be done.
     `messages` is what was said, such as that no Docker engine answers.
     """
 

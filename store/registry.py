@@ -391,8 +391,7 @@ class Registry:
         """The repository's tags, the first ten thousand. Raises RegistryError."""
         answer = self._expect(self._request("GET", f"{self._base}/tags/list?n=10000"), "its tags", 200, 404)
         try:
-            found = answer.json().get("tags") or []  # of a repository that is not there: none
-            return [tag for tag in found if isinstance(tag, str) and _NAMED.fullmatch(tag)]
+            return [str(tag) for tag in answer.json().get("tags") or [] if _NAMED.fullmatch(str(tag))]
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise RegistryError(f"{self._host}: its list of tags is malformed") from error
 
