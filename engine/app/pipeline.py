@@ -36,7 +36,7 @@ from engine.plan import plan as planning
 from engine.realise import placed, userns, warnings_kept
 from engine.realise import secrets as step_secrets
 from engine.realise import steps as network_steps
-from engine.realise.scheduler import realise
+from engine.realise.scheduler import Work, realise
 from engine.realise.secrets import Secrets
 from engine.realise.selection import Selection
 from engine.resolve import locking
@@ -290,12 +290,14 @@ class _Work:
                 targets,
                 self.store,
                 plan.builders,
-                jobs=self.options.jobs,
+                Work(
+                    jobs=self.options.jobs,
+                    force=self.options.force,
+                    steps=steps,
+                    before=self.secrets.check,
+                    substituter=self.caches.substituter,
+                ),
                 emit=self.secrets.sink(self.emit),
-                force=self.options.force,
-                steps=steps,
-                before=self.secrets.check,
-                substituter=self.caches.substituter,
             )
 
     def pin(

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -42,30 +43,37 @@ from store.model import Object
 _PATIENCE = 2.0  # seconds that stopped downloads may take to notice
 
 
-NO_STEPS = Steps()
+@dataclass(frozen=True)
+class Work:
+    """How derivations are to be realised.
+
+    `jobs` is how many builders run at once (default: the number of cores); `force` builds again what
+    the store has; `steps` says what the lock pins of those that may reach the network; `before` is told
+    what is about to be built, and may raise; layers that somebody else has built are taken from
+    `substituter`.
+    """
+
+    jobs: int | None = None
+    force: bool = False
+    steps: Steps = field(default_factory=Steps)
+    before: Callable[[Sequence[Derivation]], None] = lambda _: None
+    substituter: Substituter | None = None
 
 
 def realise(
     targets: Sequence[Derivation],
     store: Store,
     builders: Mapping[str, Builder],
+    work: Work = Work(),
     *,
-    jobs: int | None = None,
     emit: Sink = silent,
-    force: bool = False,
-    steps: Steps = NO_STEPS,
-    before: Callable[[Sequence[Derivation]], None] = lambda _: None,
-    substituter: Substituter | None = None,
 ) -> dict[str, str]:
     """Realise `targets` and all that they need: drv_id -> object id ("sha256:…" of a fetch).
 
-    `jobs` is how many builders run at once (default: the number of cores); `force` builds
-    again what the store has; `steps` says what the lock pins of those that may reach the network;
-    `before` is told what is about to be built, and may raise. The first failure stops everything
-    else; it is raised as an EnvdError whose text names the derivation. Garbage collection is kept
-    away meanwhile; make a root for the outputs, under `store.in_use()`, to keep them.
-    Layers that somebody else has built are taken from `substituter`. Where one was promised whose bytes
-    cannot be had, LostError is raised, and the next call builds it.
+    The first failure stops everything else; it is raised as an EnvdError whose text names the
+    derivation. Garbage collection is kept away meanwhile; make a root for the outputs, under
+    `store.in_use()`, to keep them. Where a layer was promised whose bytes cannot be had, LostError is
+    raised, and the next call builds it.
     """
     plan = in_order(targets)
     for derivation in plan:
@@ -73,15 +81,16 @@ def realise(
             raise BuildError(f"nothing builds kind '{derivation.kind}'", subject=derivation.name)
     with store.in_use():
         store.sweep()  # what killed builds left
-        run = _Run(store, builders, jobs or os.cpu_count() or 1, emit, force, steps)
+        run = _Run(store, builders, work, emit)
         pending = run.look_up(targets, plan)
-        if pending and substituter is not None and not force and substituter.look_up(targets):
+        substituter = None if work.force else work.substituter
+        if pending and substituter is not None and substituter.look_up(targets):
             run.took = substituter.took
             pending = run.look_up(targets, plan)
         run.say_known(plan, pending)
         try:
             if pending:
-                before(pending)
+                work.before(pending)
                 run.build(pending)
         finally:
             run.placing.remember()
@@ -91,19 +100,17 @@ def realise(
 class _Run:
     """One call of `realise`. Only the calling thread changes its state; workers return values."""
 
-    def __init__(
-        self, store: Store, builders: Mapping[str, Builder], jobs: int, emit: Sink, force: bool, steps: Steps
-    ) -> None:
+    def __init__(self, store: Store, builders: Mapping[str, Builder], work: Work, emit: Sink) -> None:
         self.outputs: dict[str, str] = {}
         self.took: Mapping[str, float] = {}  # ids of objects that others built -> seconds that it took
         self._objects: dict[str, Object] = {}  # drv_id -> what is known of its output
         self.placing = Placing(store)
         self._store = store
         self._builders = builders
-        self._jobs = jobs
+        self._jobs = work.jobs or os.cpu_count() or 1
         self._emit = emit
-        self._force = force
-        self._steps = steps
+        self._force = work.force
+        self._steps = work.steps
         self._group = Group()
         self._finished: SimpleQueue[tuple[Callable[[Any], None], Future[Any]]] = SimpleQueue()
         self._futures: dict[ThreadPoolExecutor, list[Future[Any]]] = {}

@@ -19,7 +19,7 @@ from engine.ecosystems.python.target import Target
 from engine.ecosystems.tools import builder as tool
 from engine.lock.model import Lock, LockedBase, loads
 from engine.net.fetch import fetch
-from engine.realise.scheduler import realise
+from engine.realise.scheduler import Work, realise
 from engine.sections import tools
 from grammar.environment import Base, Environment, Toolchain
 from store import Store
@@ -309,7 +309,7 @@ def test_two_stores_give_the_same_objects(
             packages = tools.resolve(environment, (), Target("3.9", "2.36"), cache, lambda _: None)
             lock = Lock(LockedBase("debootstrap", "debian12"), packages={"tools": tuple(packages)})
             layers = tools.derivations(environment, lock)
-            outputs = realise(layers, store, {tool.KIND: tool.build}, jobs=2)
+            outputs = realise(layers, store, {tool.KIND: tool.build}, Work(jobs=2))
             objects = [store.get(outputs[layer.drv_id]) for layer in layers]
         finally:
             store.close()

@@ -57,7 +57,9 @@ class Workshop:
         more: Mapping[str, Builder] | None = None,
     ) -> dict[str, str]:
         builders = {"file": self.build, "fail": self.fail, **(more or {})}
-        return scheduler.realise(targets, store, builders, jobs=jobs, emit=self.events.append, force=force)
+        return scheduler.realise(
+            targets, store, builders, scheduler.Work(jobs=jobs, force=force), emit=self.events.append
+        )
 
     def kinds(self, kind: str) -> list[str]:
         return [event.name for event in self.events if event.kind == kind]
@@ -207,5 +209,5 @@ def test_who_is_told_beforehand_may_refuse(store: Store) -> None:
         raise BuildError("no")
 
     with pytest.raises(BuildError, match="no"):
-        scheduler.realise([derivation("low")], store, {"file": workshop.build}, before=refuse)
+        scheduler.realise([derivation("low")], store, {"file": workshop.build}, scheduler.Work(before=refuse))
     assert len(told) == 1 and workshop.built == []

@@ -27,7 +27,6 @@ STILL = {
     "sandbox.py:_start()": 10,
     "sandbox.py:run": 79,
     "sandbox.py:run()": 13,
-    "scheduler.py:realise()": 8,
     "start.py:_create()": 8,
     "start.py:start": 63,
 }
