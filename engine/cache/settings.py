@@ -68,15 +68,43 @@ def file() -> Path:
 
 def read(environment: Mapping[str, str] | None = None) -> Settings:
     """This user's. Raises UsageError, which names the file and the key, or the variable."""
-    variables = os.environ if environment is None else environment
     path = file()
-    table = _table(path)
+    return _settings(_table(content(path), path), path, os.environ if environment is None else environment)
 
+
+def content(path: Path) -> str:
+    """What is in the file of settings; "" where there is none. Raises UsageError for a file that every user
+    can write, or that is not text."""
+    try:
+        status, data = files.read(path, _LARGEST, "the file of settings")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", subject=str(path)) from None
+    if status.st_mode & stat.S_IWOTH:
+        raise UsageError(
+            "every user can write these settings, which say whose layers are trusted",
+            subject=str(path),
+            advice="look at them, then close them with `chmod o-w`",
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_toml(path, error) from None
+
+
+def check(said: str, path: Path) -> Settings:
+    """What a text says as the content of the file, and nothing else. The key that signs is not looked at.
+    Raises UsageError."""
+    return _settings(_table(said, path), path, {"ENVD_SIGNING_KEY": ""})
+
+
+def _settings(table: Mapping[str, Any], path: Path, variables: Mapping[str, str]) -> Settings:
     def found(key: str, variable: str, understood: Callable[[Any, Path | None], Any], default: Any) -> Any:
         """What the variable or the file says, understood; `default` where neither says anything."""
         if variable and variable in variables:
-            text = variables[variable]
-            given: Any = re.split(r"[\s,]+", text.strip(" \t\r\n,")) if isinstance(default, tuple) else text
+            value = variables[variable]
+            given: Any = re.split(r"[\s,]+", value.strip(" \t\r\n,")) if isinstance(default, tuple) else value
             return _told(lambda: understood([] if given == [""] else given, None), variable)
         if key in table:
             return _told(lambda: understood(table[key], path), f"{path}: [cache] {key}")
@@ -218,10 +246,12 @@ def _salt(value: Any, path: Path | None) -> str:
 _KEYS = ("substituters", "trusted-keys", "signing-key", "publish", "always-publish", "sources", "salt")
 
 
-def _table(path: Path) -> Mapping[str, Any]:
-    """Table [cache] of the file. Raises UsageError for a file that is not TOML, that every user can
-    write, or that says what is not understood."""
-    document = _document(path)
+def _table(said: str, path: Path) -> Mapping[str, Any]:
+    """Table [cache] of what the file says. Raises UsageError for what is not TOML, or not understood."""
+    try:
+        document = tomllib.loads(said)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise _not_toml(path, error) from None
     for name in document:
         if name != "cache":
             hint = suggest(name, ["cache"]) or "; known is the table [cache]"
@@ -238,22 +268,5 @@ def _table(path: Path) -> Mapping[str, Any]:
     return table
 
 
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        status, data = files.read(path, _LARGEST, "the file of settings")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", subject=str(path)) from None
-    if status.st_mode & stat.S_IWOTH:
-        raise UsageError(
-            "every user can write these settings, which say whose layers are trusted",
-            subject=str(path),
-            advice="look at them, then close them with `chmod o-w`",
-        )
-    try:
-        return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(
-            f"not TOML: {error}", subject=str(path), advice="correct the file and try again"
-        ) from None
+def _not_toml(path: Path, error: Exception) -> UsageError:
+    return UsageError(f"not TOML: {error}", subject=str(path), advice="correct the file and try again")

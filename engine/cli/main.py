@@ -48,6 +48,10 @@ SECTIONS = {
         "login": ("engine.cli.login", "login", "Log in to a registry."),
         "logout": ("engine.cli.login", "logout", "Forget a registry's login."),
     },
+    "Sharing": {
+        "cache": ("engine.cli.cache", "cache", "Share what was built with other machines."),
+        "key": ("engine.cli.key", "key", "Sign what is shared, and say whose signatures count."),
+    },
     "Environments": {
         "up": ("engine.cli.up", "up", "Build a development environment, run it and attach to it."),
         "run": ("engine.cli.run", "run", "Run an existing development image."),
