@@ -20,6 +20,7 @@
         │   ├── MissingError                 a file to pin is not there
         │   └── NoVersionError               a package has no such version
         ├── FetchError                   a source could not be fetched, or is not what the lock says
+        │   └── OfflineError                 the network is needed, and must not be used
         ├── BuildError                   a builder failed; has the end of its log
         │   ├── CancelledError               it was stopped
         │   ├── LimitError                   it went beyond a limit
@@ -140,6 +141,10 @@ class BuildError(EnvdError):
 
 class FetchError(EnvdError):
     """A source could not be fetched, or is not what the lock says."""
+
+
+class OfflineError(FetchError):
+    """The network is needed, and must not be used (`--offline`)."""
 
 
 class ResolveError(EnvdError):

@@ -11,7 +11,7 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
-from store import bodies, certificates, limits, proxies, redirects, retry
+from store import bodies, certificates, limits, offline, proxies, redirects, retry
 from store.connections import interruptible
 from store.errors import RegistryError, TooLargeError
 
@@ -43,6 +43,10 @@ def prepare(session: Any) -> None:
         def send(
             self, request: Any, stream: bool = False, timeout: Any = None, *_: Any, **__: Any
         ) -> requests.Response:
+            if offline.is_on():
+                raise RegistryError(
+                    f"{urlsplit(request.url).netloc}: must not be asked offline; {offline.ADVICE}"
+                )
             proxy = proxies.proxy_of(request.url)
             # requests would read all that comes, and of a redirection too.
             answer = super().send(

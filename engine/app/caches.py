@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from engine.app.options import BuildOptions
-from engine.cache import keys, pack, places, publisher, settings
+from engine.cache import exchange, keys, pack, places, publisher, settings
 from engine.cache.place import Sent
 from engine.cache.settings import Settings
 from engine.cache.substituter import Substituter
@@ -19,7 +19,7 @@ from engine.core.events import Event, Sink
 from engine.core.progress import human_bytes
 from engine.core.project import Project
 from engine.errors import UsageError
-from store import Store
+from store import Store, offline
 from store.errors import LostError, StoreError
 from store.model import Object
 
@@ -56,30 +56,54 @@ class Caches:
             self.substituter.say_what_came(used)
 
     def share(self, targets: Sequence[Derivation], outputs: Mapping[str, str]) -> bool:
-        """Publish a finished plan, when the options or the settings say so; whether what was to be done is
-        done. Raises what went wrong when the options asked for it, and says it when the settings did."""
-        wanted = self.settings.publish
-        if not (self.options.publish or (self.settings.always and wanted)):
-            return True
+        """Publish a finished plan, where the options or the settings say so; whether what was to be done is
+        done. Raises what went wrong where the options asked for it, and says it where the settings did."""
+        done = True
+        for goal in _goals(self.options, self.settings):
+            done = self._published(goal, targets, outputs) and done
+        return done
+
+    def _published(self, goal: _Goal, targets: Sequence[Derivation], outputs: Mapping[str, str]) -> bool:
+        found, project = self.settings, self.project
         try:
-            key = _signing_key(self.settings)
-            place = places.opened(wanted, self.store)
             sent = publisher.publish(
-                place,
+                place := places.opened(goal.place, self.store),
                 targets,
                 outputs,
                 self.store,
-                key,
-                salt=self.settings.salt,
-                head=pack.head_tag(self.project.name, branch_of(self.project.directory), self.settings.salt),
+                goal.key(found),
+                salt=found.salt,
+                head=goal.tag or pack.head_tag(project.name, branch_of(project.directory), found.salt),
             )
         except (StoreError, OSError, UsageError) as error:
-            if self.options.publish:
+            if goal.asked:
                 raise
             self.emit(Event("message", "cache", text=f"warning: nothing is published: {error}"))
             return False
         self.emit(Event("publish", place.name, text=said(sent)))
         return True
+
+
+@dataclass(frozen=True)
+class _Goal:
+    """Where a build is published: a place, a moving tag of its own [""]; whether an option `asked` for it."""
+
+    place: str
+    tag: str = ""
+    asked: bool = True
+
+    def key(self, found: Settings) -> keys.SigningKey | None:
+        """The key that signs. In a directory what is unsigned is of use, too: whoever takes it says so."""
+        if found.signing is None and self.asked and self.place.startswith(settings.DIRECTORY):
+            return None
+        return signing_key(found)
+
+
+def _goals(options: BuildOptions, found: Settings) -> list[_Goal]:
+    goals = [_Goal(item.place, item.tag) for item in exchange.exports(options.exports)]
+    if options.publish or (found.always and found.publish):
+        goals.append(_Goal(found.publish, asked=options.publish))
+    return goals
 
 
 def said(sent: Sent) -> str:
@@ -90,7 +114,8 @@ def said(sent: Sent) -> str:
     return ", ".join(parts)
 
 
-def _signing_key(found: Settings) -> keys.SigningKey:
+def signing_key(found: Settings) -> keys.SigningKey:
+    """The user's key. Raises UsageError."""
     if found.signing is None:
         raise UsageError(
             "there is no key to sign with",
@@ -100,7 +125,7 @@ def _signing_key(found: Settings) -> keys.SigningKey:
 
 
 def opened(project: Project, options: BuildOptions, store: Store, emit: Sink) -> Caches:
-    """The caches of the user's settings. Raises UsageError."""
+    """The caches of the options and the user's settings. Raises UsageError."""
     found = settings.read()
     if options.publish and not found.publish:
         raise UsageError(
@@ -108,21 +133,54 @@ def opened(project: Project, options: BuildOptions, store: Store, emit: Sink) ->
             subject="--publish",
             advice="name one with `envd cache use --publish PLACE`, or with ENVD_PUBLISH",
         )
-    if options.publish:
-        _signing_key(found)  # before minutes of building, not after
+    for goal in _goals(options, found):
+        if goal.asked:  # before minutes of building, not after
+            _check(goal, found, emit)
+    given = exchange.imports(options.imports)
     branches = dict.fromkeys((branch_of(project.directory), _DEFAULT_BRANCH))
+    names = _reachable(dict.fromkeys([*(item.place for item in given), *found.substituters]), emit)
     substituter = None
-    if found.substituters:
+    if names:
         substituter = Substituter(
-            [places.opened(text, store) for text in found.substituters],
+            [places.opened(text, store) for text in names],
             found.trusted,
             store,
             emit,
             salt=found.salt,
-            heads=[pack.head_tag(project.name, branch, found.salt) for branch in branches],
+            heads=[
+                *(item.tag for item in given if item.tag),
+                *(pack.head_tag(project.name, branch, found.salt) for branch in branches),
+            ],
+            unsigned=[item.place for item in given if item.unsigned],
         )
         store.supplier = substituter
     return Caches(project, options, found, store, emit, substituter)
+
+
+def _check(goal: _Goal, found: Settings, emit: Sink) -> None:
+    """Raise UsageError for what cannot be published; say when it will be unsigned."""
+    if offline.is_on() and not goal.place.startswith(settings.DIRECTORY):
+        raise UsageError(f"nothing is published at {goal.place} offline", advice="publish to a directory")
+    if goal.key(found) is None:
+        emit(
+            Event(
+                "message",
+                "cache",
+                text=f"warning: there is no key to sign with (`envd key generate`): what is put into "
+                f"{goal.place} is unsigned, and only taken from there with trust=unsigned",
+            )
+        )
+
+
+def _reachable(names: Iterable[str], emit: Sink) -> list[str]:
+    """The places that may be asked: offline, directories alone."""
+    wanted = list(names)
+    if not offline.is_on():
+        return wanted
+    local = [name for name in wanted if name.startswith(settings.DIRECTORY)]
+    if left := [name for name in wanted if name not in local]:
+        emit(Event("message", "cache", text=f"offline: {', '.join(left)} is not asked"))
+    return local
 
 
 def branch_of(directory: Path) -> str:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 # Settings that change what a spec resolves or builds to.
 _SETTINGS_PREFIX = "ENVD_"
-_IRRELEVANT = frozenset({"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS", "ENVD_CONTEXT"})
+_IRRELEVANT = frozenset(
+    {"ENVD_STORE", "ENVD_DEBUG", "ENVD_OUTER_UID", "ENVD_USERNS", "ENVD_CONTEXT", "ENVD_OFFLINE"}
+)
 
 
 class Request:

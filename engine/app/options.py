@@ -16,7 +16,8 @@ class BuildOptions:
     (`load`); `outputs` is where else it is written (`engine.oci.outputs`). `locked` forbids to
     change the lock, `force` builds again what the store has, `jobs` is how many builders run at once
     [the cores], `dev` means the variant that `envd up` runs. `secrets` says where those of the spec's
-    steps are, `progress` how progress is shown. `publish`: share what was built with other machines."""
+    steps are, `progress` how progress is shown. `publish`: share what was built with other machines;
+    `imports` and `exports` say where else it is taken from and put (`engine.cache.exchange`)."""
 
     tags: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -28,6 +29,8 @@ class BuildOptions:
     secrets: tuple[Source, ...] = ()
     progress: str = "auto"
     publish: bool = False
+    imports: tuple[str, ...] = ()
+    exports: tuple[str, ...] = ()
 
     def names(self, project: Project) -> tuple[str, ...]:
         """The image's names."""
@@ -36,7 +39,12 @@ class BuildOptions:
     def arguments(self) -> list[str]:
         """These options as arguments of `envd build`."""
         found = ["--progress", self.progress]
-        for option, values in (("--tag", self.tags), ("--output", self.outputs)):
+        for option, values in (
+            ("--tag", self.tags),
+            ("--output", self.outputs),
+            ("--import-cache", self.imports),
+            ("--export-cache", self.exports),
+        ):
             found += [word for value in values for word in (option, value)]
         for option, on in (
             ("--no-load", not self.load),

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.app import fastpath
+from engine.app import fastpath, offline
 from engine.app import push as publish
 from engine.app.caches import Caches, opened
 from engine.app.deliver import deliver
@@ -155,9 +155,12 @@ def ensure_lock(
             raise LockMismatch(
                 f"does not fit {project.spec}: {detail}", subject=str(project.lock), advice=f"run `{command}`"
             )
+        offline.check_lock(project.lock, f"does not fit {project.spec}: {detail}")
         emit(Event("message", "lock", text=f"renewing {detail}"))
     elif locked:
         raise LockMismatch("no such file", subject=str(project.lock), advice="run `envd lock` and commit it")
+    else:
+        offline.check_lock(project.lock, "is to be made anew" if update else "no such file")
     _check_writable(project.lock)
     cache = store_path() / "cache"
     with in_use(store_path()):
@@ -192,12 +195,12 @@ def build(project: Project, options: BuildOptions) -> Result:
     """
     targets = image_outputs.parse(options.outputs)
     values = step_secrets.read(options.secrets)
-    environment = _checked(project, options, dev=options.dev)
+    environment = checked(project, options, dev=options.dev)
     # What was fetched and built is this command's until it has delivered it.
     with (
         open_sink(options.progress) as emit,
         in_use(store_path()),
-        _at_work(project, environment, options, values, emit) as (work, lock),
+        at_work(project, environment, options, values, emit) as (work, lock),
     ):
         tags = options.names(project)
 
@@ -294,7 +297,7 @@ class _Work:
                     jobs=self.options.jobs,
                     force=self.options.force,
                     steps=steps,
-                    before=self.secrets.check,
+                    before=offline.then(self.secrets.check, self.store),
                     substituter=self.caches.substituter,
                 ),
                 emit=self.secrets.sink(self.emit),
@@ -313,7 +316,7 @@ class _Work:
         store.add_root(f"lock:{place.absolute()}", objects, files)
 
 
-def _checked(project: Project, options: BuildOptions, *, dev: bool = False) -> Environment:
+def checked(project: Project, options: BuildOptions, *, dev: bool = False) -> Environment:
     """What the spec asks for; that its copies can be made is known before minutes of resolving."""
     environment = evaluate(project, dev=dev, progress=options.progress)
     planning.check_copies(environment, project.directory)
@@ -321,7 +324,7 @@ def _checked(project: Project, options: BuildOptions, *, dev: bool = False) -> E
 
 
 @contextmanager
-def _at_work(
+def at_work(
     project: Project, environment: Environment, options: BuildOptions, secrets: Secrets, emit: Sink
 ) -> Iterator[tuple[_Work, Lock]]:
     """What is built from, and its lock, which is made when there is none that fits."""
@@ -348,8 +351,8 @@ def update_steps(project: Project, names: Sequence[str], options: BuildOptions) 
     with open_sink(options.progress) as emit, in_use(store_path()):
         count = 0
         for variant in sorted(variants) or [""]:
-            environment = _checked(project, options, dev=bool(variant))
-            with _at_work(project, environment, options, values, emit) as (work, lock):
+            environment = checked(project, options, dev=bool(variant))
+            with at_work(project, environment, options, values, emit) as (work, lock):
                 count += work.caches.until_whole(partial(_updated, work, lock, names))
     return count
 
@@ -383,11 +386,11 @@ def push(project: Project, reference: str, options: BuildOptions, *, also: Seque
     """
     target, tags = publish.reference(reference), publish.tags(also)
     values = step_secrets.read(options.secrets)
-    environment = _checked(project, options)
+    environment = checked(project, options)
     with (
         open_sink(options.progress) as emit,
         in_use(store_path()),
-        _at_work(project, environment, options, values, emit) as (work, lock),
+        at_work(project, environment, options, values, emit) as (work, lock),
     ):
 
         def pushed() -> _Made:

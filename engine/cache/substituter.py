@@ -1,14 +1,15 @@
 """Taking what other machines have built: whose word counts, what the store is told, and how the bytes come.
 
 A place that is down, slow or lying is off for the rest of the run, with one warning; what it was to give
-is built here. Nothing of a pack is used but records that a trusted key has signed.
+is built here. Nothing of a pack is used but records that a trusted key has signed, unless its place
+was named with trust=unsigned.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from engine.cache import keys, pack
@@ -43,6 +44,7 @@ class Substituter:
         *,
         salt: str = "",
         heads: Sequence[str] = (),
+        unsigned: Collection[str] = (),
     ) -> None:
         self._places = {place.name: place for place in places}
         self._trusted = tuple(trusted)
@@ -50,6 +52,7 @@ class Substituter:
         self._emit = emit
         self._salt = salt
         self._heads = tuple(heads)  # tags to look at when the plan itself was built by nobody
+        self._unsigned = frozenset(unsigned)  # names of places whose records count without signatures
         self._off: set[str] = set()  # names of places
         self._gone: set[str] = set()  # digests that no place has
         self._asked: set[str] = set()  # plans that were looked up
@@ -107,6 +110,8 @@ class Substituter:
 
     def _verified(self, place: Place, found: Pack) -> list[Record]:
         """The records that a trusted key has signed; of the others it is said how many there are."""
+        if place.name in self._unsigned:
+            return list(found.records)
         good = [
             r
             for r in found.records

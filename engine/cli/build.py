@@ -9,8 +9,10 @@ import click
 from engine.cli import complete
 from engine.cli.options import (
     build_options,
+    exchange_options,
     gathered,
     image_options,
+    offline_option,
     project_options,
     publish_option,
     secret_option,
@@ -43,9 +45,11 @@ if TYPE_CHECKING:
 @click.option("--dev", is_flag=True, help="Build what `envd up` runs: with sshd, sudo, git, ….")
 @image_options
 @publish_option
+@exchange_options
+@offline_option
 @secret_option
 @build_options
-@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force", "publish")
+@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force", "publish", "imports", "exports")
 def build(
     file: str | None, path: str | None, tags: tuple[str, ...], no_load: bool, options: BuildOptions
 ) -> None:
@@ -78,6 +82,7 @@ def build(
         not options.force
         and not options.outputs
         and not options.publish
+        and not options.exports
         and (done := fastpath.nothing_to_do(fastpath.request_of(project, options)))
     ):
         click.echo(done.message, err=True)

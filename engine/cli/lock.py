@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from engine.cli.options import gathered, limit_option, progress_option, project_options, secret_option
+from engine.cli.options import (
+    gathered,
+    limit_option,
+    offline_option,
+    progress_option,
+    project_options,
+    secret_option,
+)
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 @secret_option
 @progress_option
 @limit_option
+@offline_option
 @gathered("dev", "secrets", "progress")
 def lock(
     file: str | None,
@@ -44,8 +52,11 @@ def lock(
     from engine.core.progress import open_sink
     from engine.core.project import find
     from engine.lock import model as locks
+    from store import offline
 
     project = find(file, path)
+    if offline.is_on() and (update or update_steps):
+        raise click.UsageError("nothing can be resolved or built anew offline")
     if update_steps:
         if update or check:
             raise click.UsageError("--update-step does not go with --update or --check")

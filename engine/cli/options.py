@@ -94,6 +94,56 @@ def publish_option(function: F) -> F:
     )(function)
 
 
+def exchange_options(function: F) -> F:
+    """--import-cache and --export-cache: places of this run, beside those of the settings."""
+    function = click.option(
+        "--export-cache",
+        "exports",
+        multiple=True,
+        metavar="CACHE",
+        callback=_exchanges,
+        help="Share what was built at CACHE, too: type=registry,ref=HOST/NAME[:TAG] or "
+        "type=local,dest=DIR (repeatable).",
+    )(function)
+    return click.option(
+        "--import-cache",
+        "imports",
+        multiple=True,
+        metavar="CACHE",
+        callback=_exchanges,
+        help="Take what others have built from CACHE, too: type=registry,ref=HOST/NAME[:TAG] or "
+        "type=local,src=DIR[,trust=unsigned] (repeatable).",
+    )(function)
+
+
+def _exchanges(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    if values:
+        from engine.cache import exchange
+
+        (exchange.exports if parameter.name == "exports" else exchange.imports)(
+            values
+        )  # what is wrong is said now
+    return values
+
+
+def offline_option(function: F) -> F:
+    """--offline: no network."""
+    return click.option(
+        "--offline",
+        is_flag=True,
+        expose_value=False,
+        callback=_offline,
+        help="Do not use the network; fail if something is missing. Also ENVD_OFFLINE=1.",
+    )(function)
+
+
+def _offline(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    from store import offline
+
+    if value:
+        os.environ[offline.VARIABLE] = "1"
+
+
 def gathered(*names: str) -> Callable[[F], F]:
     """Hand a command these of its options as one `options`, a `engine.app.options.BuildOptions`."""
 

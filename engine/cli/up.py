@@ -12,9 +12,11 @@ import click
 from engine.cli.environment import Attaching, attaching, environment_name, environment_options
 from engine.cli.environment import start as start_environment
 from engine.cli.options import (
+    exchange_options,
     gathered,
     image_options,
     limit_option,
+    offline_option,
     project_options,
     publish_option,
     secret_option,
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Parallel builders [default: cores].")
 @limit_option
 @publish_option
-@gathered("secrets", "progress", "locked", "jobs", "publish")
+@exchange_options
+@offline_option
+@gathered("secrets", "progress", "locked", "jobs", "publish", "imports", "exports")
 @attaching
 def up(
     file: str | None,

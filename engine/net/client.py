@@ -15,12 +15,12 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from engine.core.urls import UNCHECKED, without_login
+from engine.core.urls import UNCHECKED, redacted, without_login
 from engine.core.version import VERSION
-from engine.errors import UsageError
+from engine.errors import OfflineError, UsageError
 from engine.net import machine
 from engine.net.credentials import configured_login
-from store import bodies, certificates, proxies, redirects, retry
+from store import bodies, certificates, offline, proxies, redirects, retry
 from store.connections import interruptible
 from store.errors import SettingError
 
@@ -41,10 +41,12 @@ def send(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
 
 def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
     """Ask for `url` from byte `offset` on; the body is not read yet. `response.url` is where it came
-    from after redirects. Raises urllib3's errors, RedirectError, and UsageError for a setting of the
-    network's that cannot be used."""
+    from after redirects. Raises urllib3's errors, RedirectError, OfflineError, and UsageError for a setting
+    of the network's that cannot be used."""
     import urllib3
 
+    if offline.is_on():
+        raise OfflineError("must not be asked for offline", subject=redacted(url), advice=offline.ADVICE)
     unchecked = url.startswith(UNCHECKED)
     url = url.replace(UNCHECKED, "https", 1) if unchecked else url
     # Compression on the way would change the bytes that are hashed.

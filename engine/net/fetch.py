@@ -22,9 +22,9 @@ from engine.core.command import raise_if_cancelled
 from engine.core.derivation import Fetch
 from engine.core.events import Event, Sink, silent
 from engine.core.urls import MARK, UNCHECKED, redacted
-from engine.errors import FetchError
+from engine.errors import FetchError, OfflineError
 from engine.net import client
-from store import Store, limits, redirects, retry
+from store import Store, limits, offline, redirects, retry
 from store.retry import ATTEMPTS, TransientError
 
 CONNECTIONS = client.CONNECTIONS
@@ -64,6 +64,12 @@ def fetch(wanted: Fetch, store: Store, emit: Sink = silent, *, pause: float = re
 
 
 def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
+    if not is_local(wanted.url) and offline.is_on():
+        raise OfflineError(
+            f"is not in the store, and {redacted(wanted.url)} must not be asked for it offline",
+            subject=wanted.name,
+            advice=offline.ADVICE,
+        )
     begin = time.monotonic()
     emit(Event("fetch-start", wanted.name, id=wanted.drv_id, total=wanted.size))
     partial = store.path / "tmp" / f"partial-{wanted.sha256}"
@@ -109,6 +115,11 @@ def _fetch(wanted: Fetch, store: Store, emit: Sink, pause: float) -> Path:
     seconds = time.monotonic() - begin
     emit(Event("fetch-finish", wanted.name, id=wanted.drv_id, bytes=size, seconds=seconds))
     return path
+
+
+def is_local(url: str) -> bool:
+    """Whether a file is fetched from this machine's own file system."""
+    return urlsplit(url).scheme == "file"
 
 
 def _size(path: Path) -> int:

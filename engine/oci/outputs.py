@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from grammar.errors import suggest
+from store import offline
 from store.references import parse_reference
 
 FILES = ("oci", "oci-dir", "docker")
@@ -70,6 +71,8 @@ def _long(text: str) -> list[Output]:
                 parse_reference(name)  # now, not after the build
             except ValueError as error:
                 raise UsageError(f"-o {text}: {error}") from None
+            if offline.is_on():
+                raise UsageError(f"-o {text}: nothing is pushed offline", advice=HOW.partition(";")[0])
             return [Output("push", None, name)]
         return [Output("load", None, name)]
     if kind == "docker" and not place:

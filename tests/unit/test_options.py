@@ -21,6 +21,8 @@ EVERYTHING = BuildOptions(
     secrets=(Source("token", "env", "ENVD_TEST_TOKEN"),),
     progress="json",
     publish=True,
+    imports=("type=local,src=x", "h.io/a:b"),
+    exports=("type=local,dest=x",),
 )
 
 

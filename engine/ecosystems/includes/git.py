@@ -26,12 +26,12 @@ from engine.core.atomic import write_text
 from engine.core.command import LimitError
 from engine.core.urls import redacted
 from engine.ecosystems.includes import reach as git_reach
-from engine.errors import ResolveError
+from engine.errors import OfflineError, ResolveError
 from engine.net import patience
 from engine.realise import jail
 from grammar.environment import Include
 from grammar.evaluate import Checkout
-from store import retry
+from store import offline, retry
 from store.hashing import hash_value
 
 _LARGEST = 4 << 20  # bytes of an *.envd file
@@ -150,6 +150,12 @@ class _Repository:
         helpers are asked in turn."""
         with self._no_git():
             reach = self._reach
+            if reach.network and offline.is_on():
+                raise OfflineError(
+                    f"cannot include {public_url(self.wanted.git)}: it must not be asked offline",
+                    position=self.wanted.position,
+                    advice=offline.ADVICE,
+                )
             done = patience.patiently(
                 lambda: self._run(arguments, reach.files(None), reach),
                 lambda done: (

@@ -16,13 +16,14 @@ from engine.core.command import CancelledError, LimitError
 from engine.core.derivation import Derivation, Input
 from engine.ecosystems.debian import debs
 from engine.ecosystems.steps import login
-from engine.errors import BuildError
+from engine.errors import BuildError, OfflineError
 from engine.realise import confined, leftovers, sandbox, script
 from engine.realise.context import BuildContext
 from engine.realise.handed import handed
 from engine.realise.selection import Selection
 from engine.realise.snapshots import snapshot
 from grammar.environment import Run
+from store import offline
 from store.hashing import hash_value
 
 KIND = "run"
@@ -74,6 +75,13 @@ class BuilderOfRuns:
         parameters = context.parameters
         commands, place = parameters["commands"], str(parameters["directory"])
         network = parameters.get("network") is True
+        if network and offline.is_on():
+            raise OfflineError(
+                "the step may use the network, and what it gave is not in the store",
+                position=context.origin,
+                subject=context.name,
+                advice=offline.ADVICE,
+            )
         environment = _environment(context)
         wanted = [str(name) for name in parameters.get("secrets", ())]
         secrets = self._given(wanted, context)
