@@ -40,11 +40,12 @@ class MalformedError(ValueError):
 
 @dataclass(frozen=True)
 class Pack:
-    """Records, and the layers (digest -> size in bytes) whose bytes lie beside them."""
+    """Records, and the digests of the layers whose bytes lie beside them; `malformed` entries were left
+    out."""
 
     records: tuple[Record, ...]
     layers: frozenset[str]
-    config: str = ""  # its digest
+    malformed: int = 0
 
 
 def plan_tag(drv_ids: Sequence[str], salt: str) -> str:
@@ -163,6 +164,6 @@ def read_config(data: bytes, head: Head, layers: frozenset[str]) -> Pack:
     for row in rows:
         try:
             found.append(record.parse(row))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-    return Pack(tuple(found), layers, head.config)
+    return Pack(tuple(found), layers, len(rows) - len(found))

@@ -21,7 +21,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _KIND = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MOST_BYTES = 1 << 50
-_MOST_TEXT, _MOST_WARNINGS, _MOST_REFERENCES, _MOST_SIGNATURES = 1000, 50, 256, 16
+_MOST_TEXT, _MOST_WARNINGS, _MOST_REFERENCES, _MOST_SIGNATURES = 1000, 50, 4096, 16
 _PLACED = "placed "
 
 

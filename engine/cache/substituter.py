@@ -78,7 +78,11 @@ class Substituter:
         for place in self._on():
             for wanted in (tag, *self._heads):
                 found = self._read(place, wanted)
-                if found is not None and (records := self._verified(place, found)):
+                if found is None:
+                    continue
+                if found.malformed:
+                    self._warn(f"{place.name}: {found.malformed} malformed entries do not count")
+                if records := self._verified(place, found):
                     self._tell(place, found, records)
                     told = True
                     break  # of this very plan, or the newest that comes near it

@@ -14,7 +14,7 @@ from engine.core.command import Group, LimitError
 from engine.core.events import Sink, failed
 from engine.errors import BuildError, EnvdError
 from store import Store
-from store.errors import disk_full, explained, full
+from store.errors import LostError, disk_full, explained, full
 
 
 @contextmanager
@@ -40,8 +40,8 @@ class failure_events:  # noqa: N801 - reads as a with statement's verb
             raise BuildError("cancelled", subject=self._name)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None or self._group.cancelled:
-            return
+        if error is None or self._group.cancelled or isinstance(error, LostError):
+            return  # what was lost is built next: nothing has failed
         named = self._named(error)
         self._emit(failed(self._name, self._id, named))
         if isinstance(error, Exception) and named is not error:
