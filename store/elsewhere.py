@@ -31,6 +31,10 @@ class Supplier(Protocol):
         """Bring the bytes of layers into the store, side by side. Raises LostError for those that
         cannot be had any more."""
 
+    def bring_file(self, digest: str, size: int, name: str) -> str | None:
+        """Bring a file that its own source does not give into the store; the place that had it. `size`
+        is in bytes."""
+
 
 def place_of(store: Store, digest: str) -> str | None:
     """The name of the place that was said to have a blob, or None."""

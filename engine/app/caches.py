@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.app.options import BuildOptions
-from engine.cache import exchange, keys, pack, places, publisher, settings
-from engine.cache.place import Sent
+from engine.cache import exchange, keys, pack, places, publisher, settings, sources
+from engine.cache.place import Place, Sent
 from engine.cache.settings import Settings
 from engine.cache.substituter import Substituter
 from engine.core.derivation import Derivation
@@ -66,8 +66,10 @@ class Caches:
     def _published(self, goal: _Goal, targets: Sequence[Derivation], outputs: Mapping[str, str]) -> bool:
         found, project = self.settings, self.project
         try:
+            place = places.opened(goal.place, self.store)
+            kept = self._share_sources(place, targets)
             sent = publisher.publish(
-                place := places.opened(goal.place, self.store),
+                place,
                 targets,
                 outputs,
                 self.store,
@@ -80,8 +82,16 @@ class Caches:
                 raise
             self.emit(Event("message", "cache", text=f"warning: nothing is published: {error}"))
             return False
-        self.emit(Event("publish", place.name, text=said(sent)))
+        self.emit(Event("publish", place.name, text=said(sent) + kept))
         return True
+
+    def _share_sources(self, place: Place, targets: Sequence[Derivation]) -> str:
+        """Keep what was fetched, too, when that is wanted; what is said of it."""
+        if not (self.options.sources or self.settings.sources):
+            return ""
+        sent, lacking = sources.publish(place, targets, self.store, self.settings.salt)
+        text = f"; of what was fetched: {said(sent)}"
+        return f"{text}; {lacking} files are not here, and are not shared" if lacking else text
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ class BuildOptions:
     (`load`); `outputs` is where else it is written (`engine.oci.outputs`). `locked` forbids to
     change the lock, `force` builds again what the store has, `jobs` is how many builders run at once
     [the cores], `dev` means the variant that `envd up` runs. `secrets` says where those of the spec's
-    steps are, `progress` how progress is shown. `publish`: share what was built with other machines;
-    `imports` and `exports` say where else it is taken from and put (`engine.cache.exchange`)."""
+    steps are, `progress` how progress is shown. `publish`: share what was built with other machines,
+    with `sources` what was fetched for it, too; `imports` and `exports` say where else it is taken from
+    and put (`engine.cache.exchange`)."""
 
     tags: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
@@ -31,6 +32,7 @@ class BuildOptions:
     publish: bool = False
     imports: tuple[str, ...] = ()
     exports: tuple[str, ...] = ()
+    sources: bool = False
 
     def names(self, project: Project) -> tuple[str, ...]:
         """The image's names."""
@@ -52,6 +54,7 @@ class BuildOptions:
             ("--force", self.force),
             ("--dev", self.dev),
             ("--publish", self.publish),
+            ("--sources", self.sources),
         ):
             found += [option] if on else []
         found += ["--jobs", str(self.jobs)] if self.jobs else []

@@ -172,6 +172,22 @@ class Substituter:
         if lost:
             raise LostError(lost, "it was to be taken from a cache that no longer gives it; it is built here")
 
+    def bring_file(self, digest: str, size: int, name: str) -> str | None:
+        """Bring a file that somebody has kept (`engine.cache.sources`); the place that had it."""
+        for place in self._on():
+            begin = time.monotonic()
+            try:
+                there = place.bring(digest, size, self._store, lambda _: None)
+            except (StoreError, OSError) as error:
+                self._switch_off(place, error)
+                continue
+            if there:
+                self._emit(
+                    Event("fetch-finish", name, id=digest, bytes=size, seconds=time.monotonic() - begin)
+                )
+                return place.name
+        return None
+
     def _brought(self, item: Object) -> bool:
         store = self._store
         name = elsewhere.place_of(store, item.digest)

@@ -49,7 +49,19 @@ if TYPE_CHECKING:
 @offline_option
 @secret_option
 @build_options
-@gathered("outputs", "dev", "secrets", "progress", "locked", "jobs", "force", "publish", "imports", "exports")
+@gathered(
+    "outputs",
+    "dev",
+    "secrets",
+    "progress",
+    "locked",
+    "jobs",
+    "force",
+    "publish",
+    "sources",
+    "imports",
+    "exports",
+)
 def build(
     file: str | None, path: str | None, tags: tuple[str, ...], no_load: bool, options: BuildOptions
 ) -> None:

@@ -86,7 +86,12 @@ def build_options(function: F) -> F:
 
 
 def publish_option(function: F) -> F:
-    """--publish: share what was built."""
+    """--publish, --sources: share what was built, and what was fetched."""
+    function = click.option(
+        "--sources",
+        is_flag=True,
+        help="With --publish: share what was fetched, too, lest a mirror deletes it.",
+    )(function)
     return click.option(
         "--publish",
         is_flag=True,

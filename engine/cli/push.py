@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @secret_option
 @build_options
 @publish_option
-@gathered("secrets", "progress", "locked", "jobs", "force", "publish")
+@gathered("secrets", "progress", "locked", "jobs", "force", "publish", "sources")
 def push(
     reference: str,
     name: str | None,

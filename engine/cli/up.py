@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 @publish_option
 @exchange_options
 @offline_option
-@gathered("secrets", "progress", "locked", "jobs", "publish", "imports", "exports")
+@gathered("secrets", "progress", "locked", "jobs", "publish", "sources", "imports", "exports")
 @attaching
 def up(
     file: str | None,

@@ -29,14 +29,14 @@ from engine.core.closure import in_order
 from engine.core.command import Group, cancellable, raise_if_cancelled
 from engine.core.derivation import Derivation, Fetch
 from engine.core.events import Event, Sink, silent
-from engine.errors import BuildError
+from engine.errors import BuildError, FetchError
 from engine.net import fetch
 from engine.realise import placed, sandbox, warnings_kept
 from engine.realise.context import BuildContext, Builder, Imported
 from engine.realise.failures import failure_events, without_scratch
 from engine.realise.placing import Placing
 from engine.realise.steps import Steps
-from engine.realise.substitution import Substituter, took_memo
+from engine.realise.substitution import Substituter, kept_file, took_memo
 from store import Store, connections
 from store.model import Object
 
@@ -291,7 +291,10 @@ class _Run:
     def _fetcher(self, wanted: Fetch) -> Callable[[], Path]:
         def run() -> Path:
             with failure_events(self._emit, wanted.name, wanted.drv_id, self._group, self._store):
-                return fetch.fetch(wanted, self._store, self._emit)
+                try:
+                    return fetch.fetch(wanted, self._store, self._emit)
+                except FetchError as error:
+                    return kept_file(wanted, error, self._store, self._emit)
 
         return run
 

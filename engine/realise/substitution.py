@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from engine.core.derivation import Derivation
+from engine.core.derivation import Derivation, Fetch
+from engine.core.events import Event, Sink
+from engine.errors import FetchError
 from store import Store
 
 _TOOK = "took "  # and an object's id -> milliseconds
@@ -33,3 +36,15 @@ def milliseconds_of(store: Store, object_id: str) -> int:
     """How long building an object took, 0 where that is not known."""
     text = store.memo(_TOOK + object_id) or "0"
     return int(text) if text.isdecimal() else 0
+
+
+def kept_file(wanted: Fetch, error: FetchError, store: Store, emit: Sink) -> Path:
+    """A file that its source does not give, from where somebody keeps it. Raises `error` when nobody does."""
+    place = None
+    if store.supplier is not None and wanted.size:
+        place = store.supplier.bring_file(wanted.output, wanted.size, wanted.name)
+    path = store.checked_blob(wanted.output)
+    if place is None or path is None:
+        raise error
+    emit(Event("message", wanted.name, id=wanted.drv_id, text=f"taken from {place}, since: {error}"))
+    return path

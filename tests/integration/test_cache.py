@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import machines, servers
+from tests.integration import machines, servers, web
 from tests.integration.envd import Envd
 from tests.integration.machines import Team, checkout, reader, writer
 
@@ -140,3 +140,19 @@ def test_a_blob_that_is_gone_is_built_and_published_again(shared: Shared, tmp_pa
     third = shared.another(tmp_path, "c")
     healed = third.run("build", "-o", f"oci-dir:{tmp_path}/healed", "--progress=json")
     assert healed.stdout == shared.image and started(healed) == [] and not warnings(healed)
+
+
+def test_a_lock_stays_buildable_when_a_source_is_gone(shared: Shared, tmp_path: Path) -> None:
+    shared.writer.run(*BUILD, "--publish", "--sources", "--force")
+    with web.serve(tmp_path) as site:  # the base image's registry is gone, and its tags with it
+        machine = shared.another(tmp_path)
+        lock = machine.project / "envd.lock"
+        elsewhere = shared.base.partition("/")[0]
+        lock.write_text(lock.read_text().replace(elsewhere, site.url.removeprefix("http://")))
+        machine.spec(shared.spec.replace(elsewhere, site.url.removeprefix("http://")))
+        # nothing that was built counts, so that all of it is built here
+        machine = replace(machine, environment={**machine.environment, "ENVD_TRUSTED_KEYS": ""})
+        done = machine.run(*BUILD)
+    assert started(done) and done.stdout
+    texts = [e["text"] for e in done.events if e["kind"] == "message"]
+    assert any(f"taken from {shared.team.place}, since: " in text for text in texts)

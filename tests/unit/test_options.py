@@ -23,6 +23,7 @@ EVERYTHING = BuildOptions(
     publish=True,
     imports=("type=local,src=x", "h.io/a:b"),
     exports=("type=local,dest=x",),
+    sources=True,
 )
 
 
