@@ -128,8 +128,12 @@ class CheckedFile:
             raise damaged(self._name)
         return b"".join(parts)
 
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
     def __enter__(self) -> CheckedFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        self.close()

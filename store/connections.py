@@ -29,6 +29,12 @@ def stop() -> None:
             _break(opened)
 
 
+def _opened(connection: Any) -> None:
+    _open.add(connection)
+    if connection.sock is not None:  # what may take long to connect is another thing than to send
+        connection.sock.settimeout(retry.SILENCE)
+
+
 def _break(opened: socket.socket) -> None:
     with suppress(OSError):  # not TLS's own way, which would wait for the other side
         socket.socket.shutdown(opened, socket.SHUT_RDWR)
@@ -66,7 +72,7 @@ def interruptible(manager: Manager) -> Manager:
     class Plain(urllib3.connection.HTTPConnection):
         def connect(self) -> None:
             super().connect()
-            _open.add(self)
+            _opened(self)
 
         def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
             with _in_time(self.sock):
@@ -75,7 +81,7 @@ def interruptible(manager: Manager) -> Manager:
     class Secure(urllib3.connection.HTTPSConnection):
         def connect(self) -> None:
             super().connect()
-            _open.add(self)
+            _opened(self)
 
         def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
             with _in_time(self.sock):

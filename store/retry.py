@@ -6,9 +6,11 @@ Retry-After: RFC 9110, section 10.2.3. Statuses: 408, 425, 429 and the 5xx that 
 
 from __future__ import annotations
 
+import random
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -19,6 +21,17 @@ LONGEST = 120.0  # seconds that a server may ask us to wait
 PAUSE = 0.5  # seconds before the first retry; it doubles
 CONNECT, SILENCE = 10.0, 30.0  # seconds: until a connection is there; without a byte
 STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a client waits for a server that does not answer, in seconds: `first` for the first
+    byte of an answer to a request without a body, and `silent` for all attempts of one such request
+    together. `attempts` are those of any request [ATTEMPTS]."""
+
+    first: float = 10.0
+    silent: float = 16.0
+    attempts: int = 0
 
 
 class TransientError(Exception):
@@ -51,12 +64,18 @@ def _after(text: str) -> float | None:
         return None
 
 
-def wait(attempt: int, error: TransientError, pause: float = PAUSE) -> float | None:
-    """Seconds to wait after the failed attempt number `attempt` (from 1), None to give up."""
-    if attempt >= ATTEMPTS or (error.after is not None and error.after > LONGEST):
+def wait(attempt: int, error: TransientError, pause: float = PAUSE, of: int = 0) -> float | None:
+    """Seconds to wait after the failed attempt number `attempt` (from 1), None to give up; there are
+    `of` [ATTEMPTS]."""
+    if attempt >= (of or ATTEMPTS) or (error.after is not None and error.after > LONGEST):
         return None
     own: float = pause * 2 ** (attempt - 1)
     return own if error.after is None else max(own, error.after)
+
+
+def scattered(seconds: float) -> float:
+    """Some more seconds: whom a server has sent away together shall not come back together."""
+    return seconds + min(seconds, 1.0) * random.uniform(0, 0.25)
 
 
 _woken = threading.Condition()

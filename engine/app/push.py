@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from engine.core.events import Event, Sink
 from engine.core.oci_model import Image
 from engine.core.progress import human_bytes
 from engine.errors import UsageError
 from engine.oci import blob_memory, layout
-from store import Store
-
-if TYPE_CHECKING:
-    from store.references import Count, PushReport, Reference
+from store import Store, references
+from store.model import Object
+from store.references import Count, PushReport, Reference
+from store.registry import Known, Part, Registry, Watch
 
 
 def reference(text: str) -> Reference:
     """HOST/NAME[:TAG]. Raises UsageError."""
-    from store import references
-
     try:
         return references.parse_reference(text)
     except ValueError as error:
@@ -29,8 +28,6 @@ def reference(text: str) -> Reference:
 
 def tags(texts: Sequence[str]) -> list[str]:
     """Bare tags, checked. Raises UsageError."""
-    import re
-
     for text in texts:
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", text):
             raise UsageError(
@@ -39,24 +36,36 @@ def tags(texts: Sequence[str]) -> list[str]:
     return list(texts)
 
 
-def push(image: Image, store: Store, target: Reference, emit: Sink, also: Sequence[str] = ()) -> PushReport:
+def push(
+    image: Image,
+    store: Store,
+    target: Reference,
+    emit: Sink,
+    also: Sequence[str] = (),
+    supply: Callable[[Store, Object], Path] = layout.blob,
+) -> PushReport:
     """Push `image` to `target` and under the tags `also` of the same repository.
 
-    Blobs that were pushed to another repository of that registry before are mounted from there.
+    Blobs that were pushed to another repository of that registry before are mounted from there;
+    `supply` gives the file of a layer that is nowhere in the registry.
     Raises RegistryError, BuildError, CorruptError.
     """
-    from store import registry
-
-    blobs: list[tuple[str, int, Path | bytes]] = [(image.config_digest, len(image.config), image.config)]
-    blobs += [(x.digest, x.size, layout.blob(store, x)) for x in image.layers]
-    report = registry.Registry(target).push_image(
-        blobs,
+    parts = [Part(image.config_digest, len(image.config), image.config)]
+    parts += [Part(x.digest, x.size, partial(supply, store, x)) for x in image.layers]
+    report = Registry(target).push_image(
+        parts,
         image.manifest,
-        lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
         also,
-        lambda digest: blob_memory.known(store, target.host, digest),
+        Known(
+            lambda digest: blob_memory.places(store, target.host, digest),
+            lambda digest: blob_memory.forget(store, target.host, target.name, digest),
+        ),
+        Watch(
+            lambda digest, size: emit(Event("push", digest[:19], bytes=size)),
+            lambda digest, sent, size: emit(Event("push-progress", digest[:19], bytes=sent, total=size)),
+        ),
     )
-    blob_memory.remember(store, target.host, target.name, [digest for digest, _, _ in blobs])
+    blob_memory.remember(store, target.host, target.name, [part.digest for part in parts])
     for tag in dict.fromkeys((target.tag, *also)):
         emit(Event("push", f"{target.host}/{target.name}:{tag}", text=said(report)))
     return report

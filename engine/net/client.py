@@ -1,5 +1,5 @@
-"""The HTTP client: every request that envd makes itself, but for those of oras to registries
-(`store.sessions`, which follows the same policy).
+"""The HTTP client: every request that envd makes itself, but for those to registries
+(`store.exchange`, which follows the same policy).
 
 Connections are kept and shared between threads, and are broken when envd is told to end. A request
 waits so long for a connection and so long for each byte (`store.retry`), follows redirections only
@@ -9,10 +9,8 @@ and certificates: `store.proxies`, `store.certificates`.
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from engine.core.urls import UNCHECKED, redacted, without_login
@@ -20,14 +18,15 @@ from engine.core.version import VERSION
 from engine.errors import OfflineError, UsageError
 from engine.net import machine
 from engine.net.credentials import configured_login
-from store import bodies, certificates, offline, proxies, redirects, retry
-from store.connections import interruptible
+from store import bodies, certificates, offline, pools, proxies, redirects, retry
 from store.errors import SettingError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
-CONNECTIONS = 16  # kept per host; as many as the scheduler has fetching threads
+CONNECTIONS = pools.CONNECTIONS
+hopeless = pools.hopeless
+_pool = pools.pool
 
 
 def send(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
@@ -63,10 +62,7 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
             preload_content=False,
             redirect=False,
             timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
-            # What it would try again, it would do so in silence.
-            retries=urllib3.Retry(
-                total=10, connect=0, read=0, status=0, other=0, respect_retry_after_header=False
-            ),
+            retries=pools.ONCE,
         )
         location = response.get_redirect_location()
         if not location:
@@ -82,23 +78,6 @@ def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[byte
     compression that was on its way. Raises TransientError, urllib3's errors."""
     found = bodies.pieces(response)
     return bodies.decoded(found, response.headers.get("Content-Encoding", "")) if decode else found
-
-
-def hopeless(error: BaseException) -> bool:
-    """Whether another attempt cannot do better: a certificate or a proxy's login that is refused, a
-    URL that cannot be one, redirections that lead nowhere."""
-    import urllib3
-
-    if isinstance(error, redirects.RedirectError):
-        return True
-    found: BaseException | None = error
-    while isinstance(found, urllib3.exceptions.MaxRetryError):
-        found = found.reason
-    if isinstance(found, urllib3.exceptions.SSLError):
-        return any(isinstance(a, ssl.SSLCertVerificationError) for a in found.args)
-    if isinstance(found, urllib3.exceptions.ProxyError):
-        return "Tunnel connection failed: 40" in str(found)
-    return isinstance(found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError)
 
 
 def advice(error: BaseException) -> str:
@@ -143,28 +122,3 @@ def _connections(url: str, *, checked: bool) -> PoolManager:
         return _pool(proxies.proxy_of(url, proxy), certificates.authorities(), also, checked)
     except SettingError as error:
         raise UsageError(str(error)) from error
-
-
-@cache
-def _pool(proxy: str, authorities: str, also: str, checked: bool) -> PoolManager:
-    """The connections, per proxy ("" for none) and trusted authorities (`also` are more of them, or
-    ""), with or without checking certificates. Raises SettingError."""
-    import urllib3
-
-    if not checked:  # the lock's hashes are checked; it was asked for with trust=True
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-    settings: dict[str, Any] = {
-        "num_pools": CONNECTIONS,
-        "maxsize": CONNECTIONS,
-        "cert_reqs": "CERT_REQUIRED" if checked else "CERT_NONE",
-        **certificates.place(authorities, also),
-    }
-    if not proxy:
-        return interruptible(urllib3.PoolManager(**settings))
-    login = urlsplit(proxy)
-    headers = (
-        urllib3.make_headers(proxy_basic_auth=f"{unquote(login.username)}:{unquote(login.password or '')}")
-        if login.username
-        else None
-    )
-    return interruptible(urllib3.ProxyManager(without_login(proxy), proxy_headers=headers, **settings))

@@ -1,4 +1,5 @@
-"""Which registries have which blobs: a push to another repository of one mounts them from there."""
+"""Which registries have which blobs: a push asks for none that is there, and mounts those of another
+repository from there."""
 
 from __future__ import annotations
 
@@ -8,17 +9,37 @@ from contextlib import suppress
 from store import Store
 from store.errors import ReadOnlyError
 
+_MOST = 4  # repositories that are remembered of one blob
+
 
 def remember(store: Store, host: str, repository: str, digests: Sequence[str]) -> None:
-    """Remember that a registry has blobs in a repository: a push to another mounts them."""
-    with suppress(ReadOnlyError):  # in a store that is only read, nothing is
-        for digest in digests:
-            store.set_memo(_where(host, digest), repository)
+    """Remember that a registry has blobs in a repository."""
+    memos = {}
+    for digest in digests:
+        there = places(store, host, digest)
+        if there[:1] != [repository]:
+            others = [place for place in there if place != repository]
+            memos[_where(host, digest)] = "\n".join([repository, *others][:_MOST])
+    if memos:
+        with suppress(ReadOnlyError):  # in a store that is only read, nothing is
+            store.set_memos(memos)
+
+
+def forget(store: Store, host: str, repository: str, digest: str) -> None:
+    """Forget that a repository has a blob: it has not."""
+    there = [place for place in places(store, host, digest) if place != repository]
+    with suppress(ReadOnlyError):
+        store.set_memo(_where(host, digest), "\n".join(there))
+
+
+def places(store: Store, host: str, digest: str) -> list[str]:
+    """The repositories of a registry that are remembered to have a blob, the last one first."""
+    return (store.memo(_where(host, digest)) or "").split()
 
 
 def known(store: Store, host: str, digest: str) -> str | None:
-    """The repository of a registry that is remembered to have a blob, or None."""
-    return store.memo(_where(host, digest))
+    """The repository of a registry that was last remembered to have a blob, or None."""
+    return next(iter(places(store, host, digest)), None)
 
 
 def _where(host: str, digest: str) -> str:

@@ -24,7 +24,7 @@ with atheris.instrument_imports(include=["engine", "store", "json"]):
     from engine.oci import kept
     from engine.runtime import labels
     from engine.runtime.container import runtime_of
-    from store import pull, references, registry, retry, sessions
+    from store import access, exchange, pull, references, retry
     from store.errors import RegistryError, StoreError
 import requests
 from oras.auth.token import TokenAuth
@@ -243,7 +243,9 @@ def _refusal(body: bytes) -> None:
     answer = requests.Response()
     answer.status_code, answer._content = 500, body
     answer.headers["Retry-After"] = body[:40].decode("latin-1")
-    sessions.problems(answer)
+    given = exchange.Answer(500, {}, "https://h/", body)
+    exchange.problems(given)
+    exchange.codes(given)
     error = retry.refused(503, answer.headers)
     retry.wait(1, error)
     retry.tried(1, error)
@@ -253,7 +255,7 @@ def _refusal(body: bytes) -> None:
     answer.status_code = 200
     for wanted in (authHeader({"realm": "https://h/t"}), parse_auth_header(body.decode("latin-1"))):
         try:
-            registry.ask_token(auth, wanted, "h.example")
+            access.ask_token(auth, wanted, "h.example")
         except StoreError as error:
             harness.said(error)
     with suppress(ValueError):

@@ -16,6 +16,7 @@ from engine.app import push as publish
 from store import references, registry
 from store.errors import RegistryError
 from store.references import Count, PushReport, Reference
+from store.registry import Part, Watch
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
@@ -141,10 +142,10 @@ def small() -> Iterator[Small]:
         running.server_close()
 
 
-def image(*layers: bytes) -> tuple[list[tuple[str, int, bytes]], bytes]:
+def image(*layers: bytes) -> tuple[list[Part], bytes]:
     """The blobs of an image, and its manifest."""
-    blobs = [(f"sha256:{hashlib.sha256(b).hexdigest()}", len(b), b) for b in layers]
-    rows = [{"mediaType": "x", "digest": digest, "size": size} for digest, size, _ in blobs]
+    blobs = [Part(f"sha256:{hashlib.sha256(b).hexdigest()}", len(b), b) for b in layers]
+    rows = [{"mediaType": "x", "digest": part.digest, "size": part.size} for part in blobs]
     manifest = {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": rows[0], "layers": rows[1:]}
     return blobs, json.dumps(manifest).encode()
 
@@ -153,7 +154,7 @@ def test_a_push_sends_what_is_not_there(small: Small) -> None:
     client = registry.Registry(Reference(small.host, "team/env", "v1"))
     blobs, manifest = image(b"{}", b"one", b"two")
     sent: list[tuple[str, int]] = []
-    report = client.push_image(blobs, manifest, lambda *row: sent.append(row), ["latest"])
+    report = client.push_image(blobs, manifest, ["latest"], watch=Watch(lambda *row: sent.append(row)))
     assert (report.sent, report.skipped, report.mounted) == (Count(3, 8), Count(0, 0), Count(0, 0))
     assert set(small.blobs.values()) == {b"{}", b"one", b"two"}
     assert small.manifests["v1"] == small.manifests["latest"] == manifest
@@ -162,7 +163,7 @@ def test_a_push_sends_what_is_not_there(small: Small) -> None:
     kinds = ["manifest" if "/manifests/" in line else "blob" for line in small.asked if "PUT" in line]
     assert kinds == sorted(kinds)
     small.asked.clear()
-    again = client.push_image(blobs, manifest, lambda *_: None)
+    again = client.push_image(blobs, manifest)
     assert (again.sent, again.skipped) == (Count(0, 0), Count(3, 8))
     assert not any(line.startswith("POST") for line in small.asked)
 
@@ -185,10 +186,10 @@ def test_a_damaged_blob_is_refused_by_name(small: Small) -> None:
 def test_what_is_there_is_read(small: Small) -> None:
     client = registry.Registry(Reference(small.host, "env", "v1"))
     blobs, manifest = image(b"{}", b"layer")
-    client.push_image(blobs, manifest, lambda *_: None)
+    client.push_image(blobs, manifest)
     assert client.manifest("v1", [MANIFEST_TYPE]) == manifest
     assert client.manifest("v2", [MANIFEST_TYPE]) is None
-    digest = blobs[1][0]
+    digest = blobs[1].digest
     assert client.has_blob(digest) and not client.has_blob("sha256:" + "ab" * 32)
     with client.blob(digest) as found:
         assert found is not None
