@@ -143,6 +143,7 @@ class Channel:
                 first=first,
             )
             if answer.status not in (401, 403, 404):
+                self._access.known = True
                 return answer
             if not (ours and self._challenged(answer, given, first)):
                 break

@@ -33,10 +33,11 @@ class Fault:
     body: bytes = b""  # of kind "body"
     call: Callable[[], object] = bool  # called first
     seen: int = 0
+    above: int = -1  # only of requests with more bytes than this
 
-    def hits(self, method: str, path: str) -> bool:
-        """Whether it hits this request; counts it."""
-        if self.path not in path or (self.method and self.method != method):
+    def hits(self, method: str, path: str, size: int = 0) -> bool:
+        """Whether it hits this request, whose body has `size` bytes; counts it."""
+        if self.path not in path or (self.method and self.method != method) or size <= self.above:
             return False
         self.seen += 1
         return self.seen <= self.times
@@ -65,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one(self) -> None:
         method, path = self.command, self.path
         self.bad.asked.append((method, path))
-        fault = next((f for f in self.bad.faults if f.hits(method, path)), Fault(""))
+        size = int(self.headers.get("Content-Length") or 0)
+        fault = next((f for f in self.bad.faults if f.hits(method, path, size)), Fault(""))
         fault.call()
         with suppress(ConnectionError, TimeoutError, http.client.HTTPException):
             self._answer(fault.kind, fault.body)
@@ -91,9 +93,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(int(fault[:3]))
             if fault.endswith("after"):
                 self.send_header("Retry-After", "3")
-            self.send_header("Content-Length", "9")
+            if fault.endswith("hour"):
+                self.send_header("Retry-After", "3600")
+            body = given or b"injected\n"
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(b"injected\n")
+            self.wfile.write(body)
             return
         status, headers, body = self._fetch()
         if fault == "wrong" and body:
