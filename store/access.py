@@ -132,10 +132,10 @@ def _bearer(token: str) -> dict[str, str]:
 def ask_token(auth: Any, wanted: Any, host: str) -> str | None:
     """What a registry's token server answers to `wanted` (oras's reading of the challenge); None when
     it gives no token. Raises RegistryError for an answer that is none."""
-    ask: Callable[[Any], Any]
-    ask = auth.request_token if hasattr(auth, "_basic_auth") else auth.request_anonymous_token
+    request: Callable[[Any], Any]
+    request = auth.request_token if hasattr(auth, "_basic_auth") else auth.request_anonymous_token
     try:
-        token = ask(wanted)
+        token = request(wanted)
     except (AttributeError, TypeError, LookupError, RecursionError, json.JSONDecodeError) as error:
         raise _malformed(host) from error
     if token is not None and not (isinstance(token, str) and re.fullmatch(r"[\x21-\x7e]+", token)):
