@@ -27,6 +27,11 @@ _ROUNDS = 3  # of one request: without a login, with one, with a new token
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
+def is_named(name: str) -> bool:
+    """Whether a text is a tag or a digest: nothing else becomes a part of a URL."""
+    return bool(_NAMED.fullmatch(name))
+
+
 class Channel:
     """One repository of a registry; `endpoint` as in `Registry`. Safe to use from many threads."""
 
@@ -52,7 +57,7 @@ class Channel:
 
     def manifest(self, name: str) -> str:
         """The URL of the manifest of a tag or a digest. Raises RegistryError for another text."""
-        if not _NAMED.fullmatch(name):
+        if not is_named(name):
             what = printable(name.encode())
             raise RegistryError(f"{self.host}: '{what}' is neither a tag nor a digest")
         return f"{self.base}/manifests/{name}"

@@ -13,13 +13,13 @@ from pathlib import Path
 import urllib3
 
 from store import bodies, pushing, retry, uploads
-from store.channel import Channel
-from store.errors import BrokenOffError
+from store.channel import Channel, is_named
+from store.errors import BrokenOffError, RegistryError
 from store.exchange import Answer
-from store.pushing import MANIFEST_TYPE, Known, Part, Watch
+from store.pushing import MANIFEST_TYPE, PARALLEL, Known, Part, Watch
 from store.references import PushReport, Reference
 
-__all__ = ["MANIFEST_TYPE", "Known", "Part", "Registry", "Watch"]
+__all__ = ["MANIFEST_TYPE", "PARALLEL", "Known", "Part", "Registry", "Watch"]
 
 
 class Registry:
@@ -88,11 +88,12 @@ class Registry:
 
     def tags(self) -> list[str]:
         """The repository's tags, the first ten thousand. Raises RegistryError."""
-        answer = self._expect(self._request("GET", f"{self._base}/tags/list?n=10000"), "its tags", 200, 404)
+        answer = self._channel.request("GET", f"{self._channel.base}/tags/list?n=10000")
+        answer = self._channel.expect(answer, "its tags", 200, 404)
         try:
-            return [str(tag) for tag in answer.json().get("tags") or [] if _NAMED.fullmatch(str(tag))]
+            return [str(tag) for tag in answer.json().get("tags") or [] if is_named(str(tag))]
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
-            raise RegistryError(f"{self._host}: its list of tags is malformed") from error
+            raise RegistryError(f"{self.place}: its list of tags is malformed") from error
 
     @contextmanager
     def blob(self, digest: str, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]] | None]:

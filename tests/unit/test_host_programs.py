@@ -69,8 +69,6 @@ HOST: dict[str, str] = {
     "engine/docker/probe.py:_over_ssh": "the user's ssh, to the user's engine",
     "engine/cli/environment.py:attach_to": "the user's ssh, to the user's container",
     "engine/cli/up.py:_build": "envd again",
-    "store/registry.py:Registry._guard": "no program: a function of that name",
-    "store/registry.py:Registry._checked.checked": "no program: a function of that name",
 }
 
 
