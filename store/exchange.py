@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from store import bodies, certificates, limits, pools, proxies, redirects, retry
+from store import bodies, certificates, limits, offline, pools, proxies, redirects, retry
 from store.errors import RegistryError, TooLargeError
 
 _AGENT = {"User-Agent": "envd"}
@@ -117,6 +117,8 @@ def _of_tls(error: BaseException) -> bool:
 def _sent(
     method: str, url: str, headers: Mapping[str, str], body: Body | None, first: float
 ) -> urllib3.BaseHTTPResponse:
+    if offline.is_on():
+        raise RegistryError(f"{urlsplit(url).netloc}: must not be asked offline; {offline.ADVICE}")
     proxy = proxies.proxy_of(url)
     content: Any = body.open() if body is not None else None
     if body is not None:
