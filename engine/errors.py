@@ -29,8 +29,8 @@
         └── UsageError                   the input or the usage is wrong                     ends with 2
             └── LockMismatch                 the lock does not fit the spec, and may not be changed
 
-`grammar` and `store` know nothing of this package, so theirs share no base with ours; `exit_code` knows
-all three.
+`grammar` and `store` know nothing of this package, so theirs share no base with ours; what of
+theirs ends with 2 says so itself.
 
 What an error says is in fields, and nothing reads them back out of its text:
 
@@ -187,7 +187,4 @@ def together(errors: Iterable[EnvdError]) -> EnvdError:
 
 def exit_code(error: BaseException) -> int:
     """What the process ends with: 2 when the input or the usage is wrong, else 1."""
-    from grammar.errors import SpecError
-    from store.errors import SettingError
-
-    return 2 if isinstance(error, SpecError | SettingError) else getattr(error, "exit_code", 1)
+    return int(getattr(error, "exit_code", 1))

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from grammar import sources
 from grammar.environment import Environment, Include, Position
-from grammar.errors import MAX_ERRORS, SpecError, suggest, together
+from grammar.errors import MAX_ERRORS, SpecError, together
+from grammar.nearest import suggest
 from grammar.starlark.builtins import UNIVERSE
 from grammar.starlark.interpreter import Interpreter
 from grammar.starlark.limits import MAX_STEPS

@@ -59,6 +59,8 @@ class ReadOnlyError(StoreError):
 class SettingError(StoreError):
     """A variable of the environment cannot be used as it is. Says which, and how to write it."""
 
+    exit_code = 2  # of a command that it ends
+
 
 class RegistryError(StoreError):
     """A registry refused, or answered something unusable. Names the registry and the reference."""

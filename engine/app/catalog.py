@@ -15,7 +15,7 @@ from engine.core.project import store_path
 from engine.docker import probe
 from engine.errors import DockerError, UsageError
 from engine.oci import kept
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store import Store
 from store.store import existing
 

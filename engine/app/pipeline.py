@@ -440,7 +440,7 @@ def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") ->
 def _kept(store: Store, name: str) -> Image:
     image = kept.find(store, name)
     if image is None:
-        from grammar.errors import suggest
+        from grammar.nearest import suggest
 
         hint = suggest(name, [item.name for item in kept.listed(store)])
         raise UsageError(f"the store has no image '{name}'{hint or '; `envd images` lists them'}")

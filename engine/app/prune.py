@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.app import catalog as images
+from engine.app.upkeep import as_builder
 from engine.core.project import store_path
 from engine.docker import probe
 from engine.oci import kept
 from store.gc import collect
 from store.relief import with_room
+from store.removal import remove_tree
 from store.usage import alone
 
 _LOCK = "lock:"
@@ -35,6 +37,8 @@ def prune(*, everything: bool, dry_run: bool) -> list[Pruned]:
     With `everything` also images that Docker has not (from the store's roots) or that no container
     uses (from Docker), and caches. Raises StoreError, DockerError.
     """
+    if not dry_run:
+        as_builder()
     gone = [Pruned(item.kind, item.name) for item in images.prune(everything=everything, dry_run=dry_run)]
     # As they will be: a dry run must not forget what it asks about.
     removed = {row.name for row in gone if row.kind == "untagged"}
@@ -83,8 +87,6 @@ def _stale(everything: bool, removed: set[str]) -> Iterator[str]:
 
 
 def _caches(directory: Path, dry_run: bool) -> Iterator[Pruned]:
-    from store.removal import remove_tree
-
     for path in sorted(directory.iterdir()):
         yield Pruned("cache", path.name, _size(path))
         if not dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,8 @@ from engine.cli.options import (
     publish_option,
     secret_option,
 )
+from engine.core.project import find
+from engine.oci.reference import image_tag
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -81,11 +84,7 @@ def build(
       envd build -f build.envd:serve -t team/serve:v2 -t team/serve:latest
       envd build -o oci:image.tar --locked
     """
-    from dataclasses import replace
-
     from engine.app import fastpath
-    from engine.core.project import find
-    from engine.oci.reference import image_tag
 
     project = find(file, path)
     names = tuple(dict.fromkeys(image_tag(t) for t in tags or options.names(project)))

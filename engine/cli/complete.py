@@ -16,15 +16,13 @@ from store.errors import StoreError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
+Completion = Callable[[click.Context, click.Parameter, str], "list[CompletionItem] | list[str]"]
 
 
 def _names(find: Callable[[], Iterable[str]]) -> Completion:
-    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
+    def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
         try:
-            return [CompletionItem(n) for n in sorted(set(find())) if n.startswith(incomplete)]
+            return [n for n in sorted(set(find())) if n.startswith(incomplete)]
         except (EnvdError, StoreError, OSError):
             return []
 
@@ -59,10 +57,9 @@ def _templates() -> Iterable[str]:
 
 
 def _environments() -> Iterable[str]:
-    from engine.docker.client import connect
-    from engine.runtime.environments import every
+    from engine.runtime.environments import names
 
-    return (found.name for found in every(connect(timeout=5)))
+    return names(seconds=5)
 
 
 template_name = _names(_templates)

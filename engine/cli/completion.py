@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import get_completion_class
+
+import engine.cli.shells  # noqa: F401 (registers our way with bash)
+from engine.cli.main import cli
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -19,11 +23,6 @@ def completion(shell: str | None, option: str | None) -> None:
       envd completion zsh >~/.zfunc/_envd      # fpath+=~/.zfunc before compinit
       envd completion fish >~/.config/fish/completions/envd.fish
     """
-    from click.shell_completion import get_completion_class
-
-    import engine.cli.shells  # noqa: F401 (registers our way with bash)
-    from engine.cli.main import cli
-
     name = shell or option
     if name is None:
         raise click.UsageError("no shell given; choose bash, zsh or fish")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Any
 
@@ -10,6 +12,8 @@ import click
 
 from engine.cli import complete, listing
 from engine.cli.group import Group
+from engine.docker import contexts, endpoint, probe
+from engine.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -40,8 +44,6 @@ def _name(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _one(name: str | None, option: str | None) -> str:
-    from engine.errors import UsageError
-
     if bool(name) == bool(option):
         raise UsageError("give the context's name exactly once")
     return name or option or ""
@@ -63,8 +65,6 @@ def _one(name: str | None, option: str | None) -> str:
 @click.option("--use", is_flag=True, help="Make it the current context.")
 def create(name: str, host: str, ca: str, cert: str, key: str, insecure: bool, use: bool) -> None:
     """Add a Docker endpoint under a name."""
-    from engine.docker import contexts
-
     contexts.create(name, host, ca=ca, cert=cert, key=key, verify=not insecure, use=use)
     click.echo(name)
 
@@ -76,10 +76,6 @@ def list_contexts(form: str) -> None:
 
     JSON keys: name, host, source (envd, docker or DOCKER_HOST), current, tls.
     """
-    from dataclasses import asdict
-
-    from engine.docker import contexts
-
     columns = (
         listing.Column("current", "", lambda current: "*" if current else ""),
         listing.Column("name", "NAME"),
@@ -93,8 +89,6 @@ def list_contexts(form: str) -> None:
 @_name
 def use(name: str) -> None:
     """Use a context from now on. "default" is docker's own choice."""
-    from engine.docker import contexts
-
     contexts.use(name)
 
 
@@ -103,8 +97,6 @@ def use(name: str) -> None:
 @click.option("--force", is_flag=True, help="Remove it even if it is in use.")
 def remove(name: str, force: bool) -> None:
     """Forget a context."""
-    from engine.docker import contexts
-
     contexts.remove(name, force=force)
 
 
@@ -116,10 +108,6 @@ def inspect(name: str | None, form: str) -> None:
 
     JSON keys: name, host, ca, cert, key, verify, engine (its version, null when none answers).
     """
-    import os
-
-    from engine.docker import endpoint, probe
-
     if name:
         os.environ.pop("DOCKER_HOST", None)
         os.environ["ENVD_CONTEXT"] = name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli import complete
-from engine.cli.environment import default_name, which, which_or_none
+from engine.cli.environment import default_name
 
 
 @click.command()
@@ -29,28 +29,19 @@ def destroy(path: str | None, name: str | None, image: bool) -> None:
 
     The project, named volumes (data.envd) and the image stay.
     """
-    from docker.errors import APIError, ImageNotFound
+    from engine.cli import running
 
-    from engine.docker.client import connect
-    from engine.errors import DockerError
-    from engine.runtime import environments, ssh_config
-
-    client = connect()
-    found = which_or_none(client, path, name)
+    client = running.connect()
+    found = running.which_or_none(client, path, name)
     called = found.name if found is not None else name or default_name(path)
     if found is not None:
-        environments.remove(client, found)
-        ssh_config.remove(called)
+        running.environments.remove(client, found)
+        running.ssh_config.remove(called)
     # The entry of one whose container went another way goes as well.
-    elif environments.find(client, called) is not None or not ssh_config.remove(called):
-        which(client, path, name)  # says that there is none
+    elif running.environments.find(client, called) is not None or not running.ssh_config.remove(called):
+        running.which(client, path, name)  # says that there is none
     click.echo(f"{called} is destroyed")
     if image and found is not None:
-        tag = found.labels[environments.TAG]
-        try:
-            client.remove_image(tag)
-        except ImageNotFound:
-            return
-        except APIError as error:
-            raise DockerError(f"cannot remove the image {tag}: {error.explanation}") from error
-        click.echo(f"the image {tag} is removed")
+        tag = found.labels[running.environments.TAG]
+        if running.environments.remove_image(client, tag):
+            click.echo(f"the image {tag} is removed")

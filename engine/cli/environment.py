@@ -1,5 +1,5 @@
-"""What `envd up` and `envd run` have in common: options of a development environment, what is
-said of a started one, and attaching to it."""
+"""Options of a development environment, and which one is meant, for the commands that start or use
+one. What those do is in `engine.cli.running`."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import click
 
 from engine.cli import complete
-from engine.errors import DockerError
-
-if TYPE_CHECKING:
-    import docker
-
-    from engine.runtime.container import Options
-    from engine.runtime.environments import Found
-    from engine.runtime.keys import Keys
-    from engine.runtime.start import Started
+from engine.core import paths as locate
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -174,105 +166,14 @@ def which_options(function: F) -> F:
     )(function)
 
 
-def start(image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str) -> None:
-    """Start an environment, say where it is, and attach to it unless it is to be left alone."""
-    from engine.core.progress import open_sink
-    from engine.runtime import start as starting
-
-    client = starting.local_engine()
-    with open_sink(progress) as emit:
-        started = starting.start(
-            client, image, options, pair, emit, force=attach.force, timeout=attach.timeout
-        )
-    _tell(client, started)
-    if not attach.detach:
-        attach_to(started.found.name)
-
-
-def _tell(client: docker.APIClient, started: Started) -> None:
-    from engine.runtime import environments, ssh_config
-
-    found = started.found
-    how = "is up already" if started.reused else "is up"
-    rows = [("ssh", f"ssh {ssh_config.host(found.name)}")]
-    servers = {"jupyter": environments.jupyter(client, found), "rstudio": environments.rstudio(client, found)}
-    rows += [(name, text) for name, text in servers.items() if text]
-    rows += [
-        (p.service, f"{p.address}:{p.host}")
-        for p in found.ports
-        if p.service != "ssh" and not servers.get(p.service)
-    ]
-    rows.append(("project", found.labels[environments.WORKDIR]))
-    width = max(len(name) for name, _ in rows)
-    click.echo(f"{found.name} {how}")
-    for name, text in rows:
-        click.echo(f"  {name:<{width}}  {text}")
-
-
-def attach_to(name: str) -> NoReturn:
-    """Become an ssh client in the environment."""
-    import pwd
-    import sys
-    from pathlib import Path
-
-    from engine.runtime import ssh_config
-
-    command = ["ssh", "-t" if sys.stdin.isatty() else "-T"]
-    if Path.home() != Path(pwd.getpwuid(os.getuid()).pw_dir):
-        # ssh does not look at HOME
-        command += ["-F", str(ssh_config.path())]
-    sys.stdout.flush()
-    try:
-        os.execvp("ssh", [*command, ssh_config.host(name)])
-    except FileNotFoundError:
-        raise DockerError(
-            f"{name} is up, but there is no ssh to attach with",
-            advice=f"install openssh-client, or run commands with `envd exec --name {name}`",
-        ) from None
-
-
-def which(client: docker.APIClient, path: str | None, name: str | None) -> Found:
-    """The environment called `name`, else the one of the project in `path`.
-
-    Raises UsageError when both are given, DockerError when there is none.
-    """
-    from engine.runtime import environments
-
-    found = which_or_none(client, path, name)
-    if found is not None:
-        return found
-    if name:
-        return environments.get(client, name)
-    raise DockerError(
-        f"no environment of {_directory(path)}", advice="make one with `envd up`, or name one with --name"
-    )
-
-
-def which_or_none(client: docker.APIClient, path: str | None, name: str | None) -> Found | None:
-    """The environment called `name`, else the one of the project in `path`; None when there is none.
-
-    Raises UsageError when both are given.
-    """
-    from engine.errors import UsageError
-    from engine.runtime import environments
-
-    if name and path:
-        raise UsageError("--name and --path cannot be used together")
-    if name:
-        return environments.find(client, name)
-    directory = _directory(path)
-    return environments.of_project(client, directory, default_name(directory))
-
-
-def _directory(path: str | None) -> str:
+def directory_of(path: str | None) -> str:
+    """A project's directory, this one unless `path` is given, without links."""
     return os.path.realpath(path or ".")
 
 
 def default_name(directory: str | None = None) -> str:
     """The name that the environment of a project's directory gets."""
-    from engine.core import paths as locate
-
-    return environment_name(locate.image_name(_directory(directory)))
+    return environment_name(locate.image_name(directory_of(directory)))
 
 
 def environment_name(project: str) -> str:

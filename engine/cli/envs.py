@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
 
 import click
 
 from engine.cli import complete, listing
 from engine.cli.group import Group
-
-if TYPE_CHECKING:
-    import docker
-
-    from engine.runtime.environments import Found
 
 
 class _Group(Group):
@@ -43,8 +38,7 @@ def list_environments(form: str) -> None:
     JSON keys: name, endpoint (Jupyter's address or null), ssh_target, image, gpu, cuda, cudnn,
     status, project, ports.
     """
-    from engine.docker.client import connect
-    from engine.runtime import environments
+    from engine.cli import running
 
     columns = (
         listing.Column("name", "NAME"),
@@ -57,40 +51,9 @@ def list_environments(form: str) -> None:
         listing.Column("status", "STATUS"),
         listing.Column("project", "PROJECT"),
     )
-    client = connect()
-    rows = [_row(client, found) for found in environments.every(client)]
+    client = running.connect()
+    rows = [running.row(client, found) for found in running.environments.every(client)]
     listing.show(rows, columns, form, nothing="no environments; make one with `envd up`")
-
-
-def _row(client: docker.APIClient, found: Found) -> dict[str, Any]:
-    from engine.runtime import environments, ssh_config
-
-    runtime = found.runtime
-    return {
-        "name": found.name,
-        "endpoint": environments.jupyter(client, found) or None,
-        "ssh_target": ssh_config.host(found.name),
-        "image": found.labels[environments.TAG],
-        "gpu": bool(found.facts.get("gpus")),
-        "cuda": runtime.get("cuda"),
-        "cudnn": runtime.get("cudnn"),
-        "status": found.status,
-        "project": found.labels[environments.PROJECT],
-        "ports": _ports(found),
-    }
-
-
-def _ports(found: Found) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": p.service,
-            "container_port": p.container,
-            "protocol": "tcp",
-            "host_ip": p.listen,
-            "host_port": p.host,
-        }
-        for p in found.ports
-    ]
 
 
 @envs.command()
@@ -108,13 +71,9 @@ def describe(name: str | None, form: str) -> None:
 
     JSON keys: those of `envd envs list`, dependencies (name and type each), commands.
     """
-    import json
+    from engine.cli import running
 
-    from engine.cli.environment import which
-    from engine.docker.client import connect
-
-    client = connect()
-    found = which(client, None, name)
+    client, found = running.chosen(None, name)
     runtime = found.runtime
     dependencies = [
         {"name": text, "type": kind}
@@ -123,7 +82,7 @@ def describe(name: str | None, form: str) -> None:
     ]
     if form == "json":
         document = {
-            **_row(client, found),
+            **running.row(client, found),
             "dependencies": dependencies,
             "commands": runtime.get("commands", {}),
         }
@@ -136,7 +95,7 @@ def describe(name: str | None, form: str) -> None:
         listing.Column("host_ip", "HOST IP"),
         listing.Column("host_port", "HOST PORT", right=True),
     )
-    listing.show(_ports(found), port_columns, form)
+    listing.show(running.ports(found), port_columns, form)
     if dependencies:
         click.echo()
         columns = (listing.Column("name", "DEPENDENCY"), listing.Column("type", "TYPE"))

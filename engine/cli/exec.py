@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from engine.cli import complete
-from engine.cli.environment import which
+from engine.errors import UsageError
+from grammar.nearest import suggest
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -40,15 +41,11 @@ def execute(
     It runs as the environment's user in the project's directory, and envd exits with the command's
     exit status.
     """
-    from engine.docker.client import connect
-    from engine.errors import UsageError
-    from engine.runtime import execute as executing
-    from grammar.errors import suggest
+    from engine.cli import running
 
     if sum((command is not None, raw is not None, bool(argv))) != 1:
         raise UsageError("give one of --command NAME, --raw TEXT, or a command after the options")
-    client = connect()
-    found = which(client, path, name)
+    client, found = running.chosen(path, name)
     if command is not None:
         commands = found.runtime.get("commands", {})
         if command not in commands:
@@ -57,6 +54,6 @@ def execute(
             raise UsageError(f"no command '{command}' in {found.name}{hint}")
         raw = commands[command]
     if raw is not None:
-        argv = (executing.shell_of(found), "-c", raw)
-    code = executing.execute(client, found, argv)
+        argv = (running.executing.shell_of(found), "-c", raw)
+    code = running.executing.execute(client, found, argv)
     raise click.exceptions.Exit(code)

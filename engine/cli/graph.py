@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from engine.cli.options import project_options
+from engine.core.progress import open_sink
+from engine.core.project import find
 
 
 @click.command()
@@ -21,8 +23,6 @@ from engine.cli.options import project_options
 def graph(file: str | None, path: str | None, form: str, files: bool) -> None:
     """Print the plan of a build: its derivations and their inputs. Needs a lock or makes one."""
     from engine.app import pipeline
-    from engine.core.progress import open_sink
-    from engine.core.project import find
     from engine.plan.render import render
 
     project = find(file, path)

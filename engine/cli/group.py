@@ -15,7 +15,7 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            from grammar.errors import suggest
+            from grammar.nearest import suggest
 
             hint = suggest(args[0], known) or f"; see `{ctx.command_path} --help`"
             raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
@@ -64,7 +64,7 @@ def usage_message(error: click.ClickException) -> str:
         )
         # Compared without dashes, in which all options are alike.
         bare = {option.lstrip("-"): option for option in known}
-        from grammar.errors import suggest
+        from grammar.nearest import suggest
 
         close = suggest(error.option_name.lstrip("-"), bare)
         for name, option in bare.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,6 +12,8 @@ import click
 from engine.cli import complete, listing
 from engine.cli.group import Group
 from engine.cli.options import build_options, gathered, progress_option, project_options
+from engine.core.project import find
+from engine.oci.reference import image_tag
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -38,8 +43,6 @@ def images(ctx: click.Context, form: str) -> None:
 
 
 def _list(form: str) -> None:
-    from dataclasses import asdict
-
     from engine.app.catalog import listed
 
     rows: list[dict[str, Any]] = [asdict(row) for row in listed()]
@@ -80,9 +83,6 @@ def describe(name: str, form: str) -> None:
     JSON keys: names, id, manifest, size, python, packages, entrypoint, command, workdir, user,
     ports, env, labels, layers (name, size and diff_id each), store, docker.
     """
-    import json
-    import shlex
-
     from engine.app.catalog import describe as find
 
     found = find(name)
@@ -132,8 +132,6 @@ def remove(names: tuple[str, ...], force: bool, form: str) -> None:
     The files that they alone kept go with `envd prune`. JSON keys: kind (untagged, deleted, root),
     name.
     """
-    from dataclasses import asdict
-
     from engine.app.catalog import remove as remove_images
 
     gone = remove_images(names, force=force)
@@ -149,8 +147,6 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
 
     JSON keys: kind (untagged, deleted), name.
     """
-    from dataclasses import asdict
-
     from engine.app.catalog import prune as prune_images
 
     gone = prune_images(everything=everything, dry_run=dry_run)
@@ -175,7 +171,6 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
     `envd --context gpu images load project:dev`.
     """
     from engine.app import pipeline
-    from engine.oci.reference import image_tag
 
     made = pipeline.load_kept(image_tag(name), [image_tag(t) for t in tags], progress=progress)
     click.echo(made.config_digest)
@@ -189,10 +184,7 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
 @gathered("progress", "locked", "jobs", "force")
 def inspect(file: str | None, path: str | None, what: str | None, options: BuildOptions) -> None:
     """Build the project's image if need be, then print its layers (or its config or manifest)."""
-    from dataclasses import replace
-
     from engine.app import pipeline
-    from engine.core.project import find
 
     result = pipeline.build(find(file, path), replace(options, load=False))
     made = result.image

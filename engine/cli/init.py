@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from engine.cli import complete
+from engine.core.atomic import write_text
+from engine.core.project import SPEC_NAME
+from engine.errors import UsageError
+from grammar.errors import SpecError
 
 if TYPE_CHECKING:
     from engine.survey.decide import Choice
@@ -41,9 +46,6 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
       envd init
       envd init --dry-run -p ~/project
     """
-    from engine.core.atomic import write_text
-    from engine.core.project import SPEC_NAME
-    from engine.errors import UsageError
     from engine.survey.decide import decide
     from engine.survey.write import spec
 
@@ -79,8 +81,6 @@ def _tell(choice: Choice) -> None:
 
 
 def _ask(choice: Choice) -> Choice:
-    from dataclasses import replace
-
     shell = click.prompt("shell", type=click.Choice(["bash", "zsh", "fish"]), default=choice.shell, err=True)
     choice = replace(choice, shell=shell)
     if choice.notebooks and not click.confirm("start Jupyter with it?", default=True, err=True):
@@ -100,7 +100,6 @@ def _ask(choice: Choice) -> Choice:
 
 def _check(target: Path) -> None:
     """Say at once what the language would refuse: a requirements file with a git URL, say."""
-    from grammar.errors import SpecError
     from grammar.evaluate import load
 
     try:

@@ -14,6 +14,8 @@ from engine.cli.options import (
     project_options,
     secret_option,
 )
+from engine.core.progress import open_sink
+from engine.core.project import find
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -49,8 +51,6 @@ def lock(
     What a run(..., network=True) gives is pinned when it is built; --update-step builds it anew.
     """
     from engine.app import pipeline
-    from engine.core.progress import open_sink
-    from engine.core.project import find
     from engine.lock import model as locks
     from store import offline
 

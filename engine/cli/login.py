@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from engine.errors import UsageError
+
 
 @click.command()
 @click.argument("host")
@@ -22,7 +24,6 @@ def login(host: str, username: str | None, password: str | None, password_stdin:
     Example:
       envd login registry.example.org -u me --password-stdin <token
     """
-    from engine.errors import UsageError
     from engine.oci import logins
 
     if password is not None and password_stdin:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from engine.errors import UsageError
+
 
 @click.command()
 @click.option(
@@ -26,8 +28,6 @@ def lsp(stubs: bool, stdio: bool) -> None:
     try:
         from engine.editors.language_server import server
     except ModuleNotFoundError as error:
-        from engine.errors import UsageError
-
         if (error.name or "").partition(".")[0] not in ("pygls", "lsprotocol", "cattrs"):
             raise
         raise UsageError(

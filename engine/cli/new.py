@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from engine import templates
 from engine.cli import complete, listing
+from engine.core.atomic import write_text
+from engine.core.project import SPEC_NAME
+from engine.errors import UsageError
 
 
 @click.command()
@@ -42,11 +46,6 @@ def new(name: str | None, show_list: bool, force: bool, path: str, form: str) ->
       envd new -t torch
       envd new --list
     """
-    from engine import templates
-    from engine.core.atomic import write_text
-    from engine.core.project import SPEC_NAME
-    from engine.errors import UsageError
-
     if show_list:
         rows = [{"name": t.name, "about": t.about, "source": t.source} for t in templates.listed()]
         columns = (

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from engine.app.options import BuildOptions
 from engine.cli import complete
+from store import limits
 
 if TYPE_CHECKING:
     from engine.realise.secrets import Source
@@ -63,8 +65,6 @@ def limit_option(function: F) -> F:
 def _limits(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:
     if not values:
         return
-    from store import limits
-
     given = ",".join(values)
     try:
         limits.parse(given)
@@ -155,8 +155,6 @@ def gathered(*names: str) -> Callable[[F], F]:
     def decorated(function: F) -> F:
         @wraps(function)
         def run(*args: Any, **values: Any) -> Any:
-            from engine.app.options import BuildOptions
-
             options = BuildOptions(**{name: values.pop(name) for name in names})
             return function(*args, options=options, **values)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.options import project_options
+from engine.core.project import find
+from engine.core.redaction import visible
+from grammar.environment import NOWHERE, Position
 
 if TYPE_CHECKING:
     from grammar.environment import Environment
@@ -25,12 +30,7 @@ if TYPE_CHECKING:
 )
 def parse(file: str | None, path: str | None, form: str) -> None:
     """Print the environment that a build.envd asks for."""
-    import json
-    from dataclasses import asdict
-
     from engine.app import pipeline
-    from engine.core.project import find
-    from engine.core.redaction import visible
 
     environment = pipeline.evaluate(find(file, path), build=False)
     if form == "json":
@@ -42,8 +42,6 @@ def parse(file: str | None, path: str | None, form: str) -> None:
 
 def _lines(environment: Environment) -> Iterator[str]:
     """One line for each thing that was asked for: what, and where."""
-    from dataclasses import fields
-
     for field in fields(environment):
         value = getattr(environment, field.name)
         if field.name in ("read_files", "notices") or value == field.default:
@@ -53,10 +51,6 @@ def _lines(environment: Environment) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    from dataclasses import fields, is_dataclass
-
-    from grammar.environment import NOWHERE, Position
-
     if isinstance(value, Position):
         return f"at {value}"
     if isinstance(value, tuple):

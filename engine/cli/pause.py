@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import click
 
-from engine.cli.environment import which, which_options
+from engine.cli.environment import which_options
 
 
 @click.command()
 @which_options
 def pause(name: str | None, path: str | None) -> None:
     """Freeze an environment: it keeps its memory and uses no CPU."""
-    from engine.docker.client import connect
-    from engine.runtime import environments
+    from engine.cli import running
 
-    client = connect()
-    found = which(client, path, name)
-    done = environments.pause(client, found)
+    client, found = running.chosen(path, name)
+    done = running.environments.pause(client, found)
     click.echo(f"{found.name} is paused" + ("" if done else " already"))
 
 
@@ -24,10 +22,8 @@ def pause(name: str | None, path: str | None) -> None:
 @which_options
 def resume(name: str | None, path: str | None) -> None:
     """Resume a paused or stopped environment."""
-    from engine.docker.client import connect
-    from engine.runtime import environments
+    from engine.cli import running
 
-    client = connect()
-    found = which(client, path, name)
-    done = environments.resume(client, found)
+    client, found = running.chosen(path, name)
+    done = running.environments.resume(client, found)
     click.echo(f"{found.name} runs" + ("" if done else " already"))

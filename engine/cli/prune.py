@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from engine.cli import listing
@@ -25,14 +27,9 @@ def prune(everything: bool, dry_run: bool, form: str) -> None:
     JSON keys: kind (untagged, deleted, root, objects, files, cache), name, bytes (null where nobody
     counts).
     """
-    from dataclasses import asdict
+    from engine.app import prune as pruning
 
-    from engine.app.prune import prune as clean
-    from engine.cli.store import as_builder
-
-    if not dry_run:
-        as_builder()
-    rows = [asdict(item) for item in clean(everything=everything, dry_run=dry_run)]
+    rows = [asdict(item) for item in pruning.prune(everything=everything, dry_run=dry_run)]
     columns = (
         listing.Column("kind", "WHAT"),
         listing.Column("name", "NAME"),

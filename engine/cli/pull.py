@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from engine.cli.options import limit_option, progress_option
+from engine.oci.reference import image_tag
 
 
 @click.command()
@@ -42,7 +43,6 @@ def pull(
       envd pull python:3.12-slim -o oci:python.tar
     """
     from engine.app.pull import pull as fetch
-    from engine.oci.reference import image_tag
 
     image = fetch(
         reference,

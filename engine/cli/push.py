@@ -8,6 +8,8 @@ import click
 
 from engine.cli import complete
 from engine.cli.options import build_options, gathered, project_options, publish_option, secret_option
+from engine.core.project import find
+from engine.oci.reference import image_tag
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -48,8 +50,6 @@ def push(
       envd push registry.example.org/team/env:v2 -t project:dev
     """
     from engine.app import pipeline
-    from engine.core.project import find
-    from engine.oci.reference import image_tag
 
     if name is not None:
         if file or path or options.force or options.secrets:

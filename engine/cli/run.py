@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
 from engine.cli import complete
 from engine.cli.environment import Attaching, attaching, environment_name, environment_options
-from engine.cli.environment import start as start_environment
+from engine.core import paths as locate
+from engine.errors import UsageError
 
 
 @click.command()
@@ -30,24 +32,19 @@ from engine.cli.environment import start as start_environment
 @attaching
 def run(image: str | None, path: str | None, attach: Attaching, **container: Any) -> None:
     """Run a development image that is there, without building, and attach to it."""
-    from pathlib import Path
-
-    from engine.core import paths as locate
-    from engine.errors import UsageError
-    from engine.runtime.container import Options
-    from engine.runtime.keys import keys
+    from engine.cli import running
 
     directory = Path(path or ".")
     if not directory.is_dir():
         raise UsageError("not a directory", subject=str(directory), advice="give the project's with -p")
     directory = directory.resolve()
     project = locate.image_name(str(directory))
-    start_environment(
+    running.start(
         image or f"{project}:dev",
-        Options(
+        running.Options(
             project=directory, name=attach.name or environment_name(project), from_spec=False, **container
         ),
-        keys(attach.private_key, attach.public_key),
+        running.keys(attach.private_key, attach.public_key),
         attach,
         progress="auto",
     )

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import json
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 
 import click
 
 from engine.cli import listing
 from engine.cli.group import Group
+from engine.core.project import store_path
+from engine.errors import EnvdError, UsageError
+from grammar.nearest import suggest
 from store import Store
+from store.store import existing
 
 
 def _existing(*, reading: bool = True) -> AbstractContextManager[Store | None]:
     """The user's store, or None: looking at a store, or tidying it, does not make one."""
-    from engine.core.project import store_path
-    from store.store import existing
-
     return existing(store_path(), reading=reading)
 
 
@@ -35,8 +37,6 @@ def list_objects(garbage: bool, form: str) -> None:
     JSON keys: id, name, kind, diff_id, digest, size (bytes, compressed), tar_size
     (bytes, unpacked), media_type, references (ids), roots (names).
     """
-    from dataclasses import asdict
-
     from engine.app.inventory import inventory
 
     with _existing() as opened:
@@ -72,13 +72,9 @@ def verify(repair: bool, form: str) -> None:
 
     JSON keys: problem.
     """
-    import json
+    from engine.app import upkeep
 
-    from engine.core.project import store_path
-    from store.verify import verify_at
-
-    as_builder(writing=repair)  # trees hold files of uids that only a builder may read
-    problems = verify_at(store_path(), repair=repair)
+    problems = upkeep.verify(repair=repair)
     for problem in problems:
         click.echo(problem, err=True)
     if form == "json":
@@ -87,29 +83,9 @@ def verify(repair: bool, form: str) -> None:
         if repair:
             raise click.exceptions.Exit(0)
         count = f"{len(problems)} problem{'s' * (len(problems) != 1)}"
-        raise _failure(f"{count}; run `envd store verify --repair` to fix that")
+        raise EnvdError(f"{count}; run `envd store verify --repair` to fix that")
     if form == "table":
         click.echo("store is clean")
-
-
-def as_builder(*, writing: bool = True) -> None:
-    """Be root-like, in a store of one's own. Raises StoreError for one that cannot be written,
-    unless it is only read: then others' files are just not read."""
-    from engine.core.project import store_path
-    from engine.realise import userns
-    from store.errors import ReadOnlyError, not_writable
-
-    path = store_path()
-    if not path.exists() or os.access(path, os.W_OK):
-        userns.ensure()
-    elif writing:
-        raise ReadOnlyError(not_writable(path))
-
-
-def _failure(message: str) -> Exception:
-    from engine.errors import EnvdError
-
-    return EnvdError(message)
 
 
 @store.command()
@@ -120,22 +96,9 @@ def gc(dry_run: bool, form: str) -> None:
 
     JSON keys: objects and blobs (counts), bytes.
     """
-    import json
-    from dataclasses import asdict
+    from engine.app import upkeep
 
-    from engine.core.project import store_path
-    from store.gc import Report, collect
-    from store.relief import with_room
-
-    def collected() -> Report:
-        with _existing(reading=dry_run) as opened:
-            return collect(opened, dry_run=dry_run) if opened is not None else Report(0, 0, 0)
-
-    if dry_run:
-        report = collected()
-    else:
-        as_builder()
-        report = with_room(store_path(), collected)
+    report = upkeep.collected(dry_run=dry_run)
     if form == "json":
         click.echo(json.dumps(asdict(report), indent=2))
         return
@@ -151,15 +114,10 @@ def roots(remove: str | None, form: str) -> None:
 
     JSON keys: name, objects (ids), blobs (digests).
     """
-    from dataclasses import asdict
-
     with _existing(reading=remove is None) as opened:
         found = opened.roots() if opened is not None else []
         if remove is not None:
             if opened is None or remove not in {root.name for root in found}:
-                from engine.errors import UsageError
-                from grammar.errors import suggest
-
                 hint = suggest(remove, [root.name for root in found])
                 raise UsageError(f"no root '{remove}'{hint or '; `envd store roots` lists them'}")
             opened.remove_root(remove)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from engine.cli.environment import Attaching, attaching, environment_name, environment_options
-from engine.cli.environment import start as start_environment
 from engine.cli.options import (
     exchange_options,
     gathered,
@@ -22,6 +22,9 @@ from engine.cli.options import (
     secret_option,
 )
 from engine.core import own
+from engine.core.command import tethered
+from engine.core.project import find
+from engine.oci.reference import image_tag
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -61,23 +64,17 @@ def up(
     The project is bound to /home/envd/PROJECT, files in it stay yours, and `ssh NAME.envd` leads
     there. Ends with ssh's exit status; the environment goes on until `envd destroy`.
     """
-    from dataclasses import replace
-
-    from engine.core.project import find
-    from engine.oci.reference import image_tag
-    from engine.runtime.container import Options, check
-    from engine.runtime.keys import keys
-    from engine.runtime.start import local_engine
+    from engine.cli import running
 
     project = find(file, path)
     tag = image_tag(tag or f"{project.name}:dev")
-    wanted = Options(
+    wanted = running.Options(
         project=project.directory, name=attach.name or environment_name(project.name), **container
     )
     # before the work of building
-    check(wanted)
-    pair = keys(attach.private_key, attach.public_key)
-    local_engine()
+    running.check(wanted)
+    pair = running.keys(attach.private_key, attach.public_key)
+    running.local_engine()
     # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
     command = own.command("engine.cli.entry", "build")
     command += ["--from", file] if file else []
@@ -85,13 +82,11 @@ def up(
     command += replace(options, dev=True, tags=(tag,)).arguments()
     if status := _build(command):
         raise click.exceptions.Exit(status)
-    start_environment(tag, wanted, pair, attach, progress=options.progress)
+    running.start(tag, wanted, pair, attach, progress=options.progress)
 
 
 def _build(command: Sequence[str]) -> int:
     """Run the build; its exit status. What ends us ends it, once, and it cleans up."""
-    from engine.core.command import tethered
-
     # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
     with subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True) as process:
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from engine.cli import listing
+from engine.core.version import VERSION
 
 
 @click.command()
@@ -18,8 +19,6 @@ def version(short: bool, form: str) -> None:
     JSON keys: envd, python, platform, kernel, store, store_bytes, context, host, docker, uv,
     bubblewrap (null for what is not there).
     """
-    from engine.core.version import VERSION
-
     if short and form == "table":
         click.echo(f"envd {VERSION}")
         return

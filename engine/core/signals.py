@@ -8,6 +8,7 @@ is.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -16,6 +17,8 @@ import sys
 import threading
 from pathlib import Path
 from typing import NoReturn
+
+from engine.core import paths as locate
 
 EXIT_STATUS = 128 + signal.SIGINT  # of a command that one of these has ended, Ctrl-C or not
 PATIENCE = 10.0  # seconds that cleaning up may take
@@ -85,9 +88,8 @@ def _watch(reader: int) -> None:
 
 
 def _stop_everything() -> None:
-    from engine.core.command import stop_everything
-
-    stop_everything()
+    if (commands := sys.modules.get("engine.core.command")) is not None:  # else none was started
+        commands.stop_everything()
     if (connections := sys.modules.get("store.connections")) is not None:  # else there are none
         with contextlib.suppress(Exception):
             connections.stop()
@@ -96,8 +98,6 @@ def _stop_everything() -> None:
 def leave(status: int) -> NoReturn:
     """End this process now: without waiting for its threads, but with what they have under way
     removed."""
-    import atexit
-
     _stop_everything()
     _remove_scratch()
     with contextlib.suppress(Exception):
@@ -110,8 +110,6 @@ def leave(status: int) -> NoReturn:
 
 def _remove_scratch() -> None:
     """Of threads that are left behind. Their names hold our process id."""
-    from engine.core import paths as locate
-
     with contextlib.suppress(Exception):
         for path in (Path(locate.store()) / "tmp").glob(f"*-{os.getpid()}-*"):
             if path.is_dir() and not path.is_symlink():

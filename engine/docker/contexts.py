@@ -17,7 +17,7 @@ from engine.core.atomic import write_text
 from engine.core.paths import docker_directory
 from engine.docker import endpoint
 from engine.errors import UsageError
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _HOST = re.compile(r"unix:///.+|(tcp|http)://[^/\s]+|ssh://[^/\s]+")

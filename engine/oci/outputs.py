@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import UsageError
 from grammar.errors import suggest
+from grammar.nearest import suggest
 from store import offline
 from store.references import parse_reference
 

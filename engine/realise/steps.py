@@ -16,7 +16,7 @@ from engine.core.derivation import Derivation
 from engine.core.events import Event, Sink
 from engine.errors import BuildError, LockMismatch, UsageError
 from engine.lock.model import Lock, LockedStep
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store import Store
 from store.hashing import hash_value
 

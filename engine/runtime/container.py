@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from docker.errors import DockerException
+from docker.utils import parse_bytes
+
 from engine.ecosystems.languages import RSTUDIO_PORT
 from engine.ecosystems.steps.dev import HOME, LABEL
 from engine.errors import DockerError, UsageError
@@ -298,9 +301,6 @@ def _cpu_set(text: str) -> str:
 def _bytes(text: str) -> int:
     if not text:
         return 0
-    from docker.errors import DockerException
-    from docker.utils import parse_bytes
-
     try:
         return int(parse_bytes(text))
     except (DockerException, ValueError):

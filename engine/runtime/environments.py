@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from engine.docker.client import connect
 from engine.ecosystems.steps.dev import LABEL, USER
 from engine.ecosystems.steps.services import JUPYTER_TOKEN, RSTUDIO_PASSWORD
 from engine.errors import DockerError
 from engine.runtime import labels
 from engine.runtime.ports import Port
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store.retry import reason
 
 if TYPE_CHECKING:
@@ -77,9 +81,6 @@ class Found:
 @contextmanager
 def explained(what: str) -> Iterator[None]:
     """Errors of the engine and of the way to it as DockerError."""
-    import requests
-    from docker.errors import APIError, DockerException
-
     try:
         yield
     except APIError as error:
@@ -108,8 +109,6 @@ def rstudio(client: docker.APIClient, found: Found) -> str:
 def text_of(client: docker.APIClient, identity: str, path: str) -> str:
     """A file of the container, or the last part of a long one; "" when there is none. Raises
     DockerError."""
-    from docker.errors import NotFound
-
     head, tail = b"", b""
     with explained(f"cannot read {path}"):
         try:
@@ -125,6 +124,11 @@ def text_of(client: docker.APIClient, identity: str, path: str) -> str:
     return tail.removeprefix(head).rstrip(b"\0").decode("utf-8", "replace")
 
 
+def names(seconds: int) -> list[str]:
+    """The names of all environments, of an engine whose answers may take `seconds`."""
+    return [found.name for found in every(connect(seconds))]
+
+
 def every(client: docker.APIClient) -> list[Found]:
     """All environments, by name."""
     with explained("cannot list the environments"):
@@ -136,8 +140,6 @@ def every(client: docker.APIClient) -> list[Found]:
 def find(client: docker.APIClient, name: str) -> Found | None:
     """The environment of that name, or None. Raises DockerError when the name is another
     container's."""
-    from docker.errors import NotFound
-
     with explained(f"cannot look for '{name}'"):
         try:
             row = client.inspect_container(name)
@@ -178,13 +180,22 @@ def of_project(client: docker.APIClient, directory: str, name: str) -> Found | N
 
 def remove(client: docker.APIClient, found: Found) -> None:
     """Remove its container and the volumes without a name that were made for it."""
-    from docker.errors import NotFound
-
     with explained(f"cannot remove {found.name}"):
         try:
             client.remove_container(found.id, v=True, force=True)
         except NotFound:
             return
+
+
+def remove_image(client: docker.APIClient, tag: str) -> bool:
+    """Remove an image from the engine; False when there is none. Raises DockerError."""
+    try:
+        client.remove_image(tag)
+    except ImageNotFound:
+        return False
+    except APIError as error:
+        raise DockerError(f"cannot remove the image {tag}: {error.explanation}") from error
+    return True
 
 
 def pause(client: docker.APIClient, found: Found) -> bool:

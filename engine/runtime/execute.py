@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
+import termios
 import threading
+import tty
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -87,9 +90,6 @@ def _separate(output: BinaryIO) -> None:
 @contextlib.contextmanager
 def _raw(client: docker.APIClient, identity: str) -> Iterator[None]:
     """Our terminal passes keys on as they are, and tells its size whenever that changes."""
-    import signal
-    import termios
-    import tty
 
     def resize(*_: object) -> None:
         size = os.get_terminal_size(1)

@@ -11,10 +11,14 @@ import secrets
 import socket
 import tarfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from docker.errors import ImageNotFound
 
 from engine.core.events import Event, Sink
+from engine.docker import probe
 from engine.docker.client import connect
 from engine.ecosystems.steps.dev import AUTHORIZED_KEYS, HOST_KEY
 from engine.ecosystems.steps.services import ENTRY, INIT_LOG, INIT_STATE, JUPYTER_TOKEN, RSTUDIO_PASSWORD
@@ -53,10 +57,6 @@ class Started:
 def local_engine() -> docker.APIClient:
     """A client of this machine's engine. Raises DockerError when none answers, or when it is
     another machine's, which has neither the project's directory nor our ports."""
-    from urllib.parse import urlsplit
-
-    from engine.docker import probe
-
     address = urlsplit(probe.host())
     if address.scheme == "ssh" or (
         address.scheme != "unix" and address.hostname not in ("localhost", LOOPBACK, "::1")
@@ -84,8 +84,6 @@ def start(
     An unchanged one is used again; one that differs is replaced with `force`. `timeout` is in
     seconds, until sshd answers. Raises UsageError, DockerError.
     """
-    from docker.errors import ImageNotFound
-
     with explained(f"cannot inspect the image {image}"):
         try:
             row = client.inspect_image(image)  # type: ignore[no-untyped-call]
@@ -156,8 +154,6 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
             text=f"without GPUs: {reason}; install nvidia-container-toolkit, or give --no-gpu",
         )
     )
-    from dataclasses import replace
-
     return replace(want, gpus="")
 
 

@@ -6,6 +6,7 @@ s6 keeps a tally of deaths for each service (s6-svdt(1)): a time, and how it end
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
 from typing import TYPE_CHECKING
@@ -92,8 +93,6 @@ def _tell(client: docker.APIClient, found: Found, name: str, end: str, emit: Sin
 def _is_ours(port: ports.Port, token: str) -> bool:
     """Whether this environment's Jupyter answers, which knows its token: Docker's proxy listens
     before it does, and another program may have taken the port meanwhile."""
-    import http.client
-
     connection = http.client.HTTPConnection(port.address, port.host, timeout=2)
     try:
         connection.request("GET", "/api/status", headers={"Authorization": f"token {token}"})

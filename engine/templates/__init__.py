@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.core import paths as locate
 from engine.errors import UsageError
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 
 @dataclass(frozen=True)

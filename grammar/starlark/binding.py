@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from grammar.starlark.arguments import quantity
 from grammar.starlark.values import Call, Dict, Function, Value, ValueProblem
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Set
 
 from grammar.environment import Position
-from grammar.errors import SpecError, suggest, together
+from grammar.errors import SpecError, together
+from grammar.nearest import suggest
 from grammar.starlark import syntax
 from grammar.starlark.binding import bind
 from grammar.starlark.compiler import UNBOUND, Compiler

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from grammar.environment import SECRET_NAME, Base, GitConfig, Include, Position, Run
-from grammar.errors import Problems, SpecError, suggest
+from grammar.errors import Problems, SpecError
+from grammar.nearest import suggest
 from grammar.starlark.values import Value
 from grammar.vocabulary.signature import Api, Given, Parameter
 from grammar.vocabulary.state import V0_LANGUAGE, State

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grammar.environment import Position
-from grammar.errors import Problems, SpecError, suggest
+from grammar.errors import Problems, SpecError
+from grammar.nearest import suggest
 from grammar.starlark.literals import SpecStr
 from grammar.starlark.values import Builtin, Call, Function, Module, Value, type_name, unkeyed
 from grammar.vocabulary.state import DataSource, State

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import engine
-from engine.cli.main import _known_error
+from engine.cli.explain import known_error
 from engine.core.command import LimitError
 from engine.core.events import failed
 from engine.ecosystems.python.uv import UvError
@@ -26,7 +26,7 @@ PLACES = ("position", "where", "at", "origin")
 
 
 def shown(error: BaseException) -> str:
-    known = _known_error(error)
+    known = known_error(error)
     assert known is not None
     return known[0]
 

@@ -67,7 +67,7 @@ HOST: dict[str, str] = {
     "engine/oci/logins.py:_call": "the user's credential helper of docker",
     "engine/docker/tunnel.py:socket_of.serve": "the user's ssh, to the user's engine",
     "engine/docker/probe.py:_over_ssh": "the user's ssh, to the user's engine",
-    "engine/cli/environment.py:attach_to": "the user's ssh, to the user's container",
+    "engine/cli/running.py:attach_to": "the user's ssh, to the user's container",
     "engine/cli/up.py:_build": "envd again",
 }
 

@@ -16,7 +16,7 @@ from engine.lock.packages import Conda, LockedFile
 from engine.net import patience
 from engine.net.held import MemoryHeldError
 from grammar.environment import Request
-from grammar.errors import nearest
+from grammar.nearest import nearest
 
 DEFAULT_CHANNEL = "conda-forge"
 _DEFAULT_ALIAS = "https://conda.anaconda.org"

@@ -15,7 +15,7 @@ from engine.ecosystems.python.uv import sources
 from engine.errors import ResolveError, UsageError
 from engine.lock.packages import LockedPackage, Wheel
 from grammar.environment import Cuda, PipIndex, Request
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 # Component -> distribution of its wheel ("-cu12" follows, to CUDA 12), packages in the apt
 # repository ("{v}" is "12-9"; the first that a release has). The names are the extras of

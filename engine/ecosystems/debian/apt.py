@@ -34,7 +34,7 @@ from engine.lock.packages import Deb, LockedFile, LockedPackage, package_of, row
 from engine.net import apt_settings, patience
 from engine.realise import confined, jail
 from grammar.environment import Request
-from grammar.errors import nearest
+from grammar.nearest import nearest
 from store import notices, retry
 from store.hashing import hash_value
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from engine.ecosystems.debian import archive_keys
 from engine.errors import ResolveError
 from grammar.environment import Base, Environment, Position
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from engine.ecosystems.julia.versions import Ranges, Version
 from engine.errors import ResolveError
 from engine.net.answers import get
 from grammar.environment import Position
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store import archives
 
 

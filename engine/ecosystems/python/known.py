@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 
 from engine.ecosystems.python.imported import DISTRIBUTIONS
-from grammar.errors import nearest
+from grammar.nearest import nearest
 
 # What people ask an index for -> what it is called there. "tensorflow-gpu" and their like are names that
 # were given up.

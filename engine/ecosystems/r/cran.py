@@ -24,7 +24,7 @@ from engine.lock.packages import LockedFile, RSource
 from engine.net.answers import get
 from engine.net.pin import Unpinned, pin_all
 from grammar.environment import Position
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store import Store, bodies, limits
 from store.compression import inflated
 from store.errors import TooLargeError

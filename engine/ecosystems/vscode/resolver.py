@@ -16,7 +16,7 @@ from engine.errors import ResolveError, together
 from engine.lock.packages import LockedFile, LockedPackage, Vsix
 from engine.net.answers import get
 from grammar.environment import Position, Request
-from grammar.errors import nearest
+from grammar.nearest import nearest
 from store import archives
 
 DEFAULT_GALLERY = "https://open-vsx.org"
