@@ -7,9 +7,12 @@ OpenSSL's variables come first, for they are what uv, rattler and git know as we
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+import certifi
 
 from store.errors import SettingError
 
@@ -52,8 +55,6 @@ def place(authorities: str, also: str = "") -> dict[str, str]:
 
 @cache
 def _check(file: str) -> None:
-    import ssl
-
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
     except OSError as error:  # of ssl, too
@@ -65,8 +66,6 @@ def _check(file: str) -> None:
 
 def _own() -> str:
     """This machine's. A Python that was made for any machine may look where nothing is."""
-    import ssl
-
     paths = ssl.get_default_verify_paths()
     candidates = (
         paths.openssl_cafile,
@@ -80,6 +79,4 @@ def _own() -> str:
         path = Path(candidate)
         if path.is_file() or (path.is_dir() and any(path.iterdir())):
             return candidate
-    import certifi
-
     return certifi.where()

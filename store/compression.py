@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import deflate
+import zstandard
+
 from store import limits
 from store.model import GZIP_LAYER, ZSTD_LAYER
 
@@ -60,8 +63,6 @@ class Compressor:
 
 
 def _gzip(chunk: bytes) -> bytes:
-    import deflate
-
     # deflate.gzip_compress would write the time into the header: build the member by hand.
     body = bytes(deflate.deflate_compress(chunk, GZIP_LEVEL))
     trailer = zlib.crc32(chunk).to_bytes(4, "little") + len(chunk).to_bytes(4, "little")
@@ -69,8 +70,6 @@ def _gzip(chunk: bytes) -> bytes:
 
 
 def _zstd(chunk: bytes) -> bytes:
-    import zstandard
-
     return zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=0).compress(chunk)
 
 
@@ -98,8 +97,6 @@ def _decompressed(path: Path) -> Iterator[bytes]:
             # Little at once: what is left of it is copied at the end of every member.
             yield from inflated(iter(lambda: file.read(1 << 16), b""))
         elif magic == b"\x28\xb5\x2f\xfd":
-            import zstandard
-
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
             while chunk := reader.read(1 << 20):
                 yield chunk

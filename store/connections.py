@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 from store import retry
+from store.libraries import urllib3
 
 if TYPE_CHECKING:
     from urllib3 import PoolManager
@@ -67,7 +68,6 @@ def _in_time(opened: socket.socket | None) -> Iterator[None]:
 
 def interruptible(manager: Manager) -> Manager:
     """`manager`, whose connections `stop` breaks."""
-    import urllib3
 
     class Plain(urllib3.connection.HTTPConnection):
         def connect(self) -> None:

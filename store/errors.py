@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 
 TYPE_CHECKING = False  # typing costs start-up
 if TYPE_CHECKING:
@@ -109,8 +110,6 @@ def _why(path: Path) -> str:
 
 def user_name(uid: int) -> str:
     """What a user is called, for a message."""
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

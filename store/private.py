@@ -12,6 +12,7 @@ is closed first, one file at a time, then the directory. So that happens once.
 from __future__ import annotations
 
 import errno
+import grp
 import os
 import stat
 from collections.abc import Iterator
@@ -117,8 +118,6 @@ def _check_top(path: Path, top: os.stat_result) -> None:
 
 def _is_private_group(gid: int) -> bool:
     """Whether the group is this user's own, as useradd(8) makes one for each."""
-    import grp
-
     if gid != os.getegid():
         return False
     try:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from zstandard import ZstdError
+
 from store import elsewhere, trees
 from store.compression import decompressed
 from store.errors import CorruptError, StoreError
@@ -104,8 +106,6 @@ def of_object(store: Store, object_id: str, fresh: MutableMapping[str, str]) -> 
         if found is None:
             raise StoreError(f"object {object_id[:16]} is not in the store")
         blob = elsewhere.layer_file(store, found)
-        from zstandard import ZstdError
-
         try:
             lines = list(_members(decompressed(blob)))
         except (tarfile.TarError, CorruptError, EOFError, zlib.error, ZstdError) as error:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+
+from zstandard import ZstdError
 
 from store import blobs
 from store.compression import decompressed
 from store.errors import CorruptError, TooLargeError
 from store.hashing import object_hasher
 from store.model import Object
+from store.trees import unpack
 
 
 def unpack_into(blob: Path, item: Object, fresh: Path) -> None:
     """Unpack the object `item`, whose compressed layer is the file `blob`, as the new directory
     `fresh`, and compare it with its id. Raises CorruptError when it is damaged."""
-    from store.trees import unpack
-
     fresh.mkdir(mode=0o755)
     fresh.chmod(0o755)
     identity = object_hasher()
@@ -44,8 +46,6 @@ def unpack_into(blob: Path, item: Object, fresh: Path) -> None:
 def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Iterator[bytes]:
     """The uncompressed bytes of a layer's blob, held to limits when it is `foreign`. Raises
     CorruptError, which calls it `name`."""
-    from zstandard import ZstdError
-
     try:
         yield from decompressed(path, foreign=foreign)
     except TooLargeError as error:
@@ -56,8 +56,6 @@ def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Itera
 
 def sync_filesystem(path: Path) -> None:
     """syncfs(2) of the file system that holds `path`."""
-    import ctypes
-
     descriptor = os.open(path, os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor) != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from store import elsewhere, integrity, notices, stamps
 from store.compression import decompressed
 from store.database import NAME, Database
+from store.difference import differences
 from store.errors import DamagedError, StoreError
 from store.hashing import object_hasher
 from store.removal import remove_tree
@@ -202,10 +204,6 @@ def _tree_problem(store: Store, item: Object, tree: Path) -> str | None:
 
 def _compared(store: Store, item: Object, tree: Path) -> tuple[str, list[str]]:
     """The content that the tree should have, and how what it has differs from that."""
-    import tempfile
-
-    from store.difference import differences
-
     # In a store that is only read, the system's own directory for such things has to do.
     place = None if store.db.reading else store.path / "tmp"
     with tempfile.TemporaryDirectory(prefix="verify-", dir=place) as directory:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import docker
+from docker.errors import DockerException
+from docker.tls import TLSConfig
+
 from engine.docker import endpoint, probe
+from engine.docker.tunnel import socket_of
 from engine.errors import DockerError
 
 if TYPE_CHECKING:
@@ -16,10 +21,6 @@ def connect(timeout: int = 120) -> docker.APIClient:
 
     Raises DockerError when no engine answers, UsageError for a context that is none.
     """
-    import docker
-    from docker.errors import DockerException
-    from docker.tls import TLSConfig
-
     to = endpoint.current()
     found = probe.get("/version", timeout)
     if not isinstance(found, dict) or "ApiVersion" not in found:
@@ -31,8 +32,6 @@ def connect(timeout: int = 120) -> docker.APIClient:
             client_cert=(to.cert, to.key) if to.cert else None, ca_cert=to.ca or None, verify=to.verify
         )
     if url.startswith("ssh://"):
-        from engine.docker.tunnel import socket_of
-
         url = socket_of(url)
     try:
         client = docker.APIClient(base_url=url, version=str(found["ApiVersion"]), timeout=timeout, **settings)

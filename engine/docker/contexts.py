@@ -6,12 +6,15 @@ The file holds `current = "NAME"` and a table [context.NAME] with `host` and, fo
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomli_w
 
 from engine.core.atomic import write_text
 from engine.core.paths import docker_directory
@@ -62,8 +65,6 @@ def listed() -> list[Context]:
 
 
 def _docker_contexts() -> list[str]:
-    import json
-
     names = []
     for path in Path(docker_directory()).glob("contexts/meta/*/meta.json"):
         try:
@@ -145,8 +146,6 @@ def _known(name: str) -> None:
 
 
 def _write(document: Mapping[str, Any]) -> None:
-    import tomli_w
-
     path = Path(endpoint.contexts_file())
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, "# Kept by `envd context`.\n" + tomli_w.dumps(document))

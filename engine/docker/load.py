@@ -13,6 +13,9 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+import requests
+from docker.errors import DockerException, NotFound
+
 from engine.core.events import Event, Sink
 from engine.core.oci_model import LABEL, Image
 from engine.docker import probe
@@ -58,9 +61,6 @@ def _is_of(row: dict[str, Any], name: str) -> bool:
 def _known(image: Image, tag: str) -> frozenset[str]:
     """Digests of the bottom layers that some image of the engine's shares with this one. None
     when the engine is too slow to tell: it is only to spare it some work."""
-    import requests
-    from docker.errors import DockerException
-
     try:
         return _asked(image, tag)
     except (DockerException, requests.RequestException) as error:
@@ -69,8 +69,6 @@ def _known(image: Image, tag: str) -> frozenset[str]:
 
 
 def _asked(image: Image, tag: str) -> frozenset[str]:
-    from docker.errors import NotFound
-
     wanted = [layer.diff_id for layer in image.layers]
     most = 0
     client = connect()
@@ -96,9 +94,6 @@ def _asked(image: Image, tag: str) -> frozenset[str]:
 
 
 def _tag(identity: str, tag: str) -> None:
-    import requests
-    from docker.errors import DockerException
-
     name, _, label = tag.rpartition(":")
     try:
         connect().tag(identity, name, label)
@@ -107,9 +102,6 @@ def _tag(identity: str, tag: str) -> None:
 
 
 def _send(image: Image, store: Store, tag: str, omit: frozenset[str]) -> int:
-    import requests
-    from docker.errors import DockerException
-
     reader, writer = os.pipe()
     written: list[int] = []
     problems: list[BaseException] = []

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import tomli_w
+
 from engine.core.atomic import write_text
 from engine.core.oci_model import ImageConfig
 from engine.errors import UsageError
@@ -175,7 +177,6 @@ def _row_config(row: Mapping[str, Any]) -> ImageConfig:
 
 def dumps(lock: Lock) -> str:
     """The lock as TOML text. Packages come sorted by name and version, except layers."""
-    import tomli_w
 
     def rows(packages: tuple[LockedPackage, ...]) -> list[dict[str, Any]]:
         return [row_of(p) for p in sorted(packages, key=lambda p: (p.kind, p.name, p.version))]

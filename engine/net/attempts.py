@@ -10,6 +10,7 @@ from typing import TypeVar
 from engine.core.command import pause, raise_if_cancelled
 from engine.net.client import advice, hopeless
 from store import redirects, retry
+from store.libraries import urllib3
 
 T = TypeVar("T")
 
@@ -26,8 +27,6 @@ class Failure:
 def tried(once: Callable[[], T], subject: str, refused: Callable[[Failure], Exception]) -> T:
     """`once()`, tried again, and that said of `subject`, when it raises TransientError or the connection
     breaks. Raises what `refused` makes of the last failure, and CancelledError."""
-    import urllib3
-
     cause: Exception | None
     for attempt in range(1, retry.ATTEMPTS + 1):
         try:

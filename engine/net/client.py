@@ -20,6 +20,7 @@ from engine.net import machine
 from engine.net.credentials import configured_login
 from store import bodies, certificates, offline, pools, proxies, redirects, retry
 from store.errors import SettingError
+from store.libraries import urllib3
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -46,6 +47,8 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
 
     if offline.is_on():
         raise OfflineError("must not be asked for offline", subject=redacted(url), advice=offline.ADVICE)
+    from after redirects. Raises urllib3's errors, RedirectError, and UsageError for a setting of the
+    network's that cannot be used."""
     unchecked = url.startswith(UNCHECKED)
     url = url.replace(UNCHECKED, "https", 1) if unchecked else url
     # Compression on the way would change the bytes that are hashed.
@@ -82,8 +85,6 @@ def pieces(response: BaseHTTPResponse, *, decode: bool = False) -> Iterator[byte
 
 def advice(error: BaseException) -> str:
     """What to do about a `hopeless` error."""
-    import urllib3
-
     if isinstance(error, redirects.RedirectError):
         return "ask who runs the server, or give another URL"
     if isinstance(getattr(error, "reason", error), urllib3.exceptions.ProxyError):
@@ -104,8 +105,6 @@ def _with_login(asking: str, url: str) -> str:
 
 def _authorization(url: str) -> dict[str, str]:
     """The header for the login that a URL holds."""
-    import urllib3
-
     parts = urlsplit(url)
     if parts.username is None:
         return {}

@@ -12,6 +12,7 @@ from engine.core.command import pause
 from engine.core.urls import redacted, restored
 from engine.net import client
 from store import redirects, retry
+from store.libraries import urllib3
 
 T = TypeVar("T")
 
@@ -75,8 +76,6 @@ def patiently(run: Callable[[], T], stumble: Callable[[T], Stumble | None]) -> T
 def asked(url: str) -> float | None:
     """How long the server wants to be left alone: it is asked once more, for the program does not
     tell. None when it says nothing, or has time again."""
-    import urllib3
-
     try:
         response = client.send(url)
     except (urllib3.exceptions.HTTPError, redirects.RedirectError, OSError):

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
+from engine.core.command import raise_if_cancelled
 from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile
+from engine.net import answers, client
 from grammar.environment import Position
 from store import limits
+from store.memos import read_memo
 from store.threads import workers
 
 if TYPE_CHECKING:
@@ -64,8 +67,6 @@ def pin(
     held to that. `latest` pins where the URL leads today, for one that leads elsewhere tomorrow.
     Raises ResolveError.
     """
-    from store.memos import read_memo
-
     key = f"pin:{integrity}:{url}"
     if integrity and (text := read_memo(store.path, key)) is not None:
         sha256, size = json.loads(text)
@@ -80,9 +81,6 @@ def pin(
 
 def _download(url: str, store: Store, position: Position, integrity: str) -> tuple[str, int, Path, str]:
     """Digest, size, place, and the URL that redirections ended at."""
-    from engine.core.command import raise_if_cancelled
-    from engine.net import answers, client
-
     algorithm, _, wanted = integrity.partition("-")
     most = limits.current().download
 

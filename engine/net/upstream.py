@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from engine.core.urls import redacted
 from engine.errors import ResolveError
 from engine.net.answers import Answer, answered, get, tried
@@ -91,8 +93,6 @@ def choose(wanted: str, known: Iterable[str], what: str, position: Position) -> 
 
     Raises ResolveError naming the nearest ones.
     """
-    from packaging.version import InvalidVersion, Version
-
     parsed: dict[str, Any] = {}
     for text in known:
         try:
@@ -122,8 +122,6 @@ def begins(version: str, wanted: str) -> bool:
 
 def _hint(wanted: str, parsed: Mapping[str, Any]) -> str:
     """The known versions around `wanted`, and the newest."""
-    from packaging.version import InvalidVersion, Version
-
     ordered = [v for v in sorted(parsed, key=parsed.__getitem__) if not parsed[v].is_prerelease]
     if not ordered:
         return ""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from zstandard import ZstdError
+
 from engine.errors import BuildError
 from store import archives
 from store.compression import decompressed
@@ -104,8 +106,6 @@ def view(blobs: Sequence[Path], keep: Callable[[str], bool] = lambda name: False
     `keep` says of a name (without a leading "/") whether its content is to be kept. Raises
     BuildError for a layer that is no tar.
     """
-    from zstandard import ZstdError
-
     merged = View()
     for number, blob in enumerate(blobs):
         try:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import zstandard
+
 from engine.core.oci_model import Image
 from engine.errors import BuildError
 from engine.oci.assemble import MANIFEST_TYPE
@@ -184,8 +186,6 @@ def write_docker_archive(
 
 
 def _add_decompressed(tar: tarfile.TarFile, name: str, content: _Stored) -> None:
-    import zstandard
-
     layer = content.layer
     check(content.path, layer.digest, layer.name)  # first: what is damaged cannot be decompressed
     with content.path.open("rb") as file:

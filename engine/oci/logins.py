@@ -22,6 +22,7 @@ from engine.core.urls import redacted
 from engine.errors import EnvdError, UsageError
 from engine.net import attempts, client
 from store import redirects, retry
+from store.libraries import urllib3
 from store.references import Reference
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:\d+)?|\[[0-9A-Fa-f:]+\](:\d+)?")
@@ -145,8 +146,6 @@ def _ask(host: str, user: str, password: str) -> None:
         return EnvdError(f"cannot reach the registry {host}: {failure.reason}", advice=failure.advice)
 
     def asked_once() -> int:
-        import urllib3
-
         try:
             return once()
         except (urllib3.exceptions.HTTPError, OSError) as error:  # somebody sits and waits

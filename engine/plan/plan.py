@@ -6,6 +6,7 @@ Wheels, conda, CUDA and extensions are siblings above the base: none depends on 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -287,8 +288,6 @@ def _entry(
 
 
 def _labels(environment: Environment, lock: Lock) -> tuple[tuple[str, str], ...]:
-    import json
-
     labels = {
         **dict(lock.base.config.labels if lock.base.config is not None else ()),
         "org.opencontainers.image.base.name": lock.base.image or lock.base.os,

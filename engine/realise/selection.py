@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from engine.core.fingerprint import fingerprint
 from engine.core.patterns import Pattern, PatternError, Rules, parse
 
 TYPE_CHECKING = False
@@ -70,8 +71,6 @@ class Selection:
 
     def fingerprint(self) -> str:
         """BLAKE3 of what is taken; see `engine.core.fingerprint`. Raises SelectionError, OSError."""
-        from engine.core.fingerprint import fingerprint
-
         return fingerprint(self.path, self.left_out())
 
     def whiteouts(self) -> list[bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -141,6 +142,4 @@ def ensure() -> None:
     """Become root-like: returns at once when we are, else re-executes this very command."""
     if is_root_like():
         return
-    import sys
-
     enter([sys.executable, *sys.orig_argv[1:]])

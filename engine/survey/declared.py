@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from engine.survey.walk import read
+from store.libraries import yaml
 
 
 @dataclass
@@ -171,8 +174,6 @@ def _constraint(text: str) -> str:
 
 
 def _of_conda(path: Path) -> list[str]:
-    import yaml
-
     try:
         document = yaml.safe_load(read(path))
     except (yaml.YAMLError, RecursionError):
@@ -201,8 +202,6 @@ def _pythons(root: Path, project: dict[str, Any], poetry: dict[str, Any], found:
 
 def python_for(specifier: str, candidates: Sequence[str]) -> str | None:
     """The first of `candidates` ("3.11") that a specifier takes; None when none does."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
     try:
         wanted = SpecifierSet(specifier)
     except InvalidSpecifier:

@@ -15,6 +15,7 @@ from grammar.environment import Position
 from grammar.errors import SpecError
 from grammar.starlark import operators, syntax
 from grammar.starlark.limits import Meter
+from grammar.starlark.printing import brief
 from grammar.starlark.resolver import Code, Resolution, Variable, children
 from grammar.starlark.values import (
     Call,
@@ -469,8 +470,6 @@ class Compiler:
                 except ValueProblem as problem:
                     raise error(str(problem), position) from None
                 if ready in made:
-                    from grammar.starlark.printing import brief
-
                     raise error(f"duplicate key: {brief(original)}", position)
                 made[ready] = content
             return made

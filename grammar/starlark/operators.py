@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from grammar.starlark.limits import MAX_BITS, Meter
 from grammar.starlark.printing import brief
+from grammar.starlark.strings import percent
 from grammar.starlark.text import View, decoded, encoded, joined, whole
 from grammar.starlark.values import (
     Dict,
@@ -133,8 +134,6 @@ def _floor_divide(a: Value, b: Value, meter: Meter) -> Value:
 
 def _remainder(a: Value, b: Value, meter: Meter) -> Value:
     if isinstance(a, str):
-        from grammar.starlark.strings import percent
-
         return percent(a, b, meter)
     if not (_is_number(a) and _is_number(b)):
         raise _refuse("%", a, b)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from grammar.environment import Position, PythonInput, PythonOption, Request
 from grammar.errors import Problems, SpecError
 from grammar.vocabulary.inside import inside
@@ -54,8 +56,6 @@ class Collected:
 
 def requirement(text: str, position: Position, hashes: tuple[str, ...] = ()) -> Request:
     """A PEP 508 requirement. Raises SpecError."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     try:
         parsed = Requirement(text)
     except InvalidRequirement as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from grammar.environment import Daemon, Expose, Mount, Position
@@ -30,8 +31,6 @@ def _environ(state: State, given: Given) -> None:
 
 
 def _expose(state: State, given: Given) -> None:
-    import ipaddress
-
     problems = Problems()
     with problems:
         port(given, "envd_port", 1)

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -114,8 +115,6 @@ def _linked(context: BuildContext) -> Path:
 
 def _packages() -> Path:
     """The directory that rattler is installed in."""
-    from importlib.util import find_spec
-
     found = find_spec("rattler")
     if found is None or found.origin is None:
         raise BuildError("conda: the Python package py-rattler, which envd depends on, is not here")

@@ -17,6 +17,7 @@ from engine.net import patience
 from engine.net.held import MemoryHeldError
 from grammar.environment import Request
 from grammar.nearest import nearest
+from store.libraries import rattler
 
 DEFAULT_CHANNEL = "conda-forge"
 _DEFAULT_ALIAS = "https://conda.anaconda.org"
@@ -88,18 +89,16 @@ def _cache(directory: Path, channels: Sequence[str]) -> Iterator[Path]:
 
 def _spec(request: Request) -> tuple[str, bool]:
     """A request as a MatchSpec, and whether that is in the strict form. Raises ResolveError."""
-    from rattler import MatchSpec
-
     channel, separator, rest = request.text.rpartition("::")
     text = f"{without_login(channel_url(channel))}::{rest}" if separator else request.text
     try:
         try:
-            MatchSpec(text, strict=True)
+            rattler.MatchSpec(text, strict=True)
             return text, True
         except Exception:  # "numpy=1.26=py311_0", as `conda env export` writes it
             if not re.fullmatch(r"[\w.:/-]+={1,2}[\w.*+!]+=[\w.*]+", text):
                 raise
-            MatchSpec(text)
+            rattler.MatchSpec(text)
             return text, False
     except Exception as error:  # rattler's exceptions have no common base
         raise ResolveError(

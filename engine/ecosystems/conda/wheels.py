@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
 from engine.ecosystems.python import pypi
 from engine.ecosystems.python.requests import Wanted
 from engine.ecosystems.python.target import Target
@@ -59,8 +63,6 @@ def resolve(
 ) -> list[LockedPackage]:
     """The wheels of what is `wanted` beside the conda `packages`: what these bring already is
     there, in the version that they bring. Raises ResolveError."""
-    from packaging.version import InvalidVersion, Version
-
     target = target_of(packages, glibc)
     if target is None:
         place = next((r.position for r in wanted.requests if r.position.line), None)
@@ -102,10 +104,6 @@ def resolve(
 def _satisfied(request: Request, there: Mapping[str, str]) -> bool:
     """Whether conda brings what is requested already. Raises ResolveError when it brings another
     version."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-    from packaging.version import InvalidVersion
-
     wanted = Requirement(request.text)
     version = there.get(canonicalize_name(wanted.name))
     if version is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from engine.ecosystems.debian import archive_keys
+from engine.ecosystems.debian.package_lists import parse_stanzas
 from engine.errors import ResolveError
 from grammar.environment import Base, Environment, Position
 from grammar.nearest import suggest
@@ -218,8 +219,6 @@ def one_line(text: str) -> Iterator[str]:
 
 def deb822(text: str) -> Iterator[str]:
     """The `deb` lines that a .sources file means (sources.list(5), "DEB822-STYLE FORMAT")."""
-    from engine.ecosystems.debian.package_lists import parse_stanzas
-
     for fields in parse_stanzas("\n".join(x for x in text.splitlines() if not x.startswith("#"))):
         if "deb" not in fields.get("Types", "").split() or fields.get("Enabled", "yes") == "no":
             continue

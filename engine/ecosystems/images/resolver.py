@@ -26,6 +26,7 @@ from engine.errors import FetchError, ResolveError
 from engine.lock.model import LockedBase
 from engine.lock.packages import Config, Layer, LockedFile, LockedPackage
 from engine.net import fetch
+from engine.oci.filesystem import view
 from grammar.environment import Position
 from store import Store, archives, bodies, limits, pull, retry
 from store.errors import BrokenOffError, RegistryError, TooLargeError
@@ -292,8 +293,6 @@ def _search_path(packages: Sequence[LockedPackage], cache: Path) -> list[str]:
 
 
 def _read(blobs: Sequence[Path], path: Sequence[str]) -> Contents:
-    from engine.oci.filesystem import view
-
     image = view(blobs, lambda name: _KEPT.fullmatch(name) is not None)
 
     def text(name: str) -> str:

@@ -14,6 +14,7 @@ from engine.ecosystems.julia.registry import Package, Registries
 from engine.ecosystems.julia.versions import Ranges, Version
 from engine.errors import ResolveError, together
 from grammar.environment import Position, Request
+from store.libraries import resolvelib
 
 _ROUNDS = 100_000
 
@@ -72,15 +73,13 @@ def solve(
 
     Raises ResolveError, naming everything that is not known, or what cannot go together.
     """
-    from resolvelib import BaseReporter, ResolutionImpossible, Resolver
-
     asked = _asked(requests, registries, julia)
     barred: set[Candidate] = set()
     while True:
         provider: Any = _Provider(registries, julia, barred, preferred)
         try:
-            result = Resolver(provider, BaseReporter()).resolve(asked, _ROUNDS)
-        except ResolutionImpossible as error:
+            result = resolvelib.Resolver(provider, resolvelib.BaseReporter()).resolve(asked, _ROUNDS)
+        except resolvelib.ResolutionImpossible as error:
             raise _explained(list(error.causes), registries, julia) from error
         chosen = sorted(result.mapping.values(), key=lambda c: (c.package.name, c.package.uuid))
         clashing = _clashing(chosen)

@@ -20,12 +20,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from packaging.utils import canonicalize_name
+
 from engine.core.command import CancelledError, LimitError
 from engine.ecosystems.python import pylock, sdists, uv
 from engine.ecosystems.python.target import Target
 from engine.errors import BuildError, ResolveError, UsageError
 from engine.lock.packages import LockedFile, LockedPackage, Sdist, Wheel
-from engine.realise import confined, userns
+from engine.realise import confined, jail, userns
+from store.libraries import metadata
 
 _LARGEST = 1 << 20  # bytes of a METADATA file
 _HOOK = Path(__file__).with_name("backend.py")
@@ -84,8 +87,6 @@ class Resolver:
         return self._of_archive(package)
 
     def _of_archive(self, package: LockedPackage) -> uv.Metadata:
-        from packaging.metadata import parse_email
-
         file, url = package.file, self.located(package.file)
         store = self.cache.parent
         required = sdists.build_requires(file, url, store)
@@ -96,7 +97,7 @@ class Resolver:
             required += asked
         else:
             raise ResolveError("its build backend keeps asking for more packages", subject=file.name)
-        raw, _unparsed = parse_email(text)
+        raw, _unparsed = metadata.parse_email(text)
         return uv.Metadata(
             package.name,
             str(raw.get("version", package.version)),
@@ -107,8 +108,6 @@ class Resolver:
 
     def _ask(self, package: LockedPackage, archive: Path, required: Sequence[str]) -> tuple[list[str], bytes]:
         """What the backend wants beside `required`; its metadata, b"" when it wants more."""
-        from engine.realise import jail
-
         _become_able_to_build(package.file.name)
         place = self.cache.parent / "tmp"
         place.mkdir(exist_ok=True)
@@ -204,8 +203,6 @@ def _asked(wanted: str, requirements: Iterable[str]) -> str:
 
 def _parts(wanted: str) -> tuple[str, str, str]:
     """The name, the version and the URL ("" for what is not said)."""
-    from packaging.utils import canonicalize_name
-
     left, at, url = wanted.partition(" @ ")
     name, _, version = left.partition("==")
     bare = re.split(r"[\[;\s]", name.strip())[0]

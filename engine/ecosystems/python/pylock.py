@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
 from engine.core.urls import redacted
 from engine.ecosystems.python.target import Target, tags
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile, LockedPackage, Sdist, Wheel
+from store.libraries import pylock
 
 # Package name (normalised) -> SHA-256 (64 hex digits) of the files that may be chosen.
 Allowed = Mapping[str, Set[str]]
@@ -35,17 +43,8 @@ def choose(
     the document's: files that it names by path get URLs relative to the project. Raises
     ResolveError.
     """
-    from packaging.pylock import (
-        PackageArchive,
-        PackageDirectory,
-        PackageVcs,
-        Pylock,
-        PylockSelectError,
-        PylockValidationError,
-    )
-
     try:
-        lock = Pylock.from_dict(_prepared(document, allowed or {}))
+        lock = pylock.Pylock.from_dict(_prepared(document, allowed or {}))
         chosen = list(
             lock.select(
                 environment=target.markers,  # type: ignore[arg-type]
@@ -54,10 +53,10 @@ def choose(
                 dependency_groups=groups,
             )
         )
-    except PylockSelectError as error:
+    except pylock.PylockSelectError as error:
         raise ResolveError(f"it does not fit {target}: {error}") from error
     except (
-        PylockValidationError,
+        pylock.PylockValidationError,
         AttributeError,
         TypeError,
         ValueError,
@@ -68,8 +67,8 @@ def choose(
     found: list[LockedPackage] = []
     for package, source in chosen:
         name = str(package.name)
-        if isinstance(source, PackageDirectory | PackageVcs):
-            what = "a directory" if isinstance(source, PackageDirectory) else "a repository"
+        if isinstance(source, pylock.PackageDirectory | pylock.PackageVcs):
+            what = "a directory" if isinstance(source, pylock.PackageDirectory) else "a repository"
             where = getattr(source, "path", None) or getattr(source, "url", None) or ""
             raise ResolveError(
                 f"{name} comes from {what} ({where}), which cannot be locked",
@@ -79,7 +78,7 @@ def choose(
         file = _file(name, source, local)
         version = str(package.version) if package.version else _version(file.name)
         kind = Wheel if file.name.endswith(".whl") else Sdist
-        if isinstance(source, PackageArchive) and kind is Wheel and not _fits(file.name, target):
+        if isinstance(source, pylock.PackageArchive) and kind is Wheel and not _fits(file.name, target):
             raise ResolveError(f"{file.name} is not for {target}", subject=f"{name} {version}")
         found.append(kind(name, version, file))
     return found
@@ -121,8 +120,6 @@ def _restrict(row: dict[str, Any], hashes: Set[str]) -> None:
 
 
 def _build_number(file: Mapping[str, Any]) -> tuple[int, str]:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
     try:
         return parse_wheel_filename(file_name(file))[2] or (-1, "")
     except InvalidWheelFilename:
@@ -153,8 +150,6 @@ def _file(package: str, source: Any, local: str) -> LockedFile:
 
 
 def _fits(wheel: str, target: Target) -> bool:
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
     try:
         return not parse_wheel_filename(wheel)[3].isdisjoint(tags(target))
     except InvalidWheelFilename:
@@ -163,13 +158,6 @@ def _fits(wheel: str, target: Target) -> bool:
 
 def _version(file: str) -> str:
     """The version in the name of an archive that was given by URL."""
-    from packaging.utils import (
-        InvalidSdistFilename,
-        InvalidWheelFilename,
-        parse_sdist_filename,
-        parse_wheel_filename,
-    )
-
     try:
         return str(parse_wheel_filename(file)[1])
     except InvalidWheelFilename:

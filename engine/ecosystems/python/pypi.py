@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+
 from engine.ecosystems.python import pylock, uv
 from engine.ecosystems.python.builds import Resolver
 from engine.ecosystems.python.known import hint
@@ -217,8 +219,6 @@ def _pinned_by(
 def _local(wanted: Wanted, target: Target) -> dict[str, PythonInput]:
     """The local wheels by package name. Raises UsageError for one that the target cannot take, and
     for two of one name."""
-    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
-
     found: dict[str, PythonInput] = {}
     for given in wanted.inputs:
         if given.kind != "wheel":

@@ -10,6 +10,8 @@ import json
 import os
 from urllib.parse import unquote, urlsplit
 
+from uv import find_uv_bin
+
 from engine.core.command import ask_text
 from engine.errors import ResolveError
 from engine.lock.packages import LockedFile, ToolArchive
@@ -57,8 +59,6 @@ def _checksum(url: str, file: str, position: Position) -> str:
 
 def _builds() -> dict[str, tuple[str, str]]:
     """Version -> uv's key and the URL, of every build that uv knows for the target."""
-    from uv import find_uv_bin
-
     done = ask_text(
         [
             os.fspath(find_uv_bin()),

@@ -10,9 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from packaging.dependency_groups import resolve_dependency_groups
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
+
 from engine.core.urls import redacted
 from engine.errors import UsageError
-from grammar.environment import PipIndex, PythonInput, PythonOption, Request
+from grammar.environment import PipIndex, Position, PythonInput, PythonOption, Request
 
 # What of a pyproject.toml says which packages: the rest of it may change freely.
 _PROJECT_KEYS = ("dependencies", "optional-dependencies", "requires-python", "dynamic")
@@ -124,9 +129,6 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
 
     Raises UsageError for a file that says none, lacks an extra or a group, or is malformed.
     """
-    from packaging.dependency_groups import resolve_dependency_groups
-    from packaging.requirements import InvalidRequirement, Requirement
-
     content = document(wanted)
     if "project" not in content and not wanted.groups:
         poetry = "poetry" in _table(content, "tool", wanted)
@@ -166,8 +168,6 @@ def project_requests(wanted: PythonInput) -> Iterator[Request]:
 
 def requires_python(wanted: PythonInput, version: str) -> None:
     """Raise UsageError when a pyproject.toml is not for the Python `version` ("3.11.2")."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
     text = _table(document(wanted), "project", wanted).get("requires-python", "")
     try:
         fits = SpecifierSet(text).contains(version, prereleases=True)
@@ -192,8 +192,6 @@ def _texts(content: dict[str, Any], name: str, wanted: PythonInput) -> list[str]
 
 
 def _normal(name: str) -> str:
-    from packaging.utils import canonicalize_name
-
     return canonicalize_name(name)
 
 
@@ -202,8 +200,6 @@ def _known(names: Any) -> str:
 
 
 def _place(lines: list[str], text: str, wanted: PythonInput) -> Any:
-    from grammar.environment import Position
-
     for number, line in enumerate(lines, start=1):
         for quote in "\"'":
             if (column := line.find(f"{quote}{text}{quote}")) >= 0:

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+
 from engine.core import zip_files
 from engine.errors import ResolveError
 from engine.lock.packages import BuildWheel, LockedFile, LockedPackage, Sdist, Wheel
-from store import archives
+from engine.net.fetch import fetch
+from store import Store, archives
 
 # Resolves requirements into packages: what `engine.ecosystems.python.pypi` gives its caller's index for.
 Resolve = Callable[[Sequence[str]], list[LockedPackage]]
@@ -46,9 +49,6 @@ def with_build_wheels(
 
 def fetched(file: LockedFile, url: str, store_path: Path) -> Path:
     """Where `file`, fetched from `url`, lies in the store. Raises FetchError."""
-    from engine.net.fetch import fetch
-    from store import Store
-
     with Store.open(store_path) as store:  # the build needs the file anyway
         return fetch(file.fetch(url), store)
 
@@ -78,8 +78,6 @@ def requirements(texts: Sequence[object], name: str) -> list[str]:
     """`texts`, which the sdist `name` says that its build needs, where each is a requirement of a
     package by name or by URL: they go into a requirements file, where a line may be an option or lead
     to a file of this machine. Raises ResolveError."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
     found = []
     for text in texts:
         try:

@@ -8,6 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html.parser import HTMLParser
 
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+from packaging.version import InvalidVersion
+
 from engine.ecosystems.python.uv import Sources
 from engine.errors import ResolveError
 from engine.net import machine
@@ -65,14 +73,6 @@ def versions(name: str, sources: Sources, position: Position) -> list[str] | Non
 
 def _number(file: str) -> str:
     """The version of a file, "" for a pre-release and for what is no file of a package's."""
-    from packaging.utils import (
-        InvalidSdistFilename,
-        InvalidWheelFilename,
-        parse_sdist_filename,
-        parse_wheel_filename,
-    )
-    from packaging.version import InvalidVersion
-
     try:
         version = parse_wheel_filename(file)[1] if file.endswith(".whl") else parse_sdist_filename(file)[1]
     except (InvalidSdistFilename, InvalidWheelFilename, InvalidVersion):

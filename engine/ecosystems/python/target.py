@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from packaging import tags as of
+
 if TYPE_CHECKING:
     from packaging.tags import Tag
 
@@ -61,8 +63,6 @@ class Target:
 @cache
 def tags(target: Target) -> Sequence[Tag]:
     """Every tag that the target takes, the best first (PEP 425, PEP 600, PEP 656)."""
-    from packaging import tags as of
-
     major, minor = (int(part) for part in target.python.split("."))
     if target.musl:
         newest = int(target.musl.split(".")[1])

@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import tomli_w
+from uv import find_uv_bin
+
 from engine.core.urls import hidden
 from engine.ecosystems.python.stand_in import stand_in
 from engine.ecosystems.python.target import Target
@@ -209,8 +212,6 @@ def _with_keyring(cache: Path) -> Path:
 
 
 def _uv() -> str:
-    from uv import find_uv_bin
-
     return os.fspath(find_uv_bin())
 
 
@@ -316,8 +317,6 @@ def compile_requirements(
 
 def _as_settings(metadata: Sequence[Metadata]) -> str:
     """uv's documentation, "Settings": dependency-metadata."""
-    import tomli_w
-
     rows = []
     for given in metadata:
         row: dict[str, Any] = {"name": given.name, "version": given.version}
@@ -330,8 +329,6 @@ def _as_settings(metadata: Sequence[Metadata]) -> str:
 
 
 def _as_pylock(packages: Sequence[LockedPackage]) -> str:
-    import tomli_w
-
     rows: list[dict[str, Any]] = []
     for package in packages:
         file = {"url": package.file.url, "hashes": {"sha256": package.file.sha256}}

@@ -8,7 +8,10 @@ Format: the binary distribution format of PyPA's specifications (PEP 427).
 
 from __future__ import annotations
 
+import configparser
+import csv
 import posixpath
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ from engine.errors import BuildError
 from engine.lock.packages import LockedPackage
 from engine.realise.context import BuildContext
 from store import archives
+from store.libraries import installer
 
 if TYPE_CHECKING:
     from installer.sources import WheelSource
@@ -49,14 +53,8 @@ def build(context: BuildContext) -> Path:
 
 def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path) -> None:
     """Install the wheel at `path`, called `name`, below `root`. Raises BuildError."""
-    import zipfile
 
-    from installer import install
-    from installer.destinations import SchemeDictionaryDestination
-    from installer.exceptions import InstallerError
-    from installer.sources import WheelFile
-
-    class Source(WheelFile):
+    class Source(installer.sources.WheelFile):
         """The wheel, without the scripts that a declared command replaces."""
 
         def get_contents(self) -> Iterator[Any]:
@@ -73,18 +71,23 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
 
     named = scratch / name  # its name says what it is
     named.symlink_to(path)
-    destination = SchemeDictionaryDestination(
+    destination = installer.destinations.SchemeDictionaryDestination(
         python.scheme(name.partition("-")[0]),
         interpreter=python.executable,
         script_kind="posix",
         destdir=str(root),
         overwrite_existing=True,
     )
-    faults: tuple[type[Exception], ...] = (InstallerError, zipfile.BadZipFile, OSError, *_malformed())
+    faults: tuple[type[Exception], ...] = (
+        installer.exceptions.InstallerError,
+        zipfile.BadZipFile,
+        OSError,
+        *_malformed(),
+    )
     try:
         _check_size(path)
         with Source.open(named) as source:
-            install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
+            installer.install(source, destination, additional_metadata={"INSTALLER": b"envd\n"})
     except faults as error:
         reason = str(error).replace(f"{root}/", "/").replace(str(named), name)
         raise BuildError(f"cannot unpack the wheel: {reason}", subject=name) from error
@@ -95,8 +98,6 @@ def unpack(path: Path, name: str, root: Path, python: Interpreter, scratch: Path
 def _check_size(path: Path) -> None:
     """Raise zipfile.BadZipFile when it holds more than it may, or metadata (which is read at once)
     that is larger than any is."""
-    import zipfile
-
     with zip_files.opened(path) as archive:
         for member in archive.infolist():
             if ".dist-info/" in member.filename and member.file_size > _LARGEST_METADATA:
@@ -105,19 +106,18 @@ def _check_size(path: Path) -> None:
 
 def _malformed() -> tuple[type[Exception], ...]:
     """What `installer` and what it reads with raise for a wheel that makes no sense."""
-    import configparser
-    import csv
-
-    from installer.records import InvalidRecordEntry
-
-    return (*zip_files.FAULTS, InvalidRecordEntry, AssertionError, configparser.Error, csv.Error)
+    return (
+        *zip_files.FAULTS,
+        installer.records.InvalidRecordEntry,
+        AssertionError,
+        configparser.Error,
+        csv.Error,
+    )
 
 
 def _commands(source: WheelSource) -> set[str]:
     """Where the wheel would carry a script of a name that its entry points declare too."""
-    from installer.utils import parse_entrypoints
-
     if "entry_points.txt" not in source.dist_info_filenames:
         return set()
     text = source.read_dist_info("entry_points.txt")
-    return {f"{source.data_dir}/scripts/{name}" for name, *_ in parse_entrypoints(text)}
+    return {f"{source.data_dir}/scripts/{name}" for name, *_ in installer.utils.parse_entrypoints(text)}

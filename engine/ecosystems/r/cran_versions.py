@@ -18,6 +18,7 @@ from engine.ecosystems.r.cran import Dependency, Entry, Index, Target
 from engine.errors import ResolveError, together
 from engine.lock.packages import RSource
 from grammar.environment import NOWHERE, Position, Request
+from store.libraries import resolvelib
 
 _ROUNDS = 100_000
 
@@ -72,17 +73,17 @@ def solve(requests: Sequence[Request], index: Index, target: Target, repository:
     """One version of every package needed beyond those that come with R. `repository` is its name for
     messages. Raises ResolveError, naming everything that is wrong.
     """
-    from resolvelib import BaseReporter, ResolutionImpossible, Resolver
-
     asked = [_Asked(Dependency(r.text), "", r.position) for r in requests]
 
     def choices(conflicts: bool) -> list[_Choice]:
         provider: Any = _Provider(index, target, repository, conflicts)
-        return list(Resolver(provider, BaseReporter()).resolve(asked, _ROUNDS).mapping.values())
+        return list(
+            resolvelib.Resolver(provider, resolvelib.BaseReporter()).resolve(asked, _ROUNDS).mapping.values()
+        )
 
     try:
         found = choices(conflicts=False)
-    except ResolutionImpossible:
+    except resolvelib.ResolutionImpossible:
         found = choices(conflicts=True)
     if any(c.problem for c in found):
         raise together(

@@ -15,7 +15,7 @@ from engine.errors import ResolveError
 from engine.lock.packages import ToolArchive
 from engine.net.pin import pin
 from grammar.environment import Toolchain
-from store import archives
+from store import Store, archives
 
 PACKAGE = "@openai/codex"
 _PROGRAM = re.compile(
@@ -29,8 +29,6 @@ def resolve(toolchain: Toolchain, cache: Path) -> list[ToolArchive]:
 
     `cache` lies in the store. Raises ResolveError.
     """
-    from store import Store
-
     at = toolchain.position
     about = npm.package(PACKAGE, toolchain.version, at)
     version = str(about["version"])
