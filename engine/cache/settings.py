@@ -32,7 +32,7 @@ from engine.cache import files, keys
 from engine.core import paths as locate
 from engine.core.urls import hidden
 from engine.errors import UsageError
-from grammar.errors import suggest
+from grammar.nearest import suggest
 from store.references import parse_reference
 
 DIRECTORY = "dir:"  # what the place of a directory begins with
