@@ -62,14 +62,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("envd")
-    if name not in __all__:
+    if name != "__version__" and name not in __all__:
         raise AttributeError(f"module 'envd' has no attribute '{name}'")
-    from envd import errors, functions, results
+    from envd import errors, functions, results  # noqa: PLC0415 (the command imports this too)
 
+    if name == "__version__":
+        return functions.installed_version()
     module = functions if name in _FUNCTIONS else results if name in _RESULTS else errors
     return getattr(module, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -11,6 +12,11 @@ from envd.child import answer
 from envd.results import Built, Layer, Locked, Pulled, Pushed
 
 PathLike = str | os.PathLike[str]
+
+
+def installed_version() -> str:
+    """envd's version."""
+    return version("envd")
 
 
 class _Common(TypedDict, total=False):

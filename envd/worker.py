@@ -12,15 +12,23 @@ from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
+import click
+
+from engine.cli.entry import speak_utf8
+from engine.cli.main import cli, explain
+from engine.core import events, signals, terminal
+from engine.core.project import find, store_path
+from engine.core.redaction import visible
+from engine.lock import model as lock
+from engine.oci import kept
+from engine.oci.reference import image_tag
 from envd.errors import KINDS
+from store import Store
 
 
 def main() -> None:
     """Write the answer to the file descriptor that the first argument names. The second is the question,
     as JSON: the command, all its `words`, and what its answer is about: `file`, `path`, `tags`."""
-    from engine.cli.entry import speak_utf8
-    from engine.core import events, signals
-
     speak_utf8()
     signals.install()
     threading.Thread(target=_watch, daemon=True, name="the program that asked").start()
@@ -68,8 +76,6 @@ class _Heard:
 
 
 def _answer(question: Mapping[str, Any], heard: _Heard) -> dict[str, Any]:
-    from engine.cli.main import cli
-
     name = question["command"]
     before = _lock_file(question) if name == "lock" else b""
     printed = StringIO()
@@ -85,8 +91,6 @@ def _answer(question: Mapping[str, Any], heard: _Heard) -> dict[str, Any]:
 
 
 def _lock_file(question: Mapping[str, Any]) -> bytes:
-    from engine.core.project import find
-
     try:
         return find(question["file"], question["path"]).lock.read_bytes()
     except FileNotFoundError:
@@ -94,9 +98,6 @@ def _lock_file(question: Mapping[str, Any]) -> bytes:
 
 
 def _lock(question: Mapping[str, Any], before: bytes) -> dict[str, Any]:
-    from engine.core.project import find
-    from engine.lock import model as lock
-
     path = find(question["file"], question["path"]).lock
     packages = [] if (found := lock.read(path)) is None else lock.all_packages(found)
     return {
@@ -109,11 +110,6 @@ def _lock(question: Mapping[str, Any], before: bytes) -> dict[str, Any]:
 
 def _image(image_id: str, tags: Sequence[str]) -> dict[str, Any]:
     """An image that the store keeps: its manifest's digest, its names there, its layers."""
-    from engine.core.project import store_path
-    from engine.oci import kept
-    from engine.oci.reference import image_tag
-    from store import Store
-
     store = Store.open(store_path(), reading=True)
     try:
         found = [item for item in kept.listed(store) if item.image.config_digest == image_id]
@@ -130,11 +126,6 @@ def _image(image_id: str, tags: Sequence[str]) -> dict[str, Any]:
 
 def _failure(error: BaseException) -> dict[str, Any]:
     """An exception, as `envd.errors` has it: the nearest of its classes that is there by name."""
-    import click
-
-    from engine.cli.main import explain
-    from engine.core import signals
-
     if isinstance(error, KeyboardInterrupt):
         return {
             "kind": "Error",
@@ -157,9 +148,6 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 def _problem(error: Any) -> list[Any]:
     """One error's fields, as `envd.errors.Problem` has them; without secrets, as the text is."""
-    from engine.core import terminal
-    from engine.core.redaction import visible
-
     texts = [error.message, getattr(error, "subject", ""), getattr(error, "advice", "")]
     place = error.position
     where = ["", 0, 0] if place is None else [place.file, place.line, place.column]

@@ -17,7 +17,7 @@ __all__ = ["Store"]
 
 def __getattr__(name: str) -> Any:
     if name == "Store":
-        from store.store import Store
+        from store.store import Store  # noqa: PLC0415 (an idle build)
 
         return Store
     raise AttributeError(f"module 'store' has no attribute '{name}'")

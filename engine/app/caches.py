@@ -14,9 +14,9 @@ from engine.cache import exchange, keys, pack, places, publisher, settings, sour
 from engine.cache.place import Place, Sent
 from engine.cache.settings import Settings
 from engine.cache.substituter import Substituter
+from engine.core.amounts import human_bytes
 from engine.core.derivation import Derivation
 from engine.core.events import Event, Sink
-from engine.core.progress import human_bytes
 from engine.core.project import Project
 from engine.errors import UsageError
 from store import Store, offline

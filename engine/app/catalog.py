@@ -224,24 +224,9 @@ def remove(names: Sequence[str], *, force: bool = False) -> list[Removed]:
 
 
 def _remove_from_docker(name: str, *, force: bool) -> list[Removed]:
-    from docker.errors import APIError
+    from engine.docker.images import removed  # noqa: PLC0415 (docker-py, to remove alone)
 
-    from engine.docker.client import connect
-
-    try:
-        rows = connect().remove_image(name, force=force)
-    except APIError as error:
-        if error.status_code == 409:
-            raise DockerError(
-                str(error.explanation), subject=name, advice="remove the containers first, or give --force"
-            ) from error
-        raise DockerError(f"Docker does not remove it: {error.explanation}", subject=name) from error
-    return [
-        Removed(kind.lower(), str(row[kind]))
-        for row in rows
-        for kind in ("Untagged", "Deleted")
-        if kind in row
-    ]
+    return [Removed(kind, what) for kind, what in removed(name, force=force)]
 
 
 def _forget(names: Sequence[str]) -> list[Removed]:

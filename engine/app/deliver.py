@@ -48,7 +48,7 @@ def deliver(
             )
         )
         return
-    from engine.docker.load import load as load_into_docker
+    from engine.docker.load import load as load_into_docker  # noqa: PLC0415 (docker-py, to load alone)
 
     for tag in wanted:
         load_into_docker(image, store, tag, emit)

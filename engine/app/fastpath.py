@@ -14,9 +14,11 @@ import json
 import os
 
 from engine.core import paths as locate
+from engine.core.fingerprint import fingerprint
 from engine.core.version import VERSION
 from engine.docker import probe
 from store.hashing import hash_value
+from store.memos import read_memo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,8 +104,6 @@ def nothing_to_do(request: Request) -> Done | None:
     path = locate.store()
     if not os.path.exists(os.path.join(path, "db.sqlite")):
         return None
-    from store.memos import read_memo
-
     text = read_memo(path, request.key)
     if text is None:
         return None
@@ -142,11 +142,9 @@ def _unchanged(path: str, fingerprint: str, source: str = "", exclude: Sequence[
 def _take(path: str, source: str, exclude: Sequence[str]) -> str:
     """The fingerprint of a file, or of what is taken of a project's `source`."""
     if source:
-        from engine.realise.selection import Selection
+        from engine.realise.selection import Selection  # noqa: PLC0415 (an idle build)
 
         return Selection(path, source, exclude).fingerprint()
-    from engine.core.fingerprint import fingerprint
-
     return fingerprint(path)
 
 
@@ -159,14 +157,12 @@ def remember(
     """The memo text for a finished build. `inputs` are the files and parts of projects that it
     read, `layers` the digests and sizes in bytes of the image's blobs, `warnings` what is to be said of
     it each time."""
-    from engine.realise.selection import Selection
-
     rows: list[list[str | list[str]]] = []
     for item in inputs:
-        if isinstance(item, Selection):
-            path, source, exclude = item.directory, item.source, list(item.exclude)
-        else:
+        if isinstance(item, os.PathLike):
             path, source, exclude = os.fspath(item), "", []
+        else:
+            path, source, exclude = item.directory, item.source, list(item.exclude)
         path = locate.absolute(path)
         rows.append([path, _take(path, source, exclude), source, exclude])
     return json.dumps({"inputs": rows, "image": image_id, "layers": list(layers), "warnings": list(warnings)})

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from engine.core.amounts import human_bytes
 from engine.core.events import Event, Sink
 from engine.core.oci_model import Image
-from engine.core.progress import human_bytes
 from engine.errors import UsageError
 from engine.oci import blob_memory, layout
 from store import Store, references

@@ -17,9 +17,9 @@ from engine.cache.keys import TrustedKey
 from engine.cache.pack import Pack
 from engine.cache.place import Place
 from engine.cache.record import Record
+from engine.core.amounts import human_bytes, human_seconds
 from engine.core.derivation import Derivation
 from engine.core.events import Event, Sink
-from engine.core.progress import human_bytes, human_seconds
 from engine.realise import warnings_kept
 from store import Store, elsewhere, objects
 from store.database import Statement

@@ -29,11 +29,9 @@ def _names(find: Callable[[], Iterable[str]]) -> Completion:
     return complete
 
 
-def _of_kind(kind: str) -> Completion:
+def _as(kind: click.ParamType[str]) -> Completion:
     def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
-
-        return [CompletionItem(incomplete, type=kind)]
+        return kind.shell_complete(ctx, parameter, incomplete)
 
     return complete
 
@@ -66,5 +64,5 @@ template_name = _names(_templates)
 environment_name = _names(_environments)
 image_name = _names(_images)
 context_name = _names(_contexts)
-file = _of_kind("file")
-directory = _of_kind("dir")
+file = _as(click.Path(dir_okay=False))
+directory = _as(click.Path(file_okay=False))

@@ -6,6 +6,8 @@ from importlib import import_module
 
 import click
 
+from grammar.nearest import suggest
+
 
 class Group(click.Group):
     """A group that suggests the command that was meant."""
@@ -15,8 +17,6 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            from grammar.nearest import suggest
-
             hint = suggest(args[0], known) or f"; see `{ctx.command_path} --help`"
             raise click.UsageError(f"no command '{args[0]}'{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -64,8 +64,6 @@ def usage_message(error: click.ClickException) -> str:
         )
         # Compared without dashes, in which all options are alike.
         bare = {option.lstrip("-"): option for option in known}
-        from grammar.nearest import suggest
-
         close = suggest(error.option_name.lstrip("-"), bare)
         for name, option in bare.items():
             close = close.replace(f"'{name}'", f"'{option}'")

@@ -46,8 +46,7 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
       envd init
       envd init --dry-run -p ~/project
     """
-    from engine.survey.decide import decide
-    from engine.survey.write import spec
+    from engine.survey import decide, write
 
     root = Path(path)
     if not root.is_dir():
@@ -55,11 +54,11 @@ def init(lang: str | None, force: bool, path: str, yes: bool, dry_run: bool) -> 
     target = root / SPEC_NAME
     if target.exists() and not force and not dry_run:
         raise UsageError("already exists; --force overwrites it", subject=str(target))
-    choice = decide(root.resolve(), lang)
+    choice = decide.decide(root.resolve(), lang)
     _tell(choice)
     if not yes and not dry_run and sys.stdin.isatty() and sys.stdout.isatty():
         choice = _ask(choice)
-    text = spec(choice)
+    text = write.spec(choice)
     if dry_run:
         click.echo(text, nl=False)
         return

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import click
 
+from engine.core.amounts import human_bytes
 from engine.core.terminal import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,21 +86,34 @@ def show_one(row: Mapping[str, Any], titles: Mapping[str, str], form: str) -> No
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> list[str]:
     cells = [["-" if row[c.key] is None else one_line(c.show(row[c.key])) for c in columns] for row in rows]
-    return _plain(cells, columns) or _folded(cells, columns)
-
-
-def _plain(cells: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[str]:
-    """The lines of a table whose cells need no folding, else none: rich takes seconds for the
-    20 000 rows that a store may have."""
-    from rich.cells import cell_len
-
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else _ENDLESS
+    if all(cell.isascii() for row in cells for cell in row) and (
+        lines := _plain(cells, columns, width, len, bold=terminal)
+    ):
+        return lines
+    from engine.cli import folded
+
+    return _plain(cells, columns, width, folded.cell_len, bold=terminal) or folded.lines(
+        cells, columns, None if terminal else _ENDLESS
+    )
+
+
+def _plain(
+    cells: Sequence[Sequence[str]],
+    columns: Sequence[Column],
+    width: int,
+    wide: Callable[[str], int],
+    *,
+    bold: bool,
+) -> list[str]:
+    """The lines of a table whose cells need no folding, else none: rich takes seconds for the
+    20 000 rows that a store may have. `wide` tells how many columns of the terminal a text takes."""
     table = [[c.title for c in columns], *cells]
     if any(not cell.isprintable() for row in table for cell in row):
         return []
     widths = [
-        max(len(cell) if cell.isascii() else cell_len(cell) for cell in column)
+        max(len(cell) if cell.isascii() else wide(cell) for cell in column)
         for column in zip(*table, strict=True)
     ]
     if sum(widths) + len(_GAP) * len(widths) > width:
@@ -107,39 +121,17 @@ def _plain(cells: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[st
     lines = []
     for row in table:
         padded = []
-        for cell, column, wide in zip(row, columns, widths, strict=True):
-            blank = " " * (wide - (len(cell) if cell.isascii() else cell_len(cell)))
+        for cell, column, room in zip(row, columns, widths, strict=True):
+            blank = " " * (room - (len(cell) if cell.isascii() else wide(cell)))
             padded.append(blank + cell if column.right else cell + blank)
         lines.append(_GAP.join(padded).rstrip())
-    if terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb":
+    if bold and not os.environ.get("NO_COLOR") and os.environ.get("TERM", "dumb") != "dumb":
         lines[0] = f"\x1b[1m{lines[0]}\x1b[0m"
     return lines
 
 
-def _folded(cells: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[str]:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    bold = "" if os.environ.get("NO_COLOR") else "bold"
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=bold)
-    for column in columns:
-        table.add_column(
-            column.title, justify="right" if column.right else "left", overflow="fold", no_wrap=False
-        )
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else _ENDLESS, highlight=False)
-    with console.capture() as captured:
-        console.print(table)
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
 def size(count: int) -> str:
     """Bytes for people."""
-    from engine.core.progress import human_bytes
-
     return human_bytes(count)
 
 

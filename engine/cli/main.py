@@ -127,6 +127,19 @@ def explain(error: BaseException) -> tuple[str, int]:
     return terminal.clean(visible(text)), code
 
 
+def run(arguments: Sequence[str]) -> None:
+    """The whole process: `main`, with signals heard."""
+    signals.install()
+    try:
+        main(arguments)
+    except SystemExit as stop:
+        if stop.code:  # a thread that hangs must not hold what has failed
+            signals.leave(stop.code if isinstance(stop.code, int) else 1)
+        signals.done()
+        raise
+    signals.done()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 fine, 1 the build or a remote failed, 2 bad input or usage."""
     argv = list(sys.argv[1:] if arguments is None else arguments)

@@ -11,19 +11,19 @@ from engine.cli.environment import which_options
 @which_options
 def pause(name: str | None, path: str | None) -> None:
     """Freeze an environment: it keeps its memory and uses no CPU."""
-    from engine.cli import running
-
-    client, found = running.chosen(path, name)
-    done = running.environments.pause(client, found)
-    click.echo(f"{found.name} is paused" + ("" if done else " already"))
+    _change(name, path, freeze=True)
 
 
 @click.command()
 @which_options
 def resume(name: str | None, path: str | None) -> None:
     """Resume a paused or stopped environment."""
-    from engine.cli import running
+    _change(name, path, freeze=False)
 
-    client, found = running.chosen(path, name)
-    done = running.environments.resume(client, found)
-    click.echo(f"{found.name} runs" + ("" if done else " already"))
+
+def _change(name: str | None, path: str | None, *, freeze: bool) -> None:
+    from engine.cli.running import chosen, environments
+
+    client, found = chosen(path, name)
+    done = (environments.pause if freeze else environments.resume)(client, found)
+    click.echo(f"{found.name} {'is paused' if freeze else 'runs'}" + ("" if done else " already"))

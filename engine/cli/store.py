@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import click
 
+from engine.app.inventory import inventory
 from engine.cli import listing
 from engine.cli.group import Group
 from engine.core.project import store_path
@@ -37,8 +38,6 @@ def list_objects(garbage: bool, form: str) -> None:
     JSON keys: id, name, kind, diff_id, digest, size (bytes, compressed), tar_size
     (bytes, unpacked), media_type, references (ids), roots (names).
     """
-    from engine.app.inventory import inventory
-
     with _existing() as opened:
         every = inventory(opened) if opened is not None else []
     entries = [e for e in every if not (garbage and e.roots)]

@@ -17,107 +17,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import replace
+from typing import TextIO
 
 from engine.core import terminal
+from engine.core.amounts import human_bytes
 from engine.core.events import Event, Sink, tell
 from engine.core.redaction import know_settings, visible_event
+from engine.core.tally import Tally, line_of
 from store.notices import Listener, heard
 
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
 MODES = ("auto", "tree", "plain", "json")
-_LARGE = 32 << 20  # a fetch of this many bytes gets a line of its own
-_SHOWN_FETCHES = 3
-
-
-def human_bytes(count: int) -> str:
-    """A size for people, in decimal units: "999 B", "1.5 kB", "210 MB"."""
-    value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
-    for unit in units:
-        if value < 999.5 or unit == units[-1]:
-            digits = 1 if unit != "B" and value < 99.95 else 0
-            return f"{value:.{digits}f} {unit}"
-        value /= 1000
-    raise AssertionError("unreachable")
-
-
-def human_seconds(seconds: float) -> str:
-    """A duration for people: "0.3 s", "34 s", "2 min 5 s"."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    return f"{whole} s" if whole < 60 else f"{whole // 60} min {whole % 60} s"
-
-
-@dataclass
-class Tally:
-    """Counts of what happened, and what is happening now."""
-
-    built: int = 0
-    cached: int = 0
-    substituted: int = 0
-    fetched: int = 0
-    fetched_bytes: int = 0
-    failed: int = 0
-    running: dict[str, Event] = field(default_factory=dict)  # drv_id -> its start
-    lines: dict[str, str] = field(default_factory=dict)  # drv_id -> its last log line
-    fetches: dict[str, Event] = field(default_factory=dict)  # drv_id -> its last event
-
-    def add(self, event: Event) -> None:
-        """Count one event."""
-        if event.kind == "start":
-            self.running[event.id] = event
-        elif event.kind == "log" and event.text:
-            self.lines[event.id] = event.text
-        elif event.kind in ("finish", "failed"):
-            self.running.pop(event.id, None)
-            self.fetches.pop(event.id, None)
-            self.lines.pop(event.id, None)
-            self.built += event.kind == "finish"
-            self.failed += event.kind == "failed"
-        elif event.kind == "cached":
-            self.cached += 1
-        elif event.kind == "substituted":
-            self.substituted += 1
-        elif event.kind in ("fetch-start", "fetch-progress"):
-            self.fetches[event.id] = event
-        elif event.kind == "fetch-finish":
-            self.fetches.pop(event.id, None)
-            self.fetched += 1
-            self.fetched_bytes += event.bytes
-
-    def summary(self, seconds: float) -> str:
-        """ "12 built, 30 cached, 151 fetched (210 MB) in 34 s"; "" when nothing was done."""
-        parts = []
-        if self.built:
-            parts.append(f"{self.built} built")
-        if self.cached:
-            parts.append(f"{self.cached} cached")
-        if self.substituted:
-            parts.append(f"{self.substituted} built elsewhere")
-        if self.fetched:
-            parts.append(f"{self.fetched} fetched ({human_bytes(self.fetched_bytes)})")
-        return f"{', '.join(parts)} in {human_seconds(seconds)}" if parts else ""
-
-
-def line_of(event: Event) -> str | None:
-    """The line that says one event, or None for one that is only counted."""
-    took = f" in {human_seconds(event.seconds)}" if event.seconds else ""
-    size = human_bytes(event.bytes)
-    if event.kind == "finish":
-        return f"built {event.name} ({size}){took}"
-    if event.kind == "failed":
-        return f"failed {event.name}"
-    if event.kind == "fetch-finish" and event.bytes >= _LARGE:
-        return f"fetched {event.name} ({size}){took}"
-    if event.kind in ("message", "resolve", "image", "load", "push", "publish"):
-        label = event.name if event.kind == "message" else f"{event.kind} {event.name}".rstrip()
-        about = f" ({size})" if event.bytes else ""
-        return ": ".join(p for p in (label, event.text) if p) + about + took
-    return None
 
 
 # -- plain ------------------------------------------------------------------------------------
@@ -155,83 +65,6 @@ class _Plain:
     def close(self, seconds: float) -> None:
         if summary := self._tally.summary(seconds):
             self._write(summary)
-
-
-# -- tree -------------------------------------------------------------------------------------
-
-
-class _Tree:
-    """The live view. Rich asks it to draw itself a few times a second."""
-
-    def __init__(self, console: Console) -> None:
-        from rich.live import Live
-
-        self._tally = Tally()
-        self._lock = threading.Lock()
-        self._live = Live(self, console=console, transient=True, refresh_per_second=8)
-        self._live.start()
-
-    def __call__(self, event: Event) -> None:
-        with self._lock:
-            self._tally.add(event)
-        line = line_of(event)
-        if line is None:
-            return
-        from rich.text import Text
-
-        style = {"finish": "green", "failed": "bold red"}.get(event.kind, "")
-        self._live.console.print(Text(line, style=style))
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.text import Text
-        from rich.tree import Tree
-
-        with self._lock:
-            running = list(self._tally.running.values())
-            lines = dict(self._tally.lines)
-            fetches = list(self._tally.fetches.values())
-            counts = (
-                f"{self._tally.built} built, {self._tally.cached} cached, "
-                f"{self._tally.fetched} fetched ({human_bytes(self._tally.fetched_bytes)})"
-            )
-        if not running and not fetches:
-            return
-        now = time.time()
-        tree = Tree(Text(counts, style="bold"), guide_style="dim")
-        for start in running:
-            label = Text.assemble(
-                (start.name, "cyan"),
-                f"  {human_seconds(max(0.0, now - start.time))}",
-                no_wrap=True,
-                overflow="ellipsis",
-            )
-            node = tree.add(label)
-            if last := lines.get(start.id):
-                node.add(Text(last, style="dim", no_wrap=True, overflow="ellipsis"))
-        if fetches:
-            got = sum(f.bytes for f in fetches)
-            total = sum(f.total for f in fetches)
-            of = f" of {human_bytes(total)}" if total else ""
-            node = tree.add(Text(f"fetching {len(fetches)} files  {human_bytes(got)}{of}"))
-            fetches.sort(key=lambda f: f.total, reverse=True)
-            for item in fetches[:_SHOWN_FETCHES]:
-                of = f" of {human_bytes(item.total)}" if item.total else ""
-                node.add(
-                    Text(
-                        f"{item.name}  {human_bytes(item.bytes)}{of}",
-                        style="dim",
-                        no_wrap=True,
-                        overflow="ellipsis",
-                    )
-                )
-        yield tree
-
-    def stop(self) -> None:
-        self._live.stop()
-
-    def close(self, seconds: float) -> None:
-        if summary := self._tally.summary(seconds):
-            self._live.console.print(summary, highlight=False)
 
 
 # -- choosing ---------------------------------------------------------------------------------
@@ -290,9 +123,9 @@ def open_sink(mode: str = "auto", stream: TextIO | None = None) -> Iterator[Sink
 
     chosen = choose(mode, out)
     if chosen == "tree":
-        from rich.console import Console
+        from engine.core.live import Tree  # noqa: PLC0415 (rich, for a terminal alone)
 
-        tree = _Tree(Console(file=terminal.bare(out)))
+        tree = Tree(terminal.bare(out))
         cleaned = _cleaned(tree)
 
         def drawn(event: Event) -> None:

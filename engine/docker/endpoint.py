@@ -2,13 +2,14 @@
 ENVD_CONTEXT), else docker's own context (DOCKER_CONTEXT, or currentContext in its config.json),
 else the local socket.
 
-Imports nothing beyond `os` unless a context is chosen: it is part of what an idle build costs.
+Imports nothing beyond `json` and `os` unless a context is chosen: it is part of what an idle build costs.
 Format of docker's contexts: docker/cli, cli/context/store (meta/SHA256(name)/meta.json, with TLS
 files under tls/SHA256(name)/docker).
 """
 
 from __future__ import annotations
 
+import json
 import os
 
 from engine.core import paths as locate
@@ -62,7 +63,7 @@ def read_contexts() -> dict[str, Any]:
     path = contexts_file()
     if not os.path.exists(path):
         return {}
-    import tomllib
+    import tomllib  # noqa: PLC0415 (an idle build)
 
     try:
         with open(path, "rb") as file:
@@ -109,8 +110,6 @@ def _docker_current() -> str:
     path = os.path.join(locate.docker_directory(), "config.json")
     if not os.path.exists(path):
         return DEFAULT
-    import json
-
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file).get("currentContext")
@@ -123,8 +122,7 @@ def docker_context(name: str) -> Endpoint:
     """The endpoint of one of docker's own contexts. Raises UsageError when there is none."""
     if name == DEFAULT:
         return Endpoint(LOCAL)
-    import json
-    from hashlib import sha256
+    from hashlib import sha256  # noqa: PLC0415 (an idle build)
 
     identity = sha256(name.encode()).hexdigest()
     folder = os.path.join(locate.docker_directory(), "contexts")

@@ -39,7 +39,7 @@ def get(path: str, patience: float = 0.0) -> Any | None:
         except TimeoutError:
             if not patience:
                 return None
-            from store.notices import say
+            from store.notices import say  # noqa: PLC0415 (an idle build)
 
             say("Docker", f"waiting for the engine at {host()}, which is slow to answer")
             answer = _exchange(endpoint.current(), request, patience)
@@ -53,7 +53,9 @@ def _exchange(to: endpoint.Endpoint, request: bytes, seconds: float) -> bytes:
     """Send a request; everything that comes back until the engine closes (HTTP/1.0)."""
     scheme, _, address = to.host.partition("://")
     if scheme == "ssh":
-        return _over_ssh(to.host, request, seconds)
+        from engine.docker import tunnel  # noqa: PLC0415 (an idle build)
+
+        return tunnel.exchange(to.host, request, seconds)
     if scheme == "unix":
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     else:
@@ -82,7 +84,7 @@ def host_and_port(address: str, default: int) -> tuple[str, int]:
 
 
 def _tls(to: endpoint.Endpoint) -> Any:
-    import ssl
+    import ssl  # noqa: PLC0415 (an idle build)
 
     context = ssl.create_default_context(cafile=to.ca or None)
     if to.cert:
@@ -91,31 +93,6 @@ def _tls(to: endpoint.Endpoint) -> Any:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
-
-
-def _over_ssh(url: str, request: bytes, seconds: float) -> bytes:
-    import subprocess
-    import threading
-
-    from engine.docker.tunnel import command
-
-    process = subprocess.Popen(
-        command(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    assert process.stdin is not None and process.stdout is not None
-    alarm = threading.Timer(2 * seconds, process.kill)
-    alarm.start()
-    try:
-        # Its end of input stays open: dial-stdio ends when either side does.
-        process.stdin.write(request)
-        process.stdin.flush()
-        return process.stdout.read()
-    finally:
-        alarm.cancel()
-        process.stdin.close()
-        process.stdout.close()
-        process.terminate()
-        process.wait()
 
 
 def _quoted(text: str) -> str:

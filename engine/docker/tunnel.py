@@ -50,3 +50,24 @@ def socket_of(url: str) -> str:
 
     threading.Thread(target=serve, daemon=True).start()
     return f"unix://{path}"
+
+
+def exchange(url: str, request: bytes, seconds: float) -> bytes:
+    """Send an HTTP/1.0 request to the engine at `url`; all that comes back."""
+    process = subprocess.Popen(
+        command(url), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin is not None and process.stdout is not None
+    alarm = threading.Timer(2 * seconds, process.kill)
+    alarm.start()
+    try:
+        # Its end of input stays open: dial-stdio ends when either side does.
+        process.stdin.write(request)
+        process.stdin.flush()
+        return process.stdout.read()
+    finally:
+        alarm.cancel()
+        process.stdin.close()
+        process.stdout.close()
+        process.terminate()
+        process.wait()

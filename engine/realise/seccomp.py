@@ -123,7 +123,7 @@ def _program() -> int | None:
         return None
     with _found():
         try:
-            import pyseccomp
+            import pyseccomp  # noqa: PLC0415 (it may not be there)
         except ImportError as error:
             raise UsageError(
                 "build steps need the Python package pyseccomp, which envd depends on and which is not here",

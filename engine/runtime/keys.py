@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.core import atomic
 from engine.core import paths as locate
 from engine.errors import UsageError
 
@@ -45,7 +44,9 @@ def keys(private: str | None, public: str | None) -> Keys:
         return Keys(key, lines)
     key = directory() / "id_ed25519"
     if not key.exists():
-        _generate(key)
+        from engine.runtime import key_pair  # noqa: PLC0415 (cryptography, once in a user's life)
+
+        key_pair.generate(key)
     own: list[str] = []
     for path in sorted((Path.home() / ".ssh").glob("id_*.pub")):
         own += _read(path)
@@ -63,17 +64,3 @@ def _read(path: Path) -> tuple[str, ...]:
     if not found or any("PRIVATE KEY" in line or len(line.split()) < 2 for line in found):
         raise UsageError("not an OpenSSH public key", subject=str(path))
     return found
-
-
-def _generate(path: Path) -> None:
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    key = Ed25519PrivateKey.generate()
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-    )
-    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    atomic.write(path.with_name(f"{path.name}.pub"), public + b" envd\n", 0o644)
-    atomic.write(path, private, 0o600)

@@ -17,10 +17,7 @@ _MAX_TREE = 600  # levels of Lark's tree: a bracket takes two, an operator one
 
 def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     """The statements of a file. Raises SpecError."""
-    from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
-
-    from grammar.starlark.layout import LayoutError
-    from grammar.starlark.tables import parser
+    from grammar.starlark import tables  # noqa: PLC0415 (Lark, to parse alone)
 
     if len(text) > MAX_SOURCE:
         raise SpecError(f"the file is larger than {MAX_SOURCE} characters", Position(filename, 1, 1))
@@ -33,24 +30,24 @@ def parse(text: str, filename: str) -> tuple[syntax.Node, ...]:
     try:
         text.encode()
         with deep_stack():
-            tree = parser().parse(stripped + "\n")
+            tree = tables.parser().parse(stripped + "\n")
             return _Builder(filename).block(tree.children)
     except UnicodeEncodeError as error:
         line = text[: error.start].count("\n") + 1
         raise SpecError("a lone surrogate in the file", Position(filename, line, 1), text) from None
-    except UnexpectedCharacters as error:
+    except tables.UnexpectedCharacters as error:
         where = Position(filename, error.line, error.column)
         raise SpecError(about_character(stripped, error.pos_in_stream or 0), where, text) from None
-    except UnexpectedToken as error:
+    except tables.UnexpectedToken as error:
         token = error.token
         line, column = token.line or 0, token.column or 1
         if token.type in ("$END", "_DEDENT") or not line:
             line, column = stripped.count("\n") + 1, len(stripped.split("\n")[-1]) + 1
         message, better = about_token(token, text, error.accepts or error.expected)
         raise SpecError(message, Position(filename, line, better or column), text) from None
-    except LayoutError as error:
+    except tables.LayoutError as error:
         raise SpecError(str(error), Position(filename, error.line, error.column), text) from None
-    except UnexpectedInput as error:
+    except tables.UnexpectedInput as error:
         raise SpecError("invalid syntax", Position(filename, error.line, error.column), text) from None
     except RecursionError:
         raise SpecError("nested too deeply", Position(filename, 1, 1), text) from None

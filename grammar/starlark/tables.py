@@ -14,8 +14,12 @@ from zlib import crc32
 
 import lark
 from lark import Lark
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from grammar.starlark.layout import Layout
+from grammar.starlark.layout import Layout, LayoutError
+
+# The parser, and what it raises: Lark comes with this module alone.
+__all__ = ["LayoutError", "UnexpectedCharacters", "UnexpectedInput", "UnexpectedToken", "parser"]
 
 _GRAMMAR = Path(__file__).parent / "starlark.lark"
 _TABLES = Path(__file__).parent / "tables.json"

@@ -15,6 +15,8 @@ from grammar.vocabulary.state import State
 if TYPE_CHECKING:
     from yaml import Node
 
+    from grammar.vocabulary.yaml_nodes import Reader
+
 # A channel may be a URL, with a login or a token in it.
 _SPEC = re.compile(
     r"((?:[\w+]+://[^\s\[\]]+|[\w./:-]+)::)?[A-Za-z0-9_*][\w.*-]*(\s*[=<>!~\[].*|\s+[\w.*]\S*(\s+\S+)?)?"
@@ -53,68 +55,11 @@ def _packages(state: State, given: Given) -> None:
     problems.check()
 
 
-# -- YAML, with positions
+def _read(text: str, file: str, offset: Position | None = None) -> tuple[Node | None, Reader]:
+    """A YAML text's root, and what reads its nodes. Errors stand at `offset`, when the text has no file."""
+    from grammar.vocabulary import yaml_nodes  # noqa: PLC0415 (yaml, where it is asked for)
 
-
-def _document(text: str, file: str, offset: Position | None = None) -> Node | None:
-    """The root node of a YAML text. Errors stand at `offset`, when the text has no file."""
-    import yaml
-
-    try:
-        return yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = offset
-        if where is None:
-            where = Position(file, mark.line + 1, mark.column + 1) if mark else Position(file, 1, 1)
-        raise SpecError(
-            f"invalid YAML: {error.problem or error.context}", where, "" if offset else text
-        ) from None
-    except yaml.YAMLError as error:
-        raise SpecError(
-            f"invalid YAML: {str(error).splitlines()[0]}", offset or Position(file, 1, 1)
-        ) from None
-
-
-class _Yaml:
-    """Reads strings, lists and mappings out of YAML nodes, or says what they are instead."""
-
-    def __init__(self, file: str, text: str, offset: Position | None = None) -> None:
-        self.file, self.text, self.offset = file, text, offset
-
-    def at(self, node: Node) -> Position:
-        if self.offset is not None:
-            return self.offset
-        return Position(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
-
-    def error(self, message: str, node: Node) -> SpecError:
-        return SpecError(message, self.at(node), "" if self.offset else self.text)
-
-    def pairs(self, node: Node, what: str) -> dict[str, Node]:
-        import yaml
-
-        if not isinstance(node, yaml.MappingNode):
-            raise self.error(f"{what} is a mapping", node)
-        return {str(key.value): value for key, value in node.value}
-
-    def items(self, node: Node, what: str) -> list[Node]:
-        import yaml
-
-        if isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null"):
-            return []
-        if not isinstance(node, yaml.SequenceNode):
-            raise self.error(f"{what} is a list", node)
-        return list(node.value)
-
-    def is_scalar(self, node: Node) -> bool:
-        import yaml
-
-        return isinstance(node, yaml.ScalarNode)
-
-    def string(self, node: Node, what: str) -> str:
-        if not self.is_scalar(node) or node.tag.endswith(":null"):
-            raise self.error(f"{what} is a string", node)
-        return str(node.value)
+    return yaml_nodes.document(text, file, offset), yaml_nodes.Reader(file, "" if offset else text, offset)
 
 
 def _environment_file(state: State, path: Path, asked: Position) -> None:
@@ -125,8 +70,7 @@ def _environment_file(state: State, path: Path, asked: Position) -> None:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise SpecError(f"cannot read {path}: {reason}", asked) from None
     state.read_files.append(str(path.resolve()))
-    root = _document(text, str(path))
-    yaml = _Yaml(str(path), text)
+    root, yaml = _read(text, str(path))
     if root is None:
         raise SpecError(f"{path} is empty", asked)
     keys = yaml.pairs(root, "an environment file")
@@ -171,10 +115,9 @@ def _condarc(state: State, given: Given) -> None:
         each(given, "channel", lambda text, where: _channel(state, text, where))
         return
     position = given.where("channel", values[0])
-    root = _document(str(values[0]), position.file, position)
+    root, yaml = _read(str(values[0]), position.file, position)
     if root is None:
         raise SpecError("the text of a .condarc is empty", position)
-    yaml = _Yaml(position.file, "", position)
     keys = yaml.pairs(root, "a .condarc")
     found = state.conda_channels
     read: dict[str, Any] = {}

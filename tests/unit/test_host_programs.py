@@ -49,7 +49,7 @@ HOST: dict[str, str] = {
     "engine/realise/sandbox.py:_knows_size": "bwrap's help",
     "engine/realise/sandbox.py:check": "nothing: mount tries an overlay of empty directories",
     "engine/net/held.py:ask": "uv and rattler: indexes and metadata, in memory-safe code, with limits",
-    "engine/ecosystems/conda/solver.py:ask": "rattler, by engine.net.held",
+    "engine/ecosystems/conda/asking.py:ask": "rattler, by engine.net.held",
     "engine/ecosystems/python/uv.py:_run": "uv, by engine.net.held",
     "engine/ecosystems/python/pythons.py:_builds": "uv's own list of Pythons",
     "engine/ecosystems/tools/npm.py:_configured": "the user's settings of npm",
@@ -66,7 +66,7 @@ HOST: dict[str, str] = {
     "engine/app/doctor.py:_bubblewrap": "bwrap's version",
     "engine/oci/logins.py:_call": "the user's credential helper of docker",
     "engine/docker/tunnel.py:socket_of.serve": "the user's ssh, to the user's engine",
-    "engine/docker/probe.py:_over_ssh": "the user's ssh, to the user's engine",
+    "engine/docker/tunnel.py:exchange": "the user's ssh, to the user's engine",
     "engine/cli/running.py:attach_to": "the user's ssh, to the user's container",
     "engine/cli/up.py:_build": "envd again",
 }

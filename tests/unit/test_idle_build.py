@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.entry import _plain
+from engine.cli.idle import _plain
 from engine.core import paths as locate
 from engine.core.fingerprint import fingerprint
 from engine.core.project import find

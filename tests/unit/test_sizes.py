@@ -19,7 +19,6 @@ WHOLE = {"compiler.py"}
 STILL = {
     "apt.py": 472,
     "environment.py:environment_options": 81,
-    "pylock.py:choose": 63,
     "pypi.py:resolve": 62,
     "reference.py:markdown": 61,
     "sandbox.py": 633,

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from engine.app import fastpath
-from engine.cli import listing
+from engine.cli import folded, listing
 from store import Store, database, gc, integrity, locking, notices, objects, stamps
 from store.blobs import CheckedFile, blob_path
 from store.database import Database
@@ -656,7 +656,8 @@ def test_a_long_table_is_written_without_rich() -> None:
 def test_both_ways_to_write_a_table_give_the_same(rows: list[dict[str, str | None]]) -> None:
     columns = (listing.Column("a", "FIRST"), listing.Column("b", "B", right=True))
     cells = [["-" if row[c.key] is None else c.show(row[c.key]) for c in columns] for row in rows]
-    assert listing._plain(cells, columns) == listing._folded(cells, columns)
+    plain = listing._plain(cells, columns, 10_000, folded.cell_len, bold=False)
+    assert plain == folded.lines(cells, columns, 10_000)
 
 
 # -- locks and work -----------------------------------------------------------------------------

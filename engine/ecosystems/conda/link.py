@@ -26,14 +26,13 @@ class BadPackageError(Exception):
 
 async def link(archives: Path, work: Path, target: str, subdirs: dict[str, str]) -> None:
     """Link all `archives`. Raises BadPackageError, and rattler's own exceptions."""
-    from rattler import BuildString, PackageRecord, RepoDataRecord, Subdir, install
-    from rattler.package_streaming import extract
+    from rattler import BuildString, PackageRecord, RepoDataRecord, Subdir, install, package_streaming  # noqa: PLC0415 (main() has said where it is)
 
     records = []
     for name, subdir in subdirs.items():
         opened = work / "opened" / name
         opened.mkdir(parents=True)
-        extract(archives / name, opened)
+        package_streaming.extract(archives / name, opened)
         about = _json(opened / "info/index.json", name)
         _check_paths(opened, name)
         shutil.rmtree(opened)

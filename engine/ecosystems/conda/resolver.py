@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from engine.core.urls import redacted, without_login
-from engine.ecosystems.conda import solver as conda_solver
+from engine.ecosystems.conda import asking
+from engine.ecosystems.conda.question import Question, Solution
 from engine.errors import EnvdError, ResolveError, together
 from engine.lock.packages import Conda, LockedFile
 from engine.net import patience
@@ -56,9 +57,9 @@ def resolve(
     urls = [channel_url(c) for c in asked]
     try:
         with _cache(cache_directory, urls) as kept:
-            question = conda_solver.Question(specs, urls, virtual, str(kept))
+            question = Question(specs, urls, virtual, str(kept))
             solution = patience.patiently(
-                lambda: conda_solver.ask(question), lambda found: patience.of_reqwest(found.reason, urls)
+                lambda: asking.ask(question), lambda found: patience.of_reqwest(found.reason, urls)
             )
     except MemoryHeldError as error:
         place = next((r.position for r in requests if r.position.line), None)
@@ -106,9 +107,7 @@ def _spec(request: Request) -> tuple[str, bool]:
         ) from error
 
 
-def _explained(
-    solution: conda_solver.Solution, requests: Sequence[Request], channels: Sequence[str]
-) -> EnvdError:
+def _explained(solution: Solution, requests: Sequence[Request], channels: Sequence[str]) -> EnvdError:
     """What did not fit: the names that no channel has, each at its place, or the solver's words."""
     reason, known = solution.reason, set(solution.known)
     problems = []

@@ -1,8 +1,4 @@
-"""rattler's solver, in a process of its own.
-
-What channels answer is read by rattler, which takes all that comes: a process can be held to an amount
-of memory, and be killed, whatever it is doing.
-"""
+"""rattler's solver, run in a process of its own by `engine.ecosystems.conda.asking`."""
 
 from __future__ import annotations
 
@@ -10,55 +6,22 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
+
+from rattler import BuildString, Channel, Gateway, GenericVirtualPackage, MatchSpec, PackageName, Version
+from rattler import solve as rattler_solve
+from rattler.networking import Client, RetryMiddleware
+
+from engine.ecosystems.conda.question import Question, Record, Solution
 
 PLATFORMS: tuple[Literal["linux-64", "noarch"], ...] = ("linux-64", "noarch")
 
 
-@dataclass(frozen=True)
-class Question:
-    """`specs` are MatchSpecs, each with whether it is in the strict form; `virtual` are the virtual
-    packages: name, version, build."""
-
-    specs: Sequence[tuple[str, bool]]
-    channels: Sequence[str]
-    virtual: Sequence[tuple[str, str, str]]
-    cache: str
-
-
-@dataclass(frozen=True)
-class Record:
-    """One package of a solution. `sha256` is "" when its channel gives none."""
-
-    name: str
-    version: str
-    build: str
-    subdir: str
-    file_name: str
-    url: str
-    sha256: str
-    size: int
-    depends: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Solution:
-    """`records`, or why there are none: the solver's words, and the names that the channels have."""
-
-    records: Sequence[Record] = ()
-    reason: str = ""
-    known: Sequence[str] = field(default=())
-
-
 def solve(question: Question) -> Solution:
     """Answer a question, in this process."""
-    from rattler import BuildString, Channel, Gateway, GenericVirtualPackage, MatchSpec, PackageName, Version
-    from rattler import solve as rattler_solve
-    from rattler.networking import Client, RetryMiddleware
 
     sources = [Channel(url) for url in question.channels]
     gateway = Gateway(cache_dir=Path(question.cache), client=Client([RetryMiddleware(3)]))
@@ -101,27 +64,6 @@ def _names(gateway: Any, sources: Sequence[Any]) -> list[str]:
         return sorted(name.normalized for name in getattr(found, "names", found))
     except Exception:
         return []
-
-
-def ask(question: Question) -> Solution:
-    """Have a process of its own answer. Raises MemoryHeldError when it takes too much memory."""
-    from engine.core import command, own
-    from engine.net import held
-    from engine.net.machine import reaching
-
-    Path(question.cache).mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="envd-solver-") as name:
-        asked, answer = Path(name, "question"), Path(name, "answer")
-        asked.write_text(json.dumps(asdict(question)), "utf-8")
-        held.ask(
-            own.command(__name__, str(asked), str(answer)),
-            environment={**os.environ, **reaching(os.environ), "PATH": command.HOST_ENVIRONMENT["PATH"]},
-        )
-        if not answer.exists():
-            return Solution(reason="the solver ended without an answer")
-        found: dict[str, Any] = json.loads(answer.read_bytes())
-    records = [Record(**row) for row in found["records"]]
-    return Solution(records, found["reason"], found["known"])
 
 
 def main() -> None:
