@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from engine.core.amounts import human_bytes
 from engine.core.derivation import Derivation, Fetch
-from engine.core.progress import human_bytes
 from engine.errors import EnvdError, LockMismatch, OfflineError, together
 from engine.net.fetch import is_local
 from engine.realise.steps import is_step

@@ -21,7 +21,7 @@ from engine.cache import keys, settings
 from engine.cache.keys import SigningKey, TrustedKey
 from engine.core import atomic
 from engine.errors import UsageError
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from engine.cache import settings
 from engine.errors import UsageError
-from grammar.errors import suggest
+from grammar.nearest import suggest
 
 EXPORT, IMPORT = "--export-cache", "--import-cache"
 _HOW = {

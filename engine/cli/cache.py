@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from engine.app import trust
+from engine.cache import settings
 from engine.cli import complete
 from engine.cli.group import Group
 from engine.cli.login import login
+from engine.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -36,10 +39,6 @@ def use(place: str | None, publish: bool, remove: bool) -> None:
     A directory is one of this machine, such as a share or a stick. What is taken was signed by a key
     that you trust (`envd key trust`).
     """
-    from engine.app import trust
-    from engine.cache import settings
-    from engine.errors import UsageError
-
     if place is None:
         if publish or remove:
             raise UsageError("give the place: HOST/REPOSITORY or a directory")
@@ -63,8 +62,6 @@ def use(place: str | None, publish: bool, remove: bool) -> None:
 
 def _say_what_lacks(publish: bool) -> None:
     """What is needed to use a place, and is not there yet."""
-    from engine.cache import settings
-
     found = settings.read()
     if publish and found.signing is None:
         click.echo("publishing needs a key to sign with: `envd key generate`", err=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from engine.app import trust
+from engine.cache import keys, settings
 from engine.cli import complete, listing
 from engine.cli.group import Group
+from engine.errors import UsageError
 
 
 @click.group(cls=Group)
@@ -40,9 +44,6 @@ def generate(name: str, output: str | None) -> None:
     The file is for its owner alone, and no file is written over. Who has it can put anything into
     the images of those who trust it.
     """
-    from engine.app import trust
-    from engine.cache import settings
-
     made, path = trust.generate(name, Path(output) if output is not None else None)
     click.echo(str(made.public))
     click.echo(f"kept in {path}; others trust it with `envd key trust {made.public}`", err=True)
@@ -56,9 +57,6 @@ def generate(name: str, output: str | None) -> None:
 @click.argument("file", required=False, shell_complete=complete.file)
 def show(file: str | None) -> None:
     """Print the public half of the key that is signed with (that of FILE), which others may trust."""
-    from engine.app import trust
-    from engine.cache import keys
-
     click.echo(str(keys.read_signing_key(Path(file)).public if file is not None else trust.own()[0]))
 
 
@@ -69,10 +67,6 @@ def list_keys(form: str) -> None:
 
     JSON keys: name, key (NAME:BASE64), source (a file or a variable).
     """
-    from dataclasses import asdict
-
-    from engine.app import trust
-
     columns = (
         listing.Column("name", "NAME"),
         listing.Column("key", "KEY"),
@@ -86,10 +80,6 @@ def list_keys(form: str) -> None:
 @click.option("--remove", metavar="NAME", help="Trust the key NAME no longer.")
 def trust_key(text: str | None, remove: str | None) -> None:
     """Take what a key has signed, from now on. Ask its owner for it on a way that you trust."""
-    from engine.app import trust
-    from engine.cache import keys, settings
-    from engine.errors import UsageError
-
     if (text is None) == (remove is None):
         raise UsageError("give a key (NAME:BASE64), or --remove NAME")
     if text is not None:

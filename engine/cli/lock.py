@@ -16,6 +16,7 @@ from engine.cli.options import (
 )
 from engine.core.progress import open_sink
 from engine.core.project import find
+from store import offline
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -52,7 +53,6 @@ def lock(
     """
     from engine.app import pipeline
     from engine.lock import model as locks
-    from store import offline
 
     project = find(file, path)
     if offline.is_on() and (update or update_steps):

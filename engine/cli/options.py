@@ -11,7 +11,7 @@ import click
 
 from engine.app.options import BuildOptions
 from engine.cli import complete
-from store import limits
+from store import limits, offline
 
 if TYPE_CHECKING:
     from engine.realise.secrets import Source
@@ -143,8 +143,6 @@ def offline_option(function: F) -> F:
 
 
 def _offline(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    from store import offline
-
     if value:
         os.environ[offline.VARIABLE] = "1"
 

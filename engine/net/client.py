@@ -43,12 +43,8 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
     """Ask for `url` from byte `offset` on; the body is not read yet. `response.url` is where it came
     from after redirects. Raises urllib3's errors, RedirectError, OfflineError, and UsageError for a setting
     of the network's that cannot be used."""
-    import urllib3
-
     if offline.is_on():
         raise OfflineError("must not be asked for offline", subject=redacted(url), advice=offline.ADVICE)
-    from after redirects. Raises urllib3's errors, RedirectError, and UsageError for a setting of the
-    network's that cannot be used."""
     unchecked = url.startswith(UNCHECKED)
     url = url.replace(UNCHECKED, "https", 1) if unchecked else url
     # Compression on the way would change the bytes that are hashed.

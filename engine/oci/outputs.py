@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import UsageError
-from grammar.errors import suggest
 from grammar.nearest import suggest
 from store import offline
 from store.references import parse_reference

@@ -35,7 +35,7 @@ LAZY = {
     "engine/cli/login.py": 2,
     "engine/cli/lsp.py": 2,
     "engine/cli/main.py": 2,
-    "engine/cli/options.py": 1,
+    "engine/cli/options.py": 2,
     "engine/cli/parse.py": 1,
     "engine/cli/pause.py": 1,
     "engine/cli/prune.py": 1,
