@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from engine.cli.listing import Column
+if TYPE_CHECKING:
+    from engine.cli.listing import Column
 
 __all__ = ["cell_len", "lines"]
 
