@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import change, cold, noop, overhead, sandbox
+from benchmarks import change, cold, noop, overhead, sandbox, sharing
 
 ALL = {
     "noop": noop.main,
@@ -12,6 +12,7 @@ ALL = {
     "overhead": overhead.main,
     "sandbox": sandbox.main,
     "cold": cold.main,
+    "sharing": sharing.main,
 }
 
 if __name__ == "__main__":
