@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.peers import ENVD, buildkit, docker, environment
 from benchmarks.timing import in_turn, seconds, show
 from engine.cache import keys
-from tests.integration import servers
+from tests.integration import servers, web
 
 DEMO = Path(__file__).parents[1] / "examples/demo"
 DOCKERFILE = """
@@ -95,12 +95,14 @@ class _Bench:
         )
         if shutil.which("nix") is None:
             raise SystemExit("nix is not installed: apt-get install nix-bin")
-        show(
-            "the same bytes from a binary cache",
-            "envd build, empty store",
-            "nix copy",
-            in_turn(whole_again, self._nix(), rounds),
-        )
+        (self.directory / "nix-cache").mkdir()
+        with web.serve(self.directory / "nix-cache") as served:
+            show(
+                "the same bytes from a binary cache",
+                "envd build, empty store",
+                "nix copy, over HTTP, uncompressed, unsigned",
+                in_turn(whole_again, self._nix(served.url), rounds),
+            )
 
     def _fresh(self, command: Callable[[Path], tuple[list[str], dict[str, str]]]) -> Callable[[int], float]:
         """A process whose place is a new directory each time, which goes afterwards."""
@@ -146,7 +148,8 @@ class _Bench:
 
         return run
 
-    def _nix(self) -> Callable[[int], float]:
+    def _nix(self, url: str) -> Callable[[int], float]:
+        """Copies from the binary cache `nix-cache`, which is served at `url`."""
         options = ["--extra-experimental-features", "nix-command"]
         source, cache = self.directory / "nix-source", self.directory / "nix-cache"
         blobs = self.directory / "blobs"
@@ -170,7 +173,7 @@ class _Bench:
 
         def run(number: int) -> float:
             place = Path(tempfile.mkdtemp(dir=self.directory))
-            argv = ["nix", *options, "copy", "--no-check-sigs", "--from", f"file://{cache}"]
+            argv = ["nix", *options, "copy", "--no-check-sigs", "--from", url]
             try:
                 return seconds([*argv, "--to", str(place), *paths], environment(), self.directory)
             finally:
