@@ -37,7 +37,8 @@ def then(
 
 def check_files(pending: Sequence[Derivation], store: Store) -> None:
     """Raise OfflineError when something of `pending`, which are about to be built, needs the network for
-    certain: what is built upon others of them may come out as something that is here."""
+    certain: what is built upon others of them may come out as something that is here, and a directory of
+    packs may have files."""
     if not offline.is_on():
         return
     waiting = {derivation.drv_id for derivation in pending}
@@ -47,7 +48,7 @@ def check_files(pending: Sequence[Derivation], store: Store) -> None:
             continue
         if is_step(derivation):
             problems.append(_missing(derivation, "what it gave"))
-        elif files := _lacking(derivation, store):
+        elif store.supplier is None and (files := _lacking(derivation, store)):
             size = sum(file.size for file in files)
             names = ", ".join(file.name for file in files[:3]) + (", …" if len(files) > 3 else "")
             about = f"{len(files)} file{'s' * (len(files) > 1)} of it ({names}; {human_bytes(size)})"

@@ -45,6 +45,7 @@ SECTIONS = {
     },
     "Sharing": {
         "cache": ("engine.cli.cache", "cache", "Share what was built with other machines."),
+        "bundle": ("engine.cli.bundle", "bundle", "Carry a build to a machine without network."),
         "key": ("engine.cli.key", "key", "Sign what is shared, and say whose signatures count."),
     },
     "Environments": {

@@ -91,7 +91,7 @@ def _place(digest: str) -> str:
 
 
 @contextmanager
-def _replacing(destination: Path) -> Iterator[Path]:
+def replacing(destination: Path) -> Iterator[Path]:
     """A temporary name beside `destination`, renamed to it at the end. In a directory that is ours
     alone: where others may write (/tmp), a name that can be guessed may be their link."""
     try:
@@ -116,7 +116,7 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
         raise BuildError(
             "already exists, and is not an OCI layout", subject=str(destination), advice="choose another"
         )
-    with _replacing(destination) as temporary:
+    with replacing(destination) as temporary:
         (temporary / "blobs/sha256").mkdir(parents=True)
         for name, content in _oci_members(image, store, tag).items():
             if isinstance(content, bytes):
@@ -129,7 +129,7 @@ def write_directory(image: Image, store: Store, destination: Path, tag: str) -> 
 def write_archive(image: Image, store: Store, destination: Path, tag: str) -> None:
     """Write an OCI image layout as one tar. Raises BuildError, CorruptError, and OSError."""
     with (
-        _replacing(destination) as temporary,
+        replacing(destination) as temporary,
         temporary.open("wb") as file,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
@@ -195,5 +195,5 @@ def _add_decompressed(tar: tarfile.TarFile, name: str, content: _Stored) -> None
 
 def write_docker_file(image: Image, store: Store, destination: Path, tag: str) -> None:
     """Write a `docker save` archive. Raises BuildError, CorruptError, and OSError."""
-    with _replacing(destination) as temporary, temporary.open("wb") as file:
+    with replacing(destination) as temporary, temporary.open("wb") as file:
         write_docker_archive(image, store, file, tag)

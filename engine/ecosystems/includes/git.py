@@ -84,9 +84,38 @@ def checkout(wanted: Include, commit: str, cache: Path) -> Checkout:
         return Checkout(f"git {public_url(wanted.git)}@{commit[:12]}", commit, tuple(files))
 
 
+def repository(url: str) -> str:
+    """What the cache calls the repository of a URL."""
+    return hash_value("envd git cache v1", url)[:32]
+
+
+def remembered(name: str, commit: str, cache: Path) -> bytes | None:
+    """What is known of the files of a commit, of the repository that the cache calls `name`: a text that
+    `remember` takes in another cache. None when it was never included."""
+    try:
+        return (cache / "git" / f"{name}.files" / commit).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def check(content: bytes) -> None:
+    """Raise ValueError or TypeError for what is not a text of `remembered`."""
+    for file, data in json.loads(content):
+        if not (isinstance(file, str) and file.endswith(".envd") and "/" not in file):
+            raise ValueError(f"{str(file)[:80]!r} is not the name of a spec")
+        base64.b64decode(data, validate=True)
+
+
+def remember(name: str, commit: str, content: bytes, cache: Path) -> None:
+    """Have the files of a commit known, which were checked."""
+    place = cache / "git" / f"{name}.files"
+    place.mkdir(parents=True, exist_ok=True)
+    write_text(place / commit, content.decode("utf-8"))
+
+
 @contextmanager
 def _repository(wanted: Include, cache: Path) -> Iterator[_Repository]:
-    place, name = cache / "git", hash_value("envd git cache v1", wanted.git)[:32]
+    place, name = cache / "git", repository(wanted.git)
     directory, scratch = place / name, cache.parent / "tmp"
     directory.mkdir(parents=True, exist_ok=True)
     scratch.mkdir(exist_ok=True)
