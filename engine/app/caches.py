@@ -167,6 +167,16 @@ def opened(project: Project, options: BuildOptions, store: Store, emit: Sink) ->
     return Caches(project, options, found, store, emit, substituter)
 
 
+def supply(store: Store, emit: Sink) -> None:
+    """Have the layers of kept images that are elsewhere brought from the places of the settings, when they
+    are needed. A store that is only read stays as it is. Raises UsageError."""
+    if store.db.reading:
+        return
+    names = _reachable(settings.read().substituters, emit)
+    if names:
+        store.supplier = Substituter([places.opened(text, store) for text in names], (), store, emit)
+
+
 def _check(goal: _Goal, found: Settings, emit: Sink) -> None:
     """Raise UsageError for what cannot be published; say when it will be unsigned."""
     if offline.is_on() and not goal.place.startswith(settings.DIRECTORY):

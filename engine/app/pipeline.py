@@ -43,7 +43,6 @@ from engine.resolve import locking
 from engine.sections import cuda, registry
 from grammar.environment import Environment, Owner
 from store import Store
-from store.errors import ReadOnlyError
 from store.usage import in_use
 
 if TYPE_CHECKING:
@@ -402,46 +401,3 @@ def push(project: Project, reference: str, options: BuildOptions, *, also: Seque
         work.caches.say_what_came(made.image.layers)
         work.caches.share(made.plan.stack, made.outputs)
     return made.image.manifest_digest
-
-
-def push_kept(name: str, reference: str, *, also: Sequence[str] = (), progress: str = "auto") -> str:
-    """Push the image that the store keeps under `name`, as it is; returns its manifest's digest.
-
-    Raises UsageError when there is none, RegistryError.
-    """
-    target, tags = publish.reference(reference), publish.tags(also)
-    try:
-        store = Store.open(store_path())  # where its blobs are now is remembered
-    except ReadOnlyError:
-        store = Store.open(store_path(), reading=True)
-    with store, open_sink(progress) as emit, store.in_use():
-        image = _kept(store, name)
-        publish.push(image, store, target, emit, tags)
-    return image.manifest_digest
-
-
-def load_kept(name: str, tags: Sequence[str] = (), *, progress: str = "auto") -> Image:
-    """Load the image that the store keeps under `name` into Docker, under `tags` [`name`].
-
-    Raises UsageError when there is none, DockerError.
-    """
-    from engine.docker.load import load
-
-    named = [tag for tag in tags if tag != name]
-    with Store.open(store_path(), reading=not named) as store, open_sink(progress) as emit, store.in_use():
-        image = _kept(store, name)
-        for tag in named:
-            kept.keep(store, tag, image)
-        for tag in tags or [name]:
-            load(image, store, tag, emit)
-    return image
-
-
-def _kept(store: Store, name: str) -> Image:
-    image = kept.find(store, name)
-    if image is None:
-        from grammar.nearest import suggest
-
-        hint = suggest(name, [item.name for item in kept.listed(store)])
-        raise UsageError(f"the store has no image '{name}'{hint or '; `envd images` lists them'}")
-    return image

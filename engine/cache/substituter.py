@@ -247,13 +247,14 @@ class Substituter:
         theirs = {x.id for x in used} & self._took.keys()
         if not theirs and not self._came:
             return
+        took = sum(self._took.values())
+        saved = f"; it saved {human_seconds(took)} of building" if took else ""
         came = ", ".join(f"{human_bytes(n)} from {name}" for name, n in sorted(self._came.items()) if n)
         self._emit(
             Event(
                 "message",
                 "cache",
-                text=f"{len(theirs)} of {len(used)} layers were built elsewhere; it saved "
-                f"{human_seconds(sum(self._took.values()))} of building; "
+                text=f"{len(theirs)} of {len(used)} layers were built elsewhere{saved}; "
                 f"{f'fetched {came}' if came else 'no bytes of them were needed'}",
             )
         )

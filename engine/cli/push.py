@@ -49,12 +49,12 @@ def push(
       envd push registry.example.org/team/env:v2 --also latest
       envd push registry.example.org/team/env:v2 -t project:dev
     """
-    from engine.app import pipeline
+    from engine.app import kept_images, pipeline
 
     if name is not None:
         if file or path or options.force or options.secrets:
             raise click.UsageError("--tag pushes what was built: it takes no -f, -p, --force and --secret")
-        digest = pipeline.push_kept(image_tag(name), reference, also=also, progress=options.progress)
+        digest = kept_images.push(image_tag(name), reference, also=also, progress=options.progress)
     else:
         digest = pipeline.push(find(file, path), reference, options, also=also)
     click.echo(f"{reference}@{digest}")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import machines, servers, web
-from tests.integration.envd import Envd
+from tests.integration.envd import Envd, docker
 from tests.integration.machines import Team, checkout, reader, writer
 
 BUILD = ("build", "--no-load", "--progress=json")
@@ -156,3 +156,27 @@ def test_a_lock_stays_buildable_when_a_source_is_gone(shared: Shared, tmp_path: 
     assert started(done) and done.stdout
     texts = [e["text"] for e in done.events if e["kind"] == "message"]
     assert any(f"taken from {shared.team.place}, since: " in text for text in texts)
+
+
+def test_a_kept_image_whose_layers_are_elsewhere_goes_to_docker_and_to_a_registry(
+    shared: Shared, tmp_path: Path, docker_engine: str
+) -> None:
+    machine = shared.another(tmp_path)
+    machine = replace(machine, environment={**machine.environment, "DOCKER_HOST": docker_engine})
+    name = f"kept-{uuid.uuid4().hex[:8]}:v1"
+    machine.run(*BUILD, "-t", name)
+    assert not list((machine.store / "trees").iterdir())
+    machine.run("image", "load", name)
+    said = docker("run", "--rm", "--network=none", name, "/bin/cat", "/srv/both", host=docker_engine)
+    assert said == "one\nhello"
+    second = shared.another(tmp_path, "c")
+    second.run(*BUILD, "-t", name)
+    pushed = second.run("push", "-t", name, f"{shared.registry.address}/other/repository:v1")
+    assert pushed.stdout.startswith(f"{shared.registry.address}/other/repository:v1@sha256:")
+    # where nobody is asked any more, that is said
+    third = shared.another(tmp_path, "d")
+    third.run(*BUILD, "-t", name)
+    alone = replace(third, environment={**third.environment, "ENVD_SUBSTITUTERS": ""})
+    failed = alone.run("push", "-t", name, "127.0.0.1:1/other/repository:v1", check=False)
+    assert failed.code == 1 and "Traceback" not in failed.stderr
+    assert alone.run(*BUILD, "-t", name).stdout == shared.image
