@@ -65,8 +65,8 @@ class Access:
             return not fresh
 
     def headers(self, actions: str, source: str = "") -> Mapping[str, str]:
-        """The headers for `actions` ("pull", "pull,push"), and for reading the repository `source`
-        ("" for none) as well. Raises DeniedError, RegistryError, RedirectError, TransientError."""
+        """The headers for `actions` ("pull", "pull,push", "pull,delete"), and for reading the repository
+        `source` ("" for none) as well. Raises DeniedError, RegistryError, RedirectError, TransientError."""
         with self._lock:
             scheme = self._challenge.lower()
             if scheme.startswith("basic"):

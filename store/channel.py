@@ -131,7 +131,7 @@ class Channel:
         """One request, not tried again. `source` is another repository that it reads. Raises
         TransientError, UnreachableError, RedirectError, RegistryError; DeniedError of 401 and 403."""
         first = first or self.patience.first
-        actions = "pull" if method in ("GET", "HEAD") else "pull,push"
+        actions = {"GET": "pull", "HEAD": "pull", "DELETE": "pull,delete"}.get(method, "pull,push")
         ours = redirects.same_server(url, self._endpoint)
         for _ in range(_ROUNDS):
             # The registry may have uploads sent elsewhere: its login is not for there.

@@ -77,6 +77,17 @@ class Registry:
         tags = list(dict.fromkeys((self.reference.tag, *also)))
         return pushing.push(self._channel, parts, manifest, tags, known, watch)
 
+    def remove(self, tag: str, digest: str = "") -> bool:
+        """Remove a tag, or, where a registry does that only by digest, the manifest and all its tags when
+        its `digest` is given; whether the registry does such a thing. What is not there is removed
+        already. Raises RegistryError."""
+        for name in (tag, digest) if digest else (tag,):
+            answer = self._channel.request("DELETE", self._channel.manifest(name))
+            answer = self._channel.expect(answer, f"removing {tag}", 200, 202, 204, 400, 404, 405, 501)
+            if answer.status in (200, 202, 204) or (answer.status == 404 and name == digest):
+                return True
+        return False
+
     # Reading
 
     def manifest(self, name: str, media_types: Sequence[str]) -> bytes | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from engine.app.options import BuildOptions
-from engine.cache import exchange, keys, pack, places, publisher, settings, sources
+from engine.cache import exchange, keys, pack, places, publisher, settings, sources, taken
 from engine.cache.place import Place, Sent
 from engine.cache.settings import Settings
 from engine.cache.substituter import Substituter
@@ -51,9 +51,10 @@ class Caches:
                 self.emit(Event("message", "cache", text=str(error)))
 
     def say_what_came(self, used: Sequence[Object]) -> None:
-        """One line about what was taken."""
+        """One line about what was taken; it is counted, too (`envd cache stats`)."""
         if self.substituter is not None:
             self.substituter.say_what_came(used)
+            taken.remember(self.store, self.substituter.taken(used))
 
     def share(self, targets: Sequence[Derivation], outputs: Mapping[str, str]) -> bool:
         """Publish a finished plan, where the options or the settings say so; whether what was to be done is

@@ -44,12 +44,12 @@ class Index:
     @property
     def tags(self) -> list[str]:
         """The tags, sorted."""
-        return sorted({tag for entry in self.entries if (tag := _tag(entry))})
+        return sorted({tag for entry in self.entries if (tag := tag_of(entry))})
 
     def find(self, tag: str) -> tuple[str, int] | None:
         """The digest and the size of what has the tag; None when nothing has."""
         for entry in self.entries:
-            if _tag(entry) == tag:
+            if tag_of(entry) == tag:
                 return str(entry["digest"]), int(entry["size"])
         return None
 
@@ -57,8 +57,8 @@ class Index:
         """This index with `new` in the place of what has their tags; itself when it has them."""
         if all(entry in self.entries for entry in new):
             return self
-        tags = {_tag(entry) for entry in new}
-        return Index(self.document, (*(e for e in self.entries if _tag(e) not in tags), *new))
+        tags = {tag_of(entry) for entry in new}
+        return Index(self.document, (*(e for e in self.entries if tag_of(e) not in tags), *new))
 
     def written(self) -> bytes:
         """The file's content."""
@@ -95,7 +95,8 @@ def _is_entry(entry: object) -> bool:
     )
 
 
-def _tag(entry: Entry) -> str:
+def tag_of(entry: Entry) -> str:
+    """The tag of an entry, "" when it has none."""
     tag = (entry.get("annotations") or {}).get(_REF)
     return tag if isinstance(tag, str) else ""
 

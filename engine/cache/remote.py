@@ -108,6 +108,19 @@ class Remote:
         for tag, manifest in reversed(manifests):
             self._registry.push_manifest(manifest, tag)
 
+    def remove(self, tag: str, digest: str = "") -> None:
+        """Remove a tag; with its manifest's `digest` also where that takes its other tags along. Raises
+        RegistryError, too, when the registry does not allow it."""
+        if not self._registry.remove(tag, digest):
+            raise RegistryError(
+                f"{self.name}: the registry does not let packs be removed; let it remove old tags by a "
+                "rule of its own, or allow it (docker-registry: `delete: enabled: true` in its `storage`)"
+            )
+
+    def has(self, digest: str) -> bool:
+        """Whether a blob is there."""
+        return self._registry.has_blob(digest)
+
     def tags(self) -> list[str]:
         """Every tag."""
         return self._registry.tags()

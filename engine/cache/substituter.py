@@ -17,6 +17,7 @@ from engine.cache.keys import TrustedKey
 from engine.cache.pack import Pack
 from engine.cache.place import Place
 from engine.cache.record import Record
+from engine.cache.taken import Taken
 from engine.core.amounts import human_bytes, human_seconds
 from engine.core.derivation import Derivation
 from engine.core.events import Event, Sink
@@ -58,6 +59,7 @@ class Substituter:
         self._asked: set[str] = set()  # plans that were looked up
         self._took: dict[str, float] = {}
         self._came: dict[str, int] = {}  # place -> bytes
+        self._from: dict[str, str] = {}  # ids of objects that others have built -> the place that says so
         self._said: set[str] = set()
         self._guard = threading.Lock()
 
@@ -145,6 +147,7 @@ class Substituter:
                     self._gone.discard(made.digest)
                 if not r.is_placing:
                     self._took[made.id] = r.milliseconds / 1000
+                    self._from[made.id] = place.name
             if r.is_placing:
                 memos[r.key] = made.id
             elif (before := store.realisation(r.key)) is None or store.whole(before.output) is None:
@@ -240,6 +243,17 @@ class Substituter:
                 return
             self._said.add(text)
         self._emit(Event("message", "cache", text=f"warning: {text}"))
+
+    def taken(self, used: Sequence[Object]) -> list[Taken]:
+        """What was taken from each place, of which the layers in `used` are of use."""
+        theirs = [self._from[x] for x in {item.id for item in used} & self._from.keys()]
+        seconds: dict[str, float] = {}
+        for object_id, name in self._from.items():
+            seconds[name] = seconds.get(name, 0.0) + self._took[object_id]
+        return [
+            Taken(name, 1, theirs.count(name), self._came.get(name, 0), round(seconds.get(name, 0.0), 3))
+            for name in sorted({*theirs, *(name for name, count in self._came.items() if count)})
+        ]
 
     def say_what_came(self, used: Sequence[Object]) -> None:
         """One line: how many layers of `used` were built elsewhere, how long building what was taken took

@@ -10,12 +10,23 @@ import click
 from engine.app import trust
 from engine.cache import settings
 from engine.cli import complete
-from engine.cli.group import Group
-from engine.cli.login import login
+from engine.cli.group import LazyGroup
 from engine.errors import UsageError
 
+_IN = "engine.cli.cache_commands"
+COMMANDS = {
+    "use": ("engine.cli.cache", "use", "Take from a place what other machines have built."),
+    "login": ("engine.cli.login", "login", "Log in to the registry HOST."),
+    "push": (_IN, "push", "Build, then publish what was built, signed, at a place."),
+    "pull": (_IN, "pull", "Fetch all layers of a project as others have built them."),
+    "ls": (_IN, "list_packs", "List the packs of a place: what was built, and who signed it."),
+    "verify": (_IN, "verify", "Check that every pack of a place is whole."),
+    "gc": (_IN, "gc", "Remove the packs that no branch's head names any more."),
+    "stats": (_IN, "stats", "Show what was taken from where."),
+}
 
-@click.group(cls=Group)
+
+@click.group(cls=LazyGroup, sections={"Commands": COMMANDS})
 def cache() -> None:
     """Share what was built with other machines: by a registry or a directory.
 
@@ -26,11 +37,8 @@ def cache() -> None:
     """
 
 
-cache.add_command(login)
-
-
-@cache.command()
-@click.argument("place", metavar="HOST/REPOSITORY|DIR", required=False, shell_complete=complete.directory)
+@click.command()
+@click.argument("place", metavar="[HOST/REPOSITORY|DIR]", required=False, shell_complete=complete.directory)
 @click.option("--publish", is_flag=True, help="Also put there what is built here with --publish.")
 @click.option("--remove", is_flag=True, help="Use it no longer.")
 def use(place: str | None, publish: bool, remove: bool) -> None:

@@ -76,7 +76,7 @@ def list_keys(form: str) -> None:
 
 
 @key.command("trust")
-@click.argument("text", metavar="NAME:BASE64", required=False)
+@click.argument("text", metavar="[NAME:BASE64]", required=False)
 @click.option("--remove", metavar="NAME", help="Trust the key NAME no longer.")
 def trust_key(text: str | None, remove: str | None) -> None:
     """Take what a key has signed, from now on. Ask its owner for it on a way that you trust."""
