@@ -125,11 +125,14 @@ class Substituter:
         ]
         if bad := len(found.records) - len(good):
             names = sorted({s.partition(":")[0][:64] for r in found.records for s in r.signatures})
-            said = ", ".join(names[:3]) if names else "nobody"
-            self._warn(
-                f"{place.name}: {bad} of {len(found.records)} entries do not count: they are signed by "
-                f"{said}, and by no key that is trusted (`envd key trust NAME:KEY`)"
+            said = (
+                f"they are signed by {', '.join(names[:3])}, and by no key that is trusted (`envd key trust "
+                "NAME:KEY`)"
+                if names
+                else "nobody has signed them (a directory may be taken as it is: --import-cache "
+                "type=local,src=DIR,trust=unsigned)"
             )
+            self._warn(f"{place.name}: {bad} of {len(found.records)} entries do not count: {said}")
         return good
 
     def _tell(self, place: Place, found: Pack, records: Sequence[Record]) -> None:

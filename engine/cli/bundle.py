@@ -9,7 +9,14 @@ import click
 
 from engine.cli import complete
 from engine.cli.group import Group
-from engine.cli.options import build_options, gathered, progress_option, project_options, secret_option
+from engine.cli.options import (
+    build_options,
+    gathered,
+    offline_option,
+    progress_option,
+    project_options,
+    secret_option,
+)
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -35,6 +42,7 @@ def bundle() -> None:
 @click.option("--no-files", is_flag=True, help="Leave out what was fetched: layers and lock alone.")
 @secret_option
 @build_options
+@offline_option
 @gathered("dev", "secrets", "progress", "locked", "jobs", "force")
 def create(
     destination: str, file: str | None, path: str | None, no_files: bool, options: BuildOptions

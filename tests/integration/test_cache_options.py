@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -77,7 +78,9 @@ def test_without_a_key_a_directory_is_written_unsigned(team: Team, tmp_path: Pat
     assert "envd key generate" in said and "trust=unsigned" in said
     take = f"type=local,src={share}"
     second = team.another(tmp_path, "b")
-    assert started(second.run(*BUILD, "--import-cache", take))
+    own = second.run(*BUILD, "--import-cache", take)
+    (said,) = warnings(own)
+    assert started(own) and "nobody has signed them" in said and "trust=unsigned" in said
     third = team.another(tmp_path, "c")
     taken = third.run(*BUILD, "--import-cache", f"{take},trust=unsigned")
     assert (taken.stdout, started(taken), warnings(taken)) == (done.stdout, [], [])
@@ -109,10 +112,13 @@ def test_a_registry_and_a_tag_of_its_own(team: Team, tmp_path: Path) -> None:
 def test_a_directory_that_is_not_there_or_broken_costs_a_warning(team: Team, tmp_path: Path) -> None:
     done = team.first.run(*BUILD)
     share = tmp_path / "share"
-    for name in ("nothing", "broken", "wrong"):
+    for name in ("nothing", "broken", "pipe", "wrong"):
         if name == "broken":
             share.mkdir()
             (share / "index.json").write_text("{")
+        elif name == "pipe":
+            (share / "index.json").unlink()
+            os.mkfifo(share / "index.json")
         elif name == "wrong":
             (share / "index.json").unlink()
             team.first.run("build", "--no-load", "--export-cache", f"type=local,dest={share}")
