@@ -51,9 +51,10 @@ class Made:
 def create(project: Project, destination: Path, options: BuildOptions, *, fetched: bool = True) -> Made:
     """Build the project, and write what its build needs into one file; without `fetched`, what was
     fetched is left out. Raises what `pipeline.build` raises, and OSError."""
-    if destination.is_dir() or not destination.absolute().parent.is_dir():
-        what = "is a directory" if destination.is_dir() else f"no directory {destination.absolute().parent}"
-        raise UsageError(what, subject=str(destination), advice="name a file")
+    if not destination.absolute().parent.is_dir():
+        raise UsageError(f"no directory {destination.absolute().parent}", subject=str(destination))
+    if destination.exists() and not destination.is_file():
+        raise UsageError("is not a regular file", subject=str(destination), advice="name another")
     values = secrets.read(options.secrets)
     found = settings.read()
     key = signing_key(found) if found.signing is not None else None
@@ -97,11 +98,9 @@ class _Writer:
         found = [replace(r, milliseconds=0) for r in publisher.records(stack, outputs, self._store)]
         if (key := self._key) is not None:
             found = [r.signed(key.sign(r.message(self._salt))) for r in found]
+        # Not what was placed when that gave another layer: not every machine has it, and it can be built.
         needed = {outputs[layer.drv_id] for layer in stack}
-        # What was placed is of use when something else is placed upon other layers; not if it must be got.
-        layers = [
-            r.object for r in found if r.object.id in needed or self._store.blob(r.object.digest) is not None
-        ]
+        layers = list({r.object.id: r.object for r in found if r.object.id in needed}.values())
         config, manifests = pack.write(found, layers)
         tag = pack.plan_tag([layer.drv_id for layer in stack], self._salt)
         self.manifests += zip(pack.tags(tag, len(manifests)), manifests, strict=True)

@@ -91,4 +91,6 @@ def _place(text: str, name: str) -> Path:
     path = Path(name).absolute()
     if not path.parent.is_dir():
         raise UsageError(f"-o {text}: no directory {path.parent}")
+    if path.exists() and not (path.is_file() or path.is_dir()):  # what is put there is a new file
+        raise UsageError(f"-o {text}: {path} is neither a file nor a directory", advice="name another")
     return path

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from engine.cache import bundle, layout_archive
+from engine.ecosystems.includes import git
 from engine.errors import UsageError
 from tests.unit.test_cache_directory import digest_of, pack
 
@@ -218,3 +219,23 @@ def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, config: 
         path.write_bytes(other)
         with layout_archive.opened(path) as archive, pytest.raises(UsageError, match="is not a bundle"):
             bundle.read(archive)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"1",
+        b"[1]",
+        b"[[1, 2]]",
+        b'[["a.envd"]]',
+        b'[["../a.envd", ""]]',
+        b'[["a.envd", "!"]]',
+        b'{"a": 1}',
+    ],
+)
+def test_included_files_that_make_no_sense_are_refused(content: bytes) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        git.check(content)
+    git.check(b'[["a.envd", "YQ=="]]')

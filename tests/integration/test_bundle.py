@@ -112,6 +112,18 @@ def test_the_same_build_gives_the_same_bytes(made: Made, tmp_path: Path) -> None
     assert json.loads(shown.stdout)["os"] == "linux", shown.stderr
 
 
+def test_where_it_cannot_be_written_is_said_before_it_is_built(made: Made, tmp_path: Path) -> None:
+    for place, says in (
+        (tmp_path, "not a regular file"),
+        ("/dev/null", "not a regular"),
+        ("/no/x", "no dir"),
+    ):
+        refused = made.machine.run("bundle", "create", str(place), "--force", check=False)
+        assert (refused.code, says in refused.stderr) == (2, True), refused.stderr
+        assert refused.stderr.count("\n") == 1
+    assert Path("/dev/null").is_char_device()
+
+
 def test_whose_word_counts(made: Made, tmp_path: Path) -> None:
     second = made.another(tmp_path, "b", trusting=False)
     refused = second.run("bundle", "load", str(made.file), check=False)
@@ -135,11 +147,15 @@ def test_whose_word_counts(made: Made, tmp_path: Path) -> None:
     assert (tmp_path / "new.lock").read_text() == "mine"
 
 
-def test_files_alone_build_the_same(tmp_path: Path) -> None:
+def test_files_alone_or_layers_alone_build_the_same(tmp_path: Path) -> None:
     with servers.registry() as registry:
         base = machines.push_base(registry, tmp_path)
         team = machines.team(tmp_path, "")
-        first = replace(machines.reader(team, tmp_path / "store-a", tmp_path / "a/project"), environment={})
+        first = Envd(
+            tmp_path / "store-a",
+            tmp_path / "a/project",
+            {"HOME": str(tmp_path), "ENVD_SIGNING_KEY": str(team.key)},
+        )
         machines.checkout(first, machines.SPEC.format(image=base, salt=uuid.uuid4()))
         first.run("bundle", "create", f"{tmp_path}/env.tar")
         image = first.run("build", "--no-load").stdout
@@ -155,6 +171,12 @@ def test_files_alone_build_the_same(tmp_path: Path) -> None:
     assert ", 0 fetched files" in third.run("bundle", "load", f"{tmp_path}/layers.tar", "--trust").stdout
     done = third.run(*BUILD)
     assert (done.stdout, started(done)) == (image, [])
+    # Who has built nothing of it, but has it from a share, makes the same bundle.
+    first.run("build", "--no-load", "--export-cache", f"type=local,dest={tmp_path}/share")
+    shared = {"ENVD_SUBSTITUTERS": f"dir:{tmp_path}/share", "ENVD_SIGNING_KEY": str(team.key)}
+    fourth = replace(second, store=tmp_path / "store-d", environment={**second.environment, **shared})
+    fourth.run("bundle", "create", f"{tmp_path}/d.tar", "--no-files")
+    assert (tmp_path / "d.tar").read_bytes() == (tmp_path / "layers.tar").read_bytes()
 
 
 def test_a_real_base_builds_without_network(shared_store: Path, tmp_path: Path) -> None:
