@@ -37,7 +37,7 @@ def test_outputs(text: str, output: Output) -> None:
     [
         ("oci", "write oci:FILE.tar"),
         ("oci:/dev/null", "neither a file nor a directory"),
-        ("type=docker,dest=/dev/stdout", "neither a file nor a directory"),
+        ("type=docker,dest=/dev/zero", "neither a file nor a directory"),
         ("oci:", "write oci:FILE.tar"),
         ("ocu:a.tar", "did you mean 'oci'?"),
         ("type=oci", "dest=FILE"),
