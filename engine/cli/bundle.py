@@ -12,6 +12,7 @@ from engine.cli.group import Group
 from engine.cli.options import (
     build_options,
     gathered,
+    limit_option,
     offline_option,
     progress_option,
     project_options,
@@ -66,6 +67,7 @@ def create(
 @click.option("--files-only", is_flag=True, help="Take fetched files alone; no trust is needed for them.")
 @click.option("--lock", metavar="FILE", help="Write the bundle's lock to FILE, too.")
 @progress_option
+@limit_option
 def load(file: str, trust: bool, files_only: bool, lock: str | None, progress: str) -> None:
     """Bring what the bundle FILE holds into the store; then `envd build --offline` needs no network.
 

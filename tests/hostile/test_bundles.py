@@ -8,13 +8,20 @@ import json
 import os
 import tarfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from engine.app import unbundle
 from engine.cache import bundle, layout_archive
+from engine.cache import pack as pack_format
+from engine.cache.record import Record
 from engine.ecosystems.includes import git
 from engine.errors import UsageError
+from store import Store
+from store.hashing import object_hasher
+from store.model import GZIP_LAYER, Object
 from tests.unit.test_cache_directory import digest_of, pack
 
 Members = list[tuple[tarfile.TarInfo, bytes]]
@@ -239,3 +246,80 @@ def test_included_files_that_make_no_sense_are_refused(content: bytes) -> None:
     with pytest.raises((ValueError, TypeError)):
         git.check(content)
     git.check(b'[["a.envd", "YQ=="]]')
+
+
+@dataclass(frozen=True)
+class Home:
+    """A user's store and settings, and where a bundle is put."""
+
+    store: Path
+    file: Path
+
+    def bundled(self, layer: bytes, **facts: object) -> None:
+        """Write a bundle whose only record says that `layer` is what its `facts` say."""
+        blob, lock = bundle.text_blob(layer), bundle.text_blob(b"lock")
+        about = {"id": "1" * 64, "name": "evil", "diff_id": digest_of(b""), "tar_size": 1, **facts}
+        made = Object(digest=blob.digest, size=blob.size, media_type=GZIP_LAYER, **about)  # type: ignore[arg-type]
+        config, manifests = pack_format.write([Record("2" * 64, "run", made)], [made])
+        whole, manifest = bundle.write(bundle.Bundle("p", lock.digest), {lock.digest: lock.size})
+        tagged = [("plan-1", manifests[0]), (bundle.TAG, manifest)]
+        with self.file.open("wb") as file:
+            layout_archive.write(file, [blob, lock, whole, bundle.text_blob(config)], tagged)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("ENVD_STORE", str(tmp_path / "store"))
+    for name in ("ENVD_TRUSTED_KEYS", "ENVD_SIGNING_KEY", "ENVD_SUBSTITUTERS"):
+        monkeypatch.delenv(name, raising=False)
+    return Home(tmp_path / "store", tmp_path / "a.tar")
+
+
+def test_a_layer_that_unpacks_to_too_much_is_refused(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVD_LIMITS", "unpacked=1M")
+    home.bundled(gzip.compress(bytes(40 << 20)))
+    with pytest.raises(UsageError, match=r"the layer of evil cannot be read: .*unpacks to more than"):
+        unbundle.load(home.file, trust=True)
+    home.bundled(b"no gzip")
+    with pytest.raises(UsageError, match="the layer of evil is not what is said of it"):
+        unbundle.load(home.file, trust=True)
+    with Store.open(home.store) as store:
+        assert store.realisation("2" * 64) is None and not store.roots()
+
+
+def test_what_is_said_of_a_layer_is_compared(home: Home) -> None:
+    tar = bytes(10240)
+    identity = object_hasher()
+    identity.update(tar)
+    facts = {"id": identity.hexdigest(), "diff_id": digest_of(tar), "tar_size": len(tar)}
+    for wrong in ({"id": "1" * 64}, {"diff_id": digest_of(b"")}, {"tar_size": 1}):
+        home.bundled(gzip.compress(tar, mtime=0), **{**facts, **wrong})
+        with pytest.raises(UsageError, match="the layer of evil is not what is said of it"):
+            unbundle.load(home.file, trust=True)
+    home.bundled(gzip.compress(tar, mtime=0), **facts)
+    with pytest.raises(UsageError, match="is not signed; trust the key"):
+        unbundle.load(home.file)
+    assert unbundle.load(home.file, files_only=True).layers == 0
+    with Store.open(home.store) as store:
+        assert store.realisation("2" * 64) is None
+    assert unbundle.load(home.file, trust=True).layers == 1
+    with Store.open(home.store) as store:
+        found = store.realisation("2" * 64)
+        assert found is not None and store.whole(found.output) is not None
+
+
+def test_an_own_realisation_is_not_replaced(home: Home) -> None:
+    with Store.open(home.store) as store, store.scratch("x") as scratch:
+        (scratch / "tree").mkdir()
+        (scratch / "tree/mine").write_text("mine")
+        own = store.capture(scratch / "tree", "mine")
+        store.realise("2" * 64, own.id, "run")
+    tar = bytes(10240)
+    identity = object_hasher()
+    identity.update(tar)
+    home.bundled(gzip.compress(tar), id=identity.hexdigest(), diff_id=digest_of(tar), tar_size=len(tar))
+    unbundle.load(home.file, trust=True)
+    with Store.open(home.store) as store:
+        found = store.realisation("2" * 64)
+        assert found is not None and found.output == own.id
