@@ -23,7 +23,7 @@ _VALUES = {
     "-j": "jobs",
     "--jobs": "jobs",
 }
-_FLAGS = frozenset({"--no-load", "--locked", "--dev"})
+_FLAGS = frozenset({"--no-load", "--locked", "--dev", "--offline"})
 
 
 def _plain(words: list[str]) -> dict[str, list[str]] | None:

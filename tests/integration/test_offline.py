@@ -37,6 +37,7 @@ def test_what_is_here_is_enough(machine: Envd) -> None:
     alone = replace(machine, prefix=ALONE)
     # With the layers; and with the files that they were made of alone.
     assert alone.run(*BUILD, "--offline").stdout == image
+    assert "up to date" in alone.run(*BUILD, "--offline").stderr
     rebuilt = alone.run(*BUILD, "--offline", "--force", "--progress=json")
     assert rebuilt.stdout == image and len(rebuilt.names("start")) >= 3
     changed = replace(machine, prefix=ALONE)
