@@ -120,7 +120,8 @@ class Directory:
     def _regular(self, path: str, limit: int) -> bytes | None:
         """The content of a regular file, None when there is nothing. Raises RegistryError for what is
         something else."""
-        content = confined.read(self.path, path, limit)
+        with self._named():
+            content = confined.read(self.path, path, limit)
         if content is None:
             self._check_absent(path)
         return content
@@ -129,10 +130,20 @@ class Directory:
     def _blob(self, digest: str) -> Iterator[BinaryIO | None]:
         if not _DIGEST.fullmatch(digest):  # it may be a manifest's
             raise RegistryError(f"{self.name}: {digest[:80]!a} is not a valid sha256 digest")
-        with confined.opened(self.path, _at(digest)) as file:
+        with self._named(), confined.opened(self.path, _at(digest)) as file:
             if file is None:
                 self._check_absent(_at(digest))
             yield file
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Have errors of the file system say which directory it is: they know of a name in it."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error.filename, str) and not Path(error.filename).is_absolute():
+                error.filename, error.filename2 = str(self.path), None
+            raise
 
     def _check_absent(self, path: str) -> None:
         """Raise RegistryError when what could not be opened is there: a link, a pipe, a device."""
@@ -159,6 +170,10 @@ class Directory:
     def publish(self, blobs: Sequence[Blob], manifests: Sequence[tuple[str, bytes]]) -> Sent:
         """Keep the blobs, then the manifests. Raises RegistryError, OSError, and CorruptError for a
         stored file that is damaged."""
+        with self._named():
+            return self._published(blobs, manifests)
+
+    def _published(self, blobs: Sequence[Blob], manifests: Sequence[tuple[str, bytes]]) -> Sent:
         self._prepare()
         sent = there = sent_bytes = 0
         for blob in {b.digest: b for b in blobs}.values():
