@@ -26,9 +26,10 @@ _PLACE = click.argument(
 @click.command()
 @_PLACE
 @project_options
+@click.option("--sources", is_flag=True, help="Share what was fetched, too, lest a mirror deletes it.")
 @secret_option
 @build_options
-@gathered("secrets", "progress", "locked", "jobs", "force")
+@gathered("secrets", "progress", "locked", "jobs", "force", "sources")
 def push(place: str | None, file: str | None, path: str | None, options: BuildOptions) -> None:
     """Build, then publish what was built, signed, at a place (at the one of `use --publish`).
 

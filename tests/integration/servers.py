@@ -36,7 +36,7 @@ storage:
   filesystem:
     rootdirectory: {directory}/data
   delete:
-    enabled: true
+    enabled: {delete}
 http:
   addr: 127.0.0.1:{port}
 {auth}"""
@@ -124,9 +124,9 @@ def docker_engine(data: Path | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def registry(*, auth: bool = False, settings: str = "") -> Iterator[RegistryServer]:
-    """A registry of its own; with `auth` it wants USER and PASSWORD. `settings` are more lines of
-    its configuration."""
+def registry(*, auth: bool = False, settings: str = "", delete: bool = True) -> Iterator[RegistryServer]:
+    """A registry of its own; with `auth` it wants USER and PASSWORD, without `delete` nothing can be
+    removed from it. `settings` are more lines of its configuration."""
     serve = program("docker-registry", "docker-registry")
     directory = Path(tempfile.mkdtemp(prefix="envd-registry-"))
     try:
@@ -135,6 +135,7 @@ def registry(*, auth: bool = False, settings: str = "") -> Iterator[RegistryServ
         text = _REGISTRY_CONFIG.format(
             directory=directory,
             port=port,
+            delete=str(delete).lower(),
             auth=(_REGISTRY_AUTH.format(directory=directory) if auth else "") + settings,
         )
         (directory / "config.yml").write_text(text)
