@@ -120,12 +120,15 @@ def _sent(
     if offline.is_on():
         raise RegistryError(f"{urlsplit(url).netloc}: must not be asked offline; {offline.ADVICE}")
     proxy = proxies.proxy_of(url)
+    # Reading certificates takes longer than asking a registry on this machine.
+    encrypted = url.startswith("https:") or proxy.startswith("https:")
+    authorities = certificates.authorities() if encrypted else ""
     content: Any = body.open() if body is not None else None
     if body is not None:
         headers = {**headers, "Content-Length": str(body.size)}
         first = min(_DIGESTING, retry.SILENCE + body.size / _DIGESTED)
     try:
-        return pools.pool(proxy, certificates.authorities()).request(
+        return pools.pool(proxy, authorities).request(
             method,
             url,
             body=content,

@@ -20,8 +20,8 @@ _BLOCK = 1 << 18  # bytes of a file that are sent at once
 
 @cache
 def pool(proxy: str, authorities: str, also: str = "", checked: bool = True) -> urllib3.PoolManager:
-    """The connections, per proxy ("" for none) and trusted authorities (`also` are more of them, or
-    ""), with or without checking certificates. Raises SettingError."""
+    """The connections, per proxy ("" for none) and trusted authorities ("" for what is not encrypted;
+    `also` are more of them, or ""), with or without checking certificates. Raises SettingError."""
     if not checked:  # the lock's hashes are checked; it was asked for with trust=True
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     settings: dict[str, Any] = {
@@ -29,7 +29,7 @@ def pool(proxy: str, authorities: str, also: str = "", checked: bool = True) -> 
         "maxsize": CONNECTIONS,
         "blocksize": _BLOCK,
         "cert_reqs": "CERT_REQUIRED" if checked else "CERT_NONE",
-        **certificates.place(authorities, also),
+        **(certificates.place(authorities, also) if authorities else {}),
     }
     if not proxy:
         return interruptible(urllib3.PoolManager(**settings))

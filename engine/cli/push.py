@@ -49,12 +49,15 @@ def push(
       envd push registry.example.org/team/env:v2 --also latest
       envd push registry.example.org/team/env:v2 -t project:dev
     """
-    from engine.app import kept_images, pipeline
-
     if name is not None:
         if file or path or options.force or options.secrets:
             raise click.UsageError("--tag pushes what was built: it takes no -f, -p, --force and --secret")
+        # Without what builds: a push of what is there takes two requests, and less than to import that.
+        from engine.app import kept_images
+
         digest = kept_images.push(image_tag(name), reference, also=also, progress=options.progress)
     else:
+        from engine.app import pipeline
+
         digest = pipeline.push(find(file, path), reference, options, also=also)
     click.echo(f"{reference}@{digest}")
