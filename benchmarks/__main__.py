@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import change, cold, noop, overhead, sandbox, sharing
+from benchmarks import change, cold, noop, overhead, registry, sandbox, sharing
 
 ALL = {
     "noop": noop.main,
     "change": change.main,
     "overhead": overhead.main,
     "sandbox": sandbox.main,
+    "registry": registry.main,
     "cold": cold.main,
     "sharing": sharing.main,
 }

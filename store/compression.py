@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import deflate
 import zstandard
@@ -23,6 +24,8 @@ from store.model import GZIP_LAYER, ZSTD_LAYER
 MEMBER = 4 << 20  # input bytes of one gzip member
 PIECE = 4 << 20  # bytes that are decompressed at once, at most
 GZIP_LEVEL = 3
+_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of a member: RFC 1952, section 2.3
+_LONGEST = MEMBER + (1 << 18)  # bytes of a member: what does not compress is stored, in blocks
 ZSTD_LEVEL = 3
 
 
@@ -66,7 +69,7 @@ def _gzip(chunk: bytes) -> bytes:
     # deflate.gzip_compress would write the time into the header: build the member by hand.
     body = bytes(deflate.deflate_compress(chunk, GZIP_LEVEL))
     trailer = zlib.crc32(chunk).to_bytes(4, "little") + len(chunk).to_bytes(4, "little")
-    return b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff" + body + trailer
+    return _HEADER + body + trailer
 
 
 def _zstd(chunk: bytes) -> bytes:
@@ -74,7 +77,13 @@ def _zstd(chunk: bytes) -> bytes:
 
 
 def decompressed(path: Path, *, foreign: bool = False) -> Iterator[bytes]:
-    """The uncompressed bytes of a gzip, zstd or plain tar blob, in chunks of bounded size.
+    """`buffers`, as bytes."""
+    return map(bytes, buffers(path, foreign=foreign))
+
+
+def buffers(path: Path, *, foreign: bool = False) -> Iterator[bytes | bytearray]:
+    """The uncompressed bytes of a gzip, zstd or plain tar blob, in chunks of bounded size, which are
+    not copied once more.
 
     What is `foreign` is held to the limits of what is unpacked. Raises TooLargeError, EOFError when
     it is cut off, and what zlib and zstandard raise.
@@ -89,13 +98,12 @@ def decompressed(path: Path, *, foreign: bool = False) -> Iterator[bytes]:
         yield chunk
 
 
-def _decompressed(path: Path) -> Iterator[bytes]:
+def _decompressed(path: Path) -> Iterator[bytes | bytearray]:
     with path.open("rb") as file:
         magic = file.read(4)
         file.seek(0)
         if magic[:2] == b"\x1f\x8b":
-            # Little at once: what is left of it is copied at the end of every member.
-            yield from inflated(iter(lambda: file.read(1 << 16), b""))
+            yield from _inflated_members(file)
         elif magic == b"\x28\xb5\x2f\xfd":
             reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
             while chunk := reader.read(1 << 20):
@@ -103,6 +111,67 @@ def _decompressed(path: Path) -> Iterator[bytes]:
         else:
             while chunk := file.read(1 << 20):
                 yield chunk
+
+
+def _inflated_members(file: BinaryIO) -> Iterator[bytes | bytearray]:
+    """A gzip file, decompressed: members as `_gzip` writes them side by side, and by libdeflate, which
+    is some times as fast as zlib; all that is not such a member, from there on as a stream.
+
+    Where a member ends is found by where the next one seems to begin. That is a guess, which its
+    length and checksum confirm; when they do not, zlib says what is really there.
+    """
+    done = 0  # bytes of the file whose content was handed out
+    threads = min(8, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[tuple[int, Future[bytearray | None]]] = deque()
+        for member in _members(file):
+            ahead.append((len(member), pool.submit(_inflated_member, member)))
+            while len(ahead) > 2 * threads or (ahead and ahead[0][1].done()):
+                size, inflating = ahead.popleft()
+                if (content := inflating.result()) is None:
+                    ahead.clear()
+                    break
+                done += size
+                yield content
+            else:
+                continue
+            break
+        for size, inflating in ahead:
+            if (content := inflating.result()) is None:
+                break
+            done += size
+            yield content
+    file.seek(done)
+    # Little at once: what is left of it is copied at the end of every member.
+    yield from inflated(iter(lambda: file.read(1 << 16), b""))
+
+
+def _members(file: BinaryIO) -> Iterator[bytes]:
+    """What seem to be the members of a gzip file that was written here, while they do."""
+    data = b""
+    while True:
+        data += file.read(_LONGEST + len(_HEADER) - len(data))
+        end = data.find(_HEADER, len(_HEADER))
+        if end < 0:
+            end = len(data)
+        if not data.startswith(_HEADER) or end > _LONGEST or end < len(_HEADER) + 9:
+            return
+        yield data[:end]
+        data = data[end:]
+
+
+def _inflated_member(member: bytes) -> bytearray | None:
+    """The content of one member; None when it is none that was written here."""
+    import deflate
+
+    size = int.from_bytes(member[-4:], "little")
+    if not 0 < size <= MEMBER:
+        return None
+    try:
+        content: bytearray = deflate.gzip_decompress(member, size)
+    except (deflate.DeflateError, ValueError, MemoryError):
+        return None
+    return content
 
 
 def inflated(chunks: Iterable[bytes], wbits: int = 31) -> Iterator[bytes]:

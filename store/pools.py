@@ -26,7 +26,7 @@ def pool(proxy: str, authorities: str, also: str = "", checked: bool = True) -> 
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     settings: dict[str, Any] = {
         "num_pools": CONNECTIONS,
-        "maxsize": CONNECTIONS,
+        "maxsize": 2 * CONNECTIONS,  # large blobs come through several (`store.ranges`)
         "blocksize": _BLOCK,
         "cert_reqs": "CERT_REQUIRED" if checked else "CERT_NONE",
         **(certificates.place(authorities, also) if authorities else {}),

@@ -124,8 +124,11 @@ def manifest(image: ImageName) -> bytes:
 
 
 @contextmanager
-def blob(image: ImageName, digest: str, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]]]:
-    """Open a blob: where its bytes begin (0 or `offset`), and the bytes; not verified.
+def blob(
+    image: ImageName, digest: str, offset: int = 0, size: int = 0
+) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """Open a blob of `size` bytes (0: unknown): where its bytes begin (0 or `offset`), and the bytes; not
+    verified.
 
     Raises RegistryError, also while the bytes are read.
     """
@@ -133,7 +136,7 @@ def blob(image: ImageName, digest: str, offset: int = 0) -> Iterator[tuple[int, 
     with ExitStack() as stack:
         for registry in _sources(image):
             try:
-                found = stack.enter_context(registry.blob(digest, offset))
+                found = stack.enter_context(registry.sized_blob(digest, offset, size))
             except RegistryError as error:
                 problems.append(str(error))
                 continue

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import urllib3
 
-from store import bodies, pushing, retry, uploads
+from store import bodies, pushing, ranges, retry, uploads
 from store.channel import Channel, is_named
 from store.errors import BrokenOffError, RegistryError
 from store.exchange import Answer
@@ -107,24 +108,50 @@ class Registry:
             raise RegistryError(f"{self.place}: its list of tags is malformed") from error
 
     @contextmanager
-    def blob(self, digest: str, offset: int = 0) -> Iterator[tuple[int, Iterator[bytes]] | None]:
-        """Open a blob: where its bytes begin (0 or `offset`), and the bytes; None when it is not
-        there. Raises RegistryError, also while the bytes are read."""
+    def blob(
+        self, digest: str, offset: int = 0, length: int = 0
+    ) -> Iterator[tuple[int, Iterator[bytes]] | None]:
+        """Open a blob, or `length` bytes of it: where its bytes begin (`offset`; or 0, and all of it
+        comes), and the bytes; None when it is not there. Raises RegistryError, also while the bytes are
+        read."""
+        with self._opened(digest, offset, length) as answer:
+            yield None if answer is None else (offset if answer.status == 206 else 0, self._body(answer))
+
+    @contextmanager
+    def sized_blob(self, digest: str, offset: int, size: int) -> Iterator[tuple[int, Iterator[bytes]] | None]:
+        """`blob` of one of `size` bytes: a large one comes through several connections, from a registry
+        that gives parts."""
+        part = ranges.PART if size - offset >= ranges.LARGE else 0
+        with self._opened(digest, offset, part) as answer:
+            if answer is None:
+                yield None
+                return
+            found = self._body(answer)
+            if part and answer.status == 206:
+                found = ranges.continued(found, partial(self.blob, digest), offset, size)
+            yield offset if answer.status == 206 else 0, found
+
+    @contextmanager
+    def _opened(self, digest: str, offset: int, length: int) -> Iterator[Answer | None]:
+        """The answer that a blob is read from: 206 when it has what was asked for, 200 when all of it
+        comes; None when the blob is not there."""
         # What lies compressed in a registry is wanted as it lies.
         headers = {"Accept-Encoding": "identity"}
-        if offset:
-            headers["Range"] = f"bytes={offset}-"
+        wanted = f"{offset}-{offset + length - 1 if length else ''}"
+        if offset or length:
+            headers["Range"] = f"bytes={wanted}"
         answer = self._channel.request("GET", self._channel.blob(digest), headers=headers, stream=True)
         try:
             answer = self._channel.expect(answer, f"blob {digest[:19]}", 200, 206, 404, 416)
-            if answer.status == 416:  # what we have is longer than the blob: from the start
-                with self.blob(digest) as opened:
-                    yield opened
+            given = answer.headers.get("Content-Range", "")
+            # 416: what we have is longer than the blob. Either way: from the start.
+            unfit = answer.status == 206 and not given.startswith(f"bytes {wanted}")
+            if answer.status == 416 or (unfit and "Range" in headers):
+                answer.close()
+                with self._opened(digest, 0, 0) as whole:
+                    yield whole
                 return
-            if answer.status == 404:
-                yield None
-                return
-            yield offset if answer.status == 206 else 0, self._body(answer)
+            yield None if answer.status == 404 else answer
         finally:
             answer.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from zstandard import ZstdError
 
 from store import blobs
-from store.compression import decompressed
+from store.compression import buffers
 from store.errors import CorruptError, TooLargeError
 from store.hashing import object_hasher
 from store.model import Object
@@ -28,7 +28,7 @@ def unpack_into(blob: Path, item: Object, fresh: Path) -> None:
     def checked() -> Iterator[bytes]:
         for chunk in decompressed_layer(blob, item.name):
             identity.update(chunk)
-            yield chunk
+            yield bytes(chunk)
 
     stream = checked()
     try:
@@ -43,11 +43,11 @@ def unpack_into(blob: Path, item: Object, fresh: Path) -> None:
         raise blobs.damaged(item.name)
 
 
-def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Iterator[bytes]:
+def decompressed_layer(path: Path, name: str, *, foreign: bool = False) -> Iterator[bytes | bytearray]:
     """The uncompressed bytes of a layer's blob, held to limits when it is `foreign`. Raises
     CorruptError, which calls it `name`."""
     try:
-        yield from decompressed(path, foreign=foreign)
+        yield from buffers(path, foreign=foreign)
     except TooLargeError as error:
         raise TooLargeError(f"{name}: {error}") from error
     except (zlib.error, ZstdError, EOFError) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from engine.app.deliver import deliver
 from engine.core.events import Event, Sink
@@ -18,7 +17,7 @@ from engine.core.progress import open_sink
 from engine.core.project import store_path
 from engine.ecosystems.images.resolver import Pinned, look_up
 from engine.errors import BuildError, UsageError
-from engine.lock.packages import Config, Layer, LockedPackage
+from engine.lock.packages import Config, Layer
 from engine.net.fetch import fetch
 from engine.oci import blob_memory, kept, outputs
 from store import Store
@@ -68,21 +67,18 @@ def pull(
 
 
 def _fetched(pinned: Pinned, store: Store, emit: Sink) -> Image:
-    unique = {package.file.sha256: package for package in pinned.packages}
-
-    def get(package: LockedPackage) -> Path:
-        file = package.file
-        return fetch(file.fetch(), store, emit)
-
-    with workers(_PARALLEL) as pool:
-        paths = dict(zip(unique, pool.map(get, unique.values()), strict=True))
     config_package = next(p for p in pinned.packages if isinstance(p, Config))
-    config = paths[config_package.file.sha256].read_bytes()
+    config = fetch(config_package.file.fetch(), store, emit).read_bytes()
     entries = json.loads(pinned.manifest)["layers"]
     layers = [p for p in pinned.packages if isinstance(p, Layer)]
-    with workers() as pool:
-        names = _names(config, len(layers))
-        objects = list(pool.map(lambda pair: _layer(store, *pair), zip(layers, names, strict=True)))
+
+    def made(layer: Layer, name: str) -> Object:
+        """One layer: others come while it is unpacked and hashed."""
+        fetch(layer.file.fetch(), store, emit)
+        return _layer(store, layer, name)
+
+    with workers(_PARALLEL) as pool:
+        objects = list(pool.map(made, layers, _names(config, len(layers))))
     return Image(
         config,
         pinned.manifest,

@@ -217,7 +217,7 @@ def _open_registry(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[b
     image = pull.parse_image(wanted.url.removeprefix("oci://"))
     opened = False
     try:
-        with pull.blob(image, f"sha256:{wanted.sha256}", offset) as found:
+        with pull.blob(image, f"sha256:{wanted.sha256}", offset, wanted.size) as found:
             opened = True
             yield found
     except RegistryError as error:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from store import notices, retry, uploads
-from store.errors import CorruptError, DeniedError, RegistryError
+from store import notices, ranges, retry, uploads
+from store.errors import BrokenOffError, CorruptError, DeniedError, RegistryError
 from store.pushing import MANIFEST_TYPE
 from store.references import Count, PushReport, Reference
 from store.registry import Known, Part, Registry, Watch
@@ -402,6 +402,78 @@ def test_the_least_chunk_is_the_registrys(small: None) -> None:
     with web.running(Least) as address:
         Registry(Reference(address, "x")).push_blob(digest(DATA), DATA)
     assert (Least.sizes, Least.taken) == ([90_000, 90_000, 90_000, 30_000], DATA)
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parts_of_a_blob(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranges, "LARGE", 200_000)
+    monkeypatch.setattr(ranges, "PART", 40_000)
+
+
+def read(server: str, name: str, offset: int = 0, size: int = len(DATA)) -> bytes:
+    with Registry(Reference(server, name)).sized_blob(digest(DATA), offset, size) as opened:
+        assert opened is not None
+        return DATA[: opened[0]] + b"".join(opened[1])
+
+
+@pytest.mark.parametrize(("offset", "asked"), [(0, 8), (90_000, 6), (100_001, 1), (250_000, 1)])
+def test_a_large_blob_comes_in_parts(
+    front: faulty.Bad,
+    name: str,
+    registry_server: servers.RegistryServer,
+    parts_of_a_blob: None,
+    offset: int,
+    asked: int,
+) -> None:
+    Registry(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
+    before = len(registry_server.requests())
+    assert read(registry_server.address, name, offset) == DATA
+    statuses = [status for method, _, status in registry_server.requests()[before:] if method == "GET"]
+    assert statuses == [206 if asked > 1 or offset else 200] * asked
+
+
+@pytest.mark.parametrize("fault", ["wrong-range", "206all"])
+def test_a_registry_that_cannot_do_parts(name: str, parts_of_a_blob: None, fault: str) -> None:
+    """It answers with another part than it was asked for, or with all of it."""
+    ranges_asked: list[str] = []
+
+    class Whole(BaseHTTPRequestHandler):
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range", "")
+            ranges_asked.append(wanted)
+            self.send_response(206 if wanted and fault == "wrong-range" else 200)
+            if wanted and fault == "wrong-range":
+                self.send_header("Content-Range", f"bytes 5-9/{len(DATA)}")
+            self.send_header("Content-Length", str(len(DATA)))
+            self.end_headers()
+            self.wfile.write(DATA)
+
+    with web.running(Whole) as address:
+        assert read(address, name) == DATA
+    assert ranges_asked == (["bytes=0-39999", ""] if fault == "wrong-range" else ["bytes=0-39999"])
+
+
+def test_a_part_that_breaks_off_is_an_error_to_go_on_from(
+    front: faulty.Bad, name: str, registry_server: servers.RegistryServer, parts_of_a_blob: None
+) -> None:
+    Registry(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
+    front.faults[:] = [Fault("", "blobs", "GET", 1), Fault("close", "blobs", "GET", 1)]
+    got = b""
+    with (
+        pytest.raises(BrokenOffError),
+        Registry(Reference(front.address, name)).sized_blob(digest(DATA), 0, len(DATA)) as opened,
+    ):
+        assert opened is not None
+        for piece in opened[1]:
+            got += piece
+    assert len(got) < len(DATA) and DATA.startswith(got)
+    assert read(front.address, name, len(got)) == DATA
 
 
 def test_a_registry_that_dies_in_the_middle(tmp_path: Path, small: None) -> None:
