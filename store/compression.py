@@ -25,6 +25,7 @@ MEMBER = 4 << 20  # input bytes of one gzip member
 PIECE = 4 << 20  # bytes that are decompressed at once, at most
 GZIP_LEVEL = 3
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of a member: RFC 1952, section 2.3
+_READ = 4 * MEMBER  # bytes of a file at once: what is left of them is copied before the next
 _LONGEST = MEMBER + (1 << 18)  # bytes of a member: what does not compress is stored, in blocks
 ZSTD_LEVEL = 3
 
@@ -146,21 +147,24 @@ def _inflated_members(file: BinaryIO) -> Iterator[bytes | bytearray]:
     yield from inflated(iter(lambda: file.read(1 << 16), b""))
 
 
-def _members(file: BinaryIO) -> Iterator[bytes]:
+def _members(file: BinaryIO) -> Iterator[memoryview]:
     """What seem to be the members of a gzip file that was written here, while they do."""
-    data = b""
+    data, at = b"", 0
     while True:
-        data += file.read(_LONGEST + len(_HEADER) - len(data))
-        end = data.find(_HEADER, len(_HEADER))
+        most = at + _LONGEST + len(_HEADER)
+        if len(data) < most and (more := file.read(_READ)):
+            data, at = data[at:] + more, 0
+            most = _LONGEST + len(_HEADER)
+        end = data.find(_HEADER, at + len(_HEADER), most)
         if end < 0:
             end = len(data)
-        if not data.startswith(_HEADER) or end > _LONGEST or end < len(_HEADER) + 9:
+        if not data.startswith(_HEADER, at) or not len(_HEADER) + 8 < end - at <= _LONGEST:
             return
-        yield data[:end]
-        data = data[end:]
+        yield memoryview(data)[at:end]
+        at = end
 
 
-def _inflated_member(member: bytes) -> bytearray | None:
+def _inflated_member(member: memoryview) -> bytearray | None:
     """The content of one member; None when it is none that was written here."""
     import deflate
 

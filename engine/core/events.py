@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 # kinds: start, finish, cached, substituted (built by another machine, in so many seconds), failed (of a
 # derivation); fetch-start, fetch-progress,
-# fetch-finish; log (a builder's line); message; resolve; image; load; push; publish
+# fetch-finish; log (a builder's line); message; resolve; image; load; push; push-progress;
+# publish
 # Builders and downloads run in threads: a sink is called from any of them, also from several at once.
 Sink = Callable[["Event"], None]
 

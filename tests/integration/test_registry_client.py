@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Any
 
 import pytest
 
-from store import notices, ranges, retry, uploads
+from engine.core.derivation import Fetch
+from engine.core.events import Event
+from engine.net import fetch as fetching
+from store import Store, notices, ranges, retry, uploads
 from store.errors import BrokenOffError, CorruptError, DeniedError, RegistryError
 from store.pushing import MANIFEST_TYPE
 from store.references import Count, PushReport, Reference
@@ -77,6 +81,25 @@ def never() -> Path:
     raise AssertionError("the bytes were asked for")
 
 
+def requests(server: servers.RegistryServer, before: int) -> list[tuple[str, str, int]]:
+    """What was asked since there were `before` requests: the log has the last one, soon."""
+    mark = f"/v2/mark/{os.urandom(6).hex()}"
+    servers.status(f"http://{server.address}{mark}")
+    end = time.monotonic() + servers.PATIENCE
+    while time.monotonic() < end:
+        found = [row for row in server.requests()[before:] if "/v2/mark/" not in row[1]]
+        if any(path == mark for _, path, _ in server.requests()):
+            return found
+        time.sleep(0.01)
+    raise AssertionError("the registry's log has not what was asked")
+
+
+def total(server: servers.RegistryServer) -> int:
+    """How many requests there have been."""
+    requests(server, 0)
+    return len(server.requests())
+
+
 def whole(server: str, name: str, tag: str, parts: list[Part], manifest: bytes) -> None:
     """Check that an image is there, byte for byte."""
     registry = Registry(Reference(server, name, tag))
@@ -94,15 +117,15 @@ def test_an_unchanged_image_costs_two_requests(registry_server: servers.Registry
     parts, manifest = image(b"one", b"two")
     reference = Reference(registry_server.address, name, "v1")
     assert Registry(reference).push_image(parts, manifest).sent == Count(3, 8)
-    before = len(registry_server.requests())
+    before = total(registry_server)
     report = Registry(reference).push_image(parts, manifest)
     assert report == PushReport(NONE, Count(3, 8), NONE)
-    asked = [(method, path.rpartition("/")[2]) for method, path, _ in registry_server.requests()[before:]]
+    asked = [(method, path.rpartition("/")[2]) for method, path, _ in requests(registry_server, before)]
     assert asked == [("HEAD", digest(manifest)), ("HEAD", "v1")]
     # More tags cost what they need: one that is there a look, one that is not three.
-    before = len(registry_server.requests())
+    before = total(registry_server)
     Registry(reference).push_image(parts, manifest, ["v2"])
-    asked = [(method, path.rpartition("/")[2]) for method, path, _ in registry_server.requests()[before:]]
+    asked = [(method, path.rpartition("/")[2]) for method, path, _ in requests(registry_server, before)]
     assert asked == [
         ("HEAD", digest(manifest)),
         ("HEAD", "v1"),
@@ -119,12 +142,12 @@ def test_a_changed_layer_is_all_that_is_sent(registry_server: servers.RegistrySe
     Registry(reference).push_image(parts, manifest)
     changed, after = image(*(b"layer %d" % number for number in range(19)), b"another")
     here = {p.digest for p in parts}
-    before = len(registry_server.requests())
+    before = total(registry_server)
     report = Registry(reference).push_image(
         changed, after, known=Known(lambda blob: [name] if blob in here else [])
     )
     assert report.sent == Count(1, len(b"another")) and report.skipped.blobs == 20
-    assert len(registry_server.requests()) - before <= 8
+    assert len(requests(registry_server, before)) <= 8
     whole(registry_server.address, name, "v1", changed, after)
 
 
@@ -134,12 +157,12 @@ def test_what_another_repository_has_is_mounted_without_its_bytes(
     parts, manifest = image(*(b"mounted %d" % number for number in range(9)))
     Registry(Reference(registry_server.address, name)).push_image(parts, manifest)
     absent = [Part(p.digest, p.size, never) for p in parts]
-    before = len(registry_server.requests())
+    before = total(registry_server)
     report = Registry(Reference(registry_server.address, f"{name}-other")).push_image(
         absent, manifest, known=Known(lambda blob: [name])
     )
     assert (report.sent, report.mounted.blobs) == (NONE, 10)
-    asked = registry_server.requests()[before:]
+    asked = requests(registry_server, before)
     assert len([path for method, path, _ in asked if "/blobs/" in path]) == 10  # no look before a mount
     assert len(asked) <= 14
     whole(registry_server.address, f"{name}-other", "latest", parts, manifest)
@@ -197,9 +220,9 @@ def test_an_open_repository_is_asked_without_a_login(tmp_path: Path, monkeypatch
             absent, manifest, known=Known(lambda blob: ["private/a"])
         )
         assert report.mounted.blobs == 2
-        before = len(server.requests())
+        before = total(server)
         Registry(Reference(server.address, "private/b")).push_image(parts, manifest)
-        asked = [(method, status) for method, _, status in server.requests()[before:]]
+        asked = [(method, status) for method, _, status in requests(server, before)]
         assert asked == [("HEAD", 401), ("HEAD", 200), ("HEAD", 200)]  # the first is the challenge
         config.write_text(json.dumps({"auths": {server.address: {"auth": login[:-4]}}}))
         lines: list[str] = []
@@ -429,9 +452,9 @@ def test_a_large_blob_comes_in_parts(
     asked: int,
 ) -> None:
     Registry(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
-    before = len(registry_server.requests())
+    before = total(registry_server)
     assert read(registry_server.address, name, offset) == DATA
-    statuses = [status for method, _, status in registry_server.requests()[before:] if method == "GET"]
+    statuses = [status for method, _, status in requests(registry_server, before) if method == "GET"]
     assert statuses == [206 if asked > 1 or offset else 200] * asked
 
 
@@ -474,6 +497,32 @@ def test_a_part_that_breaks_off_is_an_error_to_go_on_from(
             got += piece
     assert len(got) < len(DATA) and DATA.startswith(got)
     assert read(front.address, name, len(got)) == DATA
+
+
+def test_a_pull_survives_a_registry_that_dies(
+    tmp_path: Path, parts_of_a_blob: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the first bytes have come, and back a second later."""
+    monkeypatch.setattr(fetching, "_PROGRESS_STEP", 1)
+    registry = faulty.Registry(tmp_path)
+    registry.start()
+    registry.wait()
+    store = Store.open(tmp_path / "store")
+    died: list[Callable[[], None]] = [lambda: registry.back(1.0)]
+
+    def emit(event: Event) -> None:
+        if event.kind == "fetch-progress" and died:
+            died.pop()()
+
+    try:
+        Registry(Reference(registry.address, "dies/b")).push_blob(digest(DATA), DATA)
+        sha256 = digest(DATA).removeprefix("sha256:")
+        wanted = Fetch("layer", f"oci://{registry.address}/dies/b", sha256, len(DATA))
+        assert fetching.fetch(wanted, store, emit).read_bytes() == DATA
+        assert not died
+    finally:
+        registry.kill()
+        store.close()
 
 
 def test_a_registry_that_dies_in_the_middle(tmp_path: Path, small: None) -> None:
