@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 from store import exchange, redirects
 from store.errors import DeniedError, RegistryError
+from store.libraries import oras_auth, oras_challenges, oras_names
 from store.references import Reference
 
 if TYPE_CHECKING:
@@ -92,9 +93,7 @@ class Access:
         )
 
     def _token(self, actions: str, source: str) -> str:
-        from oras.auth.utils import parse_auth_header
-
-        wanted = parse_auth_header(self._challenge)
+        wanted = oras_challenges.parse_auth_header(self._challenge)
         if wanted.realm is None:
             raise _malformed(self._host)
         redirects.check_realm(self._endpoint, wanted.realm)
@@ -108,13 +107,13 @@ class Access:
     def _logins(self, backend: str) -> Any:
         """oras's reading of the logins that this user has."""
         if self._auth is None:
-            from oras.auth import get_auth_backend
-            from oras.container import Container
-
             insecure = self._endpoint.startswith("http:")
-            auth = get_auth_backend(backend, session=_Session(self._first), insecure=insecure)
+            named = oras_names.Container(f"{self._host}/{self._reference.name}")
+            auth = oras_auth.get_auth_backend(backend, session=_Session(self._first), insecure=insecure)
             try:
-                auth.load_configs(Container(f"{self._host}/{self._reference.name}"), _docker_config())
+                auth.load_configs(
+                    oras_names.Container(f"{self._host}/{self._reference.name}"), _docker_config()
+                )
                 if self._login and not hasattr(auth, "_basic_auth"):
                     auth._load_auth(self._login)
             except (AttributeError, TypeError, LookupError, ValueError) as error:

@@ -166,8 +166,6 @@ def _members(file: BinaryIO) -> Iterator[memoryview]:
 
 def _inflated_member(member: memoryview) -> bytearray | None:
     """The content of one member; None when it is none that was written here."""
-    import deflate
-
     size = int.from_bytes(member[-4:], "little")
     if not 0 < size <= MEMBER:
         return None

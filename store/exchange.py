@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import urllib3
-
 from store import bodies, certificates, limits, offline, pools, proxies, redirects, retry
 from store.errors import RegistryError, TooLargeError
+from store.libraries import urllib3
 
 _AGENT = {"User-Agent": "envd"}
 # Seconds that a registry may take to answer when it has all of a blob, at so many bytes a second.
@@ -136,7 +135,7 @@ def _sent(
             preload_content=False,
             redirect=False,
             timeout=urllib3.Timeout(connect=min(retry.CONNECT, first), read=first),
-            retries=pools.ONCE,
+            retries=pools.once(),
         )
     finally:
         if content is not None and not isinstance(content, bytes):

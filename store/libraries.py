@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     import installer.records
     import installer.sources
     import installer.utils
+    import oras.auth as oras_auth
+    import oras.auth.utils as oras_challenges
+    import oras.container as oras_names
     import pyseccomp
     import rattler
     import requests
@@ -38,6 +41,9 @@ else:
 
     installer = _Library("installer")
     metadata = _Library("packaging.metadata")
+    oras_auth = _Library("oras.auth")
+    oras_challenges = _Library("oras.auth.utils")
+    oras_names = _Library("oras.container")
     pylock = _Library("packaging.pylock")
     pyseccomp = _Library("pyseccomp")
     rattler = _Library("rattler")
@@ -49,6 +55,9 @@ else:
 __all__ = [
     "installer",
     "metadata",
+    "oras_auth",
+    "oras_challenges",
+    "oras_names",
     "pylock",
     "pyseccomp",
     "rattler",

@@ -9,10 +9,9 @@ from functools import cache
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import urllib3
-
 from store import certificates, redirects
 from store.connections import interruptible
+from store.libraries import urllib3
 
 CONNECTIONS = 16  # kept per host; as many as the scheduler has fetching threads
 _BLOCK = 1 << 18  # bytes of a file that are sent at once
@@ -58,5 +57,7 @@ def hopeless(error: BaseException) -> bool:
     return isinstance(found, urllib3.exceptions.LocationValueError | urllib3.exceptions.ResponseError)
 
 
-# What we would try again, urllib3 would try again in silence.
-ONCE = urllib3.Retry(total=10, connect=0, read=0, status=0, other=0, respect_retry_after_header=False)
+@cache
+def once() -> urllib3.Retry:
+    """What urllib3 tries again: nothing, for it would do so in silence."""
+    return urllib3.Retry(total=10, connect=0, read=0, status=0, other=0, respect_retry_after_header=False)

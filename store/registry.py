@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import urllib3
-
 from store import bodies, pushing, ranges, retry, uploads
 from store.channel import Channel, is_named
 from store.errors import BrokenOffError, RegistryError
 from store.exchange import Answer
+from store.libraries import urllib3
 from store.pushing import MANIFEST_TYPE, PARALLEL, Known, Part, Watch
 from store.references import PushReport, Reference
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from store import notices
+from store.libraries import urllib3
 
 ATTEMPTS = 5  # the first, and four retries
 LONGEST = 120.0  # seconds that a server may ask us to wait
@@ -112,8 +113,6 @@ def tried(attempt: int, error: TransientError) -> str:
 
 def reason(error: BaseException) -> str:
     """What went wrong with a connection, in a few words, of an error of urllib3's or requests'."""
-    import urllib3
-
     found: BaseException = error
     through = ""
     for _ in range(8):  # requests' errors hold urllib3's, those the socket's
@@ -129,8 +128,6 @@ def reason(error: BaseException) -> str:
 
 
 def _words(found: BaseException) -> str:
-    import urllib3
-
     if isinstance(found, urllib3.exceptions.NameResolutionError):
         match = re.search(r"resolve '([^']+)'", str(found))
         return f"the name {match[1] if match else 'of the server'} cannot be resolved"

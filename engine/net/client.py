@@ -61,7 +61,7 @@ def request(url: str, offset: int = 0, method: str = "GET") -> BaseHTTPResponse:
             preload_content=False,
             redirect=False,
             timeout=urllib3.Timeout(connect=retry.CONNECT, read=retry.SILENCE),
-            retries=pools.ONCE,
+            retries=pools.once(),
         )
         location = response.get_redirect_location()
         if not location:

@@ -24,7 +24,9 @@ from engine.core.events import Event, Sink, silent
 from engine.core.urls import MARK, UNCHECKED, redacted
 from engine.errors import FetchError, OfflineError
 from engine.net import client
-from store import Store, limits, offline, redirects, retry
+from store import Store, limits, offline, pull, redirects, retry
+from store.errors import RegistryError
+from store.libraries import urllib3
 from store.retry import ATTEMPTS, TransientError
 
 CONNECTIONS = client.CONNECTIONS
@@ -211,9 +213,6 @@ def _open(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
 @contextmanager
 def _open_registry(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
     """A blob of a registry's: the URL is oci://HOST/NAME."""
-    from store import pull
-    from store.errors import RegistryError
-
     image = pull.parse_image(wanted.url.removeprefix("oci://"))
     opened = False
     try:
@@ -236,8 +235,6 @@ def _open_file(wanted: Fetch) -> BinaryIO:
 
 @contextmanager
 def _open_http(wanted: Fetch, offset: int) -> Iterator[tuple[int, Iterator[bytes]]]:
-    import urllib3
-
     response = None
     try:
         response = client.send(wanted.url, offset)
