@@ -111,9 +111,7 @@ class Access:
             named = oras_names.Container(f"{self._host}/{self._reference.name}")
             auth = oras_auth.get_auth_backend(backend, session=_Session(self._first), insecure=insecure)
             try:
-                auth.load_configs(
-                    oras_names.Container(f"{self._host}/{self._reference.name}"), _docker_config()
-                )
+                auth.load_configs(named, _docker_config())
                 if self._login and not hasattr(auth, "_basic_auth"):
                     auth._load_auth(self._login)
             except (AttributeError, TypeError, LookupError, ValueError) as error:

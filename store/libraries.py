@@ -27,17 +27,20 @@ if TYPE_CHECKING:
     import yaml
     from packaging import metadata, pylock
 else:
-    import sys
     from importlib import import_module
+    from types import ModuleType
 
     class _Library:
         """Stands for a module until it is asked for something."""
 
         def __init__(self, name: str) -> None:
             self._name = name
+            self._module: ModuleType | None = None
 
         def __getattr__(self, attribute: str) -> object:
-            return getattr(sys.modules.get(self._name) or import_module(self._name), attribute)
+            if self._module is None:  # not what sys.modules has: another thread may have but begun
+                self._module = import_module(self._name)
+            return getattr(self._module, attribute)
 
     installer = _Library("installer")
     metadata = _Library("packaging.metadata")
