@@ -1,4 +1,4 @@
-"""What is done with images that the store keeps, without their specs."""
+"""Images that the store keeps, without their specs: pushed as they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from engine.app.caches import supply
 from engine.core.oci_model import Image
 from engine.core.progress import open_sink
 from engine.core.project import store_path
-from engine.docker.load import load as load_into_docker
 from engine.errors import UsageError
 from engine.oci import kept
 from grammar.nearest import suggest
@@ -23,30 +22,14 @@ def push(name: str, reference: str, *, also: Sequence[str] = (), progress: str =
     Raises UsageError when there is none, RegistryError.
     """
     target, tags = publish.reference(reference), publish.tags(also)
-    with _opened(reading=True) as store, open_sink(progress) as emit, store.in_use():
-        image = _kept(store, name)
+    with opened(reading=True) as store, open_sink(progress) as emit, store.in_use():
+        image = named(store, name)
         supply(store, emit)
         publish.push(image, store, target, emit, tags)
     return image.manifest_digest
 
 
-def load(name: str, tags: Sequence[str] = (), *, progress: str = "auto") -> Image:
-    """Load the image that the store keeps under `name` into Docker, under `tags` [`name`].
-
-    Raises UsageError when there is none, DockerError.
-    """
-    named = [tag for tag in tags if tag != name]
-    with _opened(reading=not named) as store, open_sink(progress) as emit, store.in_use():
-        image = _kept(store, name)
-        supply(store, emit)
-        for tag in named:
-            kept.keep(store, tag, image)
-        for tag in tags or [name]:
-            load_into_docker(image, store, tag, emit)
-    return image
-
-
-def _opened(*, reading: bool) -> Store:
+def opened(*, reading: bool) -> Store:
     """The store, to be written where it can be: layers may come to it. With `reading`, one that can only
     be read will do."""
     try:
@@ -57,7 +40,8 @@ def _opened(*, reading: bool) -> Store:
         return Store.open(store_path(), reading=True)
 
 
-def _kept(store: Store, name: str) -> Image:
+def named(store: Store, name: str) -> Image:
+    """The image that the store keeps under `name`. Raises UsageError when there is none, CorruptError."""
     image = kept.find(store, name)
     if image is None:
         hint = suggest(name, [item.name for item in kept.listed(store)])

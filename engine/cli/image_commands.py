@@ -139,9 +139,9 @@ def load(name: str, tags: tuple[str, ...], progress: str) -> None:
     For what was built while no engine answered, or with --no-load, or for another engine:
     `envd --context gpu images load project:dev`.
     """
-    from engine.app import kept_images
+    from engine.app.load import load as load_kept
 
-    made = kept_images.load(image_tag(name), [image_tag(t) for t in tags], progress=progress)
+    made = load_kept(image_tag(name), [image_tag(t) for t in tags], progress=progress)
     click.echo(made.config_digest)
 
 
