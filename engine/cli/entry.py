@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 
+from engine.cli import plain
+
 
 def main() -> None:
     """Run the command line."""
@@ -26,9 +28,11 @@ def main() -> None:
 
 
 def _idle(words: list[str]) -> bool:
+    if (options := plain.options(words)) is None:
+        return False
     from engine.cli import idle
 
-    return idle.answered(words)
+    return idle.answered(options)
 
 
 def speak_utf8() -> None:

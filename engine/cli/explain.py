@@ -7,8 +7,9 @@ import os
 import stat
 import sys
 import traceback
+from pathlib import Path
 
-from engine.core.project import store_path
+from engine.core import paths as locate
 from engine.errors import BuildError, EnvdError, exit_code
 from grammar.errors import SpecError, together
 from store.errors import StoreError
@@ -36,9 +37,9 @@ def known_error(error: BaseException) -> tuple[str, int] | None:
     if isinstance(error, StoreError):
         return f"error: {error}", exit_code(error)
     if _is("sqlite3", "Error", error):
-        return f"error: {store_path() / 'db.sqlite'}: the store's database fails: {error}", 1
+        return f"error: {locate.store()}/db.sqlite: the store's database fails: {error}", 1
     if isinstance(error, OSError):
-        if (said := of_store(error, store_path())) is not None:
+        if (said := of_store(error, Path(locate.store()))) is not None:
             return f"error: {said}", 1
         where = f"{error.filename}: " if error.filename else ""
         advice = _ADVICE.get(error.errno or 0, "")

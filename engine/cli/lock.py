@@ -14,7 +14,6 @@ from engine.cli.options import (
     project_options,
     secret_option,
 )
-from engine.core.progress import open_sink
 from engine.core.project import find
 from store import offline
 
@@ -51,8 +50,7 @@ def lock(
 
     What a run(..., network=True) gives is pinned when it is built; --update-step builds it anew.
     """
-    from engine.app import pipeline
-    from engine.lock import model as locks
+    from engine.app import locking
 
     project = find(file, path)
     if offline.is_on() and (update or update_steps):
@@ -60,16 +58,11 @@ def lock(
     if update_steps:
         if update or check:
             raise click.UsageError("--update-step does not go with --update or --check")
-        count = pipeline.update_steps(project, update_steps, options)
+        count = locking.update_steps(project, update_steps, options)
         click.echo(f"{project.lock}: {count} step{'s' * (count != 1)} pinned again")
         return
     if options.secrets:
         raise click.UsageError("--secret is for the steps that --update-step builds")
-    environment = pipeline.evaluate(
-        project, dev=options.dev, update=update and not check, progress=options.progress
-    )
-    with open_sink(options.progress) as emit:
-        result = pipeline.ensure_lock(project, environment, emit, locked=check, update=update and not check)
-    total = sum(p.file.size for p in locks.all_packages(result))
-    count = len(locks.all_packages(result))
-    click.echo(f"{project.lock}: {count} files pinned, {total / 1e6:.1f} MB")
+    files = locking.lock(project, options, update=update, check=check)
+    total = sum(file.size for file in files)
+    click.echo(f"{project.lock}: {len(files)} files pinned, {total / 1e6:.1f} MB")

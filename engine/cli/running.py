@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +18,7 @@ import click
 import docker
 
 from engine.cli.environment import Attaching, default_name, directory_of
+from engine.core.command import tethered
 from engine.core.progress import open_sink
 from engine.docker.client import connect
 from engine.errors import DockerError, UsageError
@@ -30,6 +34,7 @@ from engine.runtime.start import Started, local_engine
 __all__ = [
     "Options",
     "attach_to",
+    "build",
     "check",
     "chosen",
     "connect",
@@ -44,6 +49,18 @@ __all__ = [
     "which",
     "which_or_none",
 ]
+
+
+def build(command: Sequence[str]) -> int:
+    """Run the build, a command; its exit status. What ends us ends it, once, and it cleans up."""
+    # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
+    with subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt as stop:
+            process.send_signal(getattr(stop, "number", signal.SIGINT))
+            process.wait()
+            raise
 
 
 def start(image: str, options: Options, pair: Keys, attach: Attaching, *, progress: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +19,6 @@ from engine.cli.options import (
     secret_option,
 )
 from engine.core import own
-from engine.core.command import tethered
 from engine.core.project import find
 from engine.oci.reference import image_tag
 
@@ -80,18 +76,6 @@ def up(
     command += ["--from", file] if file else []
     command += ["--path", path] if path else []
     command += replace(options, dev=True, tags=(tag,)).arguments()
-    if status := _build(command):
+    if status := running.build(command):
         raise click.exceptions.Exit(status)
     running.start(tag, wanted, pair, attach, progress=options.progress)
-
-
-def _build(command: Sequence[str]) -> int:
-    """Run the build; its exit status. What ends us ends it, once, and it cleans up."""
-    # In a session of its own, else it would get the terminal's Ctrl-C as well as ours.
-    with subprocess.Popen(tethered(command), stdout=subprocess.DEVNULL, start_new_session=True) as process:
-        try:
-            return process.wait()
-        except KeyboardInterrupt as stop:
-            process.send_signal(getattr(stop, "number", signal.SIGINT))
-            process.wait()
-            raise

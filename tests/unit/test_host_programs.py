@@ -68,7 +68,7 @@ HOST: dict[str, str] = {
     "engine/docker/tunnel.py:socket_of.serve": "the user's ssh, to the user's engine",
     "engine/docker/tunnel.py:exchange": "the user's ssh, to the user's engine",
     "engine/cli/running.py:attach_to": "the user's ssh, to the user's container",
-    "engine/cli/up.py:_build": "envd again",
+    "engine/cli/running.py:build": "envd again",
 }
 
 

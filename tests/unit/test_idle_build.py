@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.cli.idle import _plain
+from engine.cli import plain
 from engine.core import paths as locate
 from engine.core.fingerprint import fingerprint
 from engine.core.project import find
@@ -88,7 +88,7 @@ def test_an_idle_build_imports_nothing_heavy(tmp_path: Path) -> None:
 def test_only_plain_options_are_read_without_click(
     words: list[str], options: dict[str, list[str]] | None
 ) -> None:
-    assert _plain(words) == options
+    assert plain.options(words) == options
 
 
 def test_a_project_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ LAZY = {
     "engine/cli/image_commands.py": 2,
     "engine/cli/init.py": 2,
     "engine/cli/listing.py": 1,
-    "engine/cli/lock.py": 2,
+    "engine/cli/lock.py": 1,
     "engine/cli/login.py": 2,
     "engine/cli/lsp.py": 2,
     "engine/cli/main.py": 2,
