@@ -2,7 +2,7 @@
 
 What others wrote is read by programs of the machine in `engine.realise.jail` alone. A call that starts a
 program in another way has a line in HOST, with what it reads; `engine.core.command` starts them, and
-`engine.realise.jail` and `engine.realise.sandbox` are the sandbox itself.
+`engine.realise.jail`, `sandbox` and `spawn` are the sandbox itself.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ NAMES = frozenset(["ask", "ask_text", "Popen"])  # imported by themselves
 # file:function -> what it reads
 HOST: dict[str, str] = {
     "engine/realise/jail.py:ask": "where no sandbox can be made; it is said",
-    "engine/realise/sandbox.py:_start.start": "the sandbox itself",
-    "engine/realise/sandbox.py:_knows_size": "bwrap's help",
-    "engine/realise/sandbox.py:check": "nothing: mount tries an overlay of empty directories",
+    "engine/realise/spawn.py:_start.start": "the sandbox itself",
+    "engine/realise/bubblewrap.py:_knows_size": "bwrap's help",
+    "engine/realise/overlays.py:check": "nothing: mount tries an overlay of empty directories",
     "engine/net/held.py:ask": "uv and rattler: indexes and metadata, in memory-safe code, with limits",
     "engine/ecosystems/conda/asking.py:ask": "rattler, by engine.net.held",
     "engine/ecosystems/python/uv.py:_run": "uv, by engine.net.held",

@@ -21,11 +21,6 @@ STILL = {
     "environment.py:environment_options": 81,
     "pypi.py:resolve": 62,
     "reference.py:markdown": 61,
-    "sandbox.py": 633,
-    "sandbox.py:_bubblewrap()": 10,
-    "sandbox.py:_start()": 10,
-    "sandbox.py:run": 79,
-    "sandbox.py:run()": 13,
     "start.py:_create()": 8,
     "start.py:start": 63,
 }
