@@ -37,85 +37,84 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"'{value}' is not a valid time, such as 30s or 1m30s", param, ctx)
 
 
+# What the container is to be.
+_OPTIONS = (
+    click.option("--name", "-n", metavar="NAME", help="The environment's name [default: PROJECT]."),
+    click.option(
+        "-v",
+        "--volume",
+        "volumes",
+        multiple=True,
+        metavar="SOURCE:TARGET[:ro]",
+        help="Mount a directory of the host (repeatable).",
+    ),
+    click.option(
+        "-e",
+        "--env",
+        "environ",
+        multiple=True,
+        metavar="NAME[=VALUE]",
+        help="Set an environment variable (repeatable).",
+    ),
+    click.option(
+        "--allow-mount",
+        "allow_mounts",
+        multiple=True,
+        metavar="DIR",
+        help="Let the spec mount this directory, outside of the project and your home.",
+    ),
+    click.option(
+        "--forward-agent", is_flag=True, help="Let the environment use your ssh agent while you are attached."
+    ),
+    click.option("--detach", is_flag=True, help="Do not attach to it."),
+    click.option(
+        "--gpus",
+        "--gpu",
+        "--gpu-set",
+        "gpus",
+        metavar="COUNT|all|device=0,1",
+        default="",
+        help="GPUs [default: what the spec asks for].",
+    ),
+    click.option("--no-gpu", is_flag=True, help="Start without GPUs, whatever the spec says."),
+    click.option(
+        "--shm-size",
+        type=click.IntRange(1, 1 << 24),
+        metavar="MB",
+        help="Shared memory in megabytes [default: config.shm_size, else 2048].",
+    ),
+    click.option(
+        "--cpus",
+        "--cpu",
+        "cpus",
+        type=click.FloatRange(0.01, 4096),
+        metavar="COUNT",
+        help="Number of cores it may use, such as 0.5.",
+    ),
+    click.option("--cpu-set", default="", metavar="LIST", help="The cores it may use: 0-3 or 1,3."),
+    click.option("--memory", default="", metavar="SIZE", help="Memory, such as 512m or 2g."),
+    click.option(
+        "--host",
+        default="127.0.0.1",
+        show_default=True,
+        metavar="ADDRESS",
+        help="The address its ssh server listens on.",
+    ),
+    click.option(
+        "--timeout",
+        type=Duration(),
+        default="30s",
+        show_default=True,
+        help="How long to wait for the ssh server.",
+    ),
+    click.option("-k", "--private-key", metavar="FILE", help="Log in with this key [default: envd's own]."),
+    click.option("--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."),
+)
+
+
 def environment_options(function: F) -> F:
     """What the container is to be, beyond what the spec says."""
-    options = (
-        click.option("--name", "-n", metavar="NAME", help="The environment's name [default: PROJECT]."),
-        click.option(
-            "-v",
-            "--volume",
-            "volumes",
-            multiple=True,
-            metavar="SOURCE:TARGET[:ro]",
-            help="Mount a directory of the host (repeatable).",
-        ),
-        click.option(
-            "-e",
-            "--env",
-            "environ",
-            multiple=True,
-            metavar="NAME[=VALUE]",
-            help="Set an environment variable (repeatable).",
-        ),
-        click.option(
-            "--allow-mount",
-            "allow_mounts",
-            multiple=True,
-            metavar="DIR",
-            help="Let the spec mount this directory, outside of the project and your home.",
-        ),
-        click.option(
-            "--forward-agent",
-            is_flag=True,
-            help="Let the environment use your ssh agent while you are attached.",
-        ),
-        click.option("--detach", is_flag=True, help="Do not attach to it."),
-        click.option(
-            "--gpus",
-            "--gpu",
-            "--gpu-set",
-            "gpus",
-            metavar="COUNT|all|device=0,1",
-            default="",
-            help="GPUs [default: what the spec asks for].",
-        ),
-        click.option("--no-gpu", is_flag=True, help="Start without GPUs, whatever the spec says."),
-        click.option(
-            "--shm-size",
-            type=click.IntRange(1, 1 << 24),
-            metavar="MB",
-            help="Shared memory in megabytes [default: config.shm_size, else 2048].",
-        ),
-        click.option(
-            "--cpus",
-            "--cpu",
-            "cpus",
-            type=click.FloatRange(0.01, 4096),
-            metavar="COUNT",
-            help="Number of cores it may use, such as 0.5.",
-        ),
-        click.option("--cpu-set", default="", metavar="LIST", help="The cores it may use: 0-3 or 1,3."),
-        click.option("--memory", default="", metavar="SIZE", help="Memory, such as 512m or 2g."),
-        click.option(
-            "--host",
-            default="127.0.0.1",
-            show_default=True,
-            metavar="ADDRESS",
-            help="The address its ssh server listens on.",
-        ),
-        click.option(
-            "--timeout",
-            type=Duration(),
-            default="30s",
-            show_default=True,
-            help="How long to wait for the ssh server.",
-        ),
-        click.option(
-            "-k", "--private-key", metavar="FILE", help="Log in with this key [default: envd's own]."
-        ),
-        click.option("--public-key", "--pubk", metavar="FILE", help="The public half of --private-key."),
-    )
-    for option in reversed(options):
+    for option in reversed(_OPTIONS):
         function = option(function)
     return function
 

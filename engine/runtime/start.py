@@ -84,13 +84,7 @@ def start(
     An unchanged one is used again; one that differs is replaced with `force`. `timeout` is in
     seconds, until sshd answers. Raises UsageError, DockerError.
     """
-    with explained(f"cannot inspect the image {image}"):
-        try:
-            row = client.inspect_image(image)  # type: ignore[no-untyped-call]
-        except ImageNotFound:
-            raise DockerError(f"no image '{image}' in Docker", advice="make one with `envd up`") from None
-        gpus = "nvidia" in client.info().get("Runtimes", {})
-        bridged = any(n["Driver"] == "bridge" for n in client.networks(names=["bridge"]))
+    row, gpus, bridged = _image(client, image)
     runtime = runtime_of(row["Config"].get("Labels") or {}, image)
     user = (os.getuid(), os.getgid())
     want = _without_missing_gpus(wanted(row["Id"], runtime, options, user), gpus, emit)
@@ -103,17 +97,12 @@ def start(
                 f"{mount.target}: not mounted; give -v {mount.source}:{mount.target} if you want it",
             )
         )
+    work = _Work(client, image, keys, timeout, emit, bridged)
     found = environments.find(client, want.name)
     if found is not None:
-        if found.facts.get("project") != want.project:
-            raise DockerError(
-                f"the environment '{want.name}' is of {found.facts.get('project')}",
-                advice=f"give another name with --name, or `envd destroy --name {want.name}`",
-            )
-        different = differences(found.facts, want.facts)
+        different = _differing(found, want)
         if not different:
-            again = _again(client, found, want, keys, timeout, emit)
-            return _watched(client, again, emit)
+            return _watched(work, _again(work, found, want))
         if not force:
             raise DockerError(
                 f"the environment '{want.name}' already exists, but with different {_and(different)}; "
@@ -123,17 +112,52 @@ def start(
         environments.remove(client, found)
     with ports.Claims() as claims:
         try:
-            chosen = ports.choose(want, claims, bridged=bridged)
-            made = _create(client, want, image, chosen, keys, timeout, bridged=bridged, emit=emit)
+            made = _create(work, want, ports.choose(want, claims, bridged=bridged))
         except BaseException:
             if found is not None:
                 ssh_config.remove(want.name)
             raise
-        return _watched(client, made, emit)
+        return _watched(work, made)
 
 
-def _watched(client: docker.APIClient, started: Started, emit: Sink) -> Started:
-    watch.services(client, started.found, emit)
+@dataclass(frozen=True)
+class _Work:
+    """What starting an environment has in hand. `timeout` is in seconds; where the engine is not
+    `bridged`, the host's network is shared."""
+
+    client: docker.APIClient
+    image: str
+    keys: Keys
+    timeout: float
+    emit: Sink
+    bridged: bool
+
+
+def _image(client: docker.APIClient, image: str) -> tuple[dict[str, Any], bool, bool]:
+    """What the engine says of an image, and whether it has GPUs, and a bridge."""
+    with explained(f"cannot inspect the image {image}"):
+        try:
+            row = client.inspect_image(image)  # type: ignore[no-untyped-call]
+        except ImageNotFound:
+            raise DockerError(f"no image '{image}' in Docker", advice="make one with `envd up`") from None
+        gpus = "nvidia" in client.info().get("Runtimes", {})
+        bridged = any(n["Driver"] == "bridge" for n in client.networks(names=["bridge"]))
+    return row, gpus, bridged
+
+
+def _differing(found: Found, want: Wanted) -> list[str]:
+    """In what an environment differs from the one that is wanted. Raises DockerError when it is another
+    project's."""
+    if found.facts.get("project") != want.project:
+        raise DockerError(
+            f"the environment '{want.name}' is of {found.facts.get('project')}",
+            advice=f"give another name with --name, or `envd destroy --name {want.name}`",
+        )
+    return differences(found.facts, want.facts)
+
+
+def _watched(work: _Work, started: Started) -> Started:
+    watch.services(work.client, started.found, work.emit)
     return started
 
 
@@ -157,31 +181,21 @@ def _without_missing_gpus(want: Wanted, available: bool, emit: Sink) -> Wanted:
     return replace(want, gpus="")
 
 
-def _again(
-    client: docker.APIClient, found: Found, want: Wanted, keys: Keys, timeout: float, emit: Sink
-) -> Started:
+def _again(work: _Work, found: Found, want: Wanted) -> Started:
+    client, emit = work.client, work.emit
     running = not environments.resume(client, found)
-    _authorize(client, found.id, keys)
-    _wait(client, found.id, found.name, found.ssh, timeout, emit)
-    _enter(client, found, keys, forward_agent=want.forward_agent)
+    _authorize(client, found.id, work.keys)
+    _wait(client, found.id, found.name, found.ssh, work.timeout, emit)
+    _enter(client, found, work.keys, forward_agent=want.forward_agent)
     if found.runtime.get("init"):
         _see_init(client, found.id, found.name, emit, 0 if running else _INIT_PATIENCE)
     return Started(environments.get(client, found.name), running)
 
 
-def _create(
-    client: docker.APIClient,
-    want: Wanted,
-    image: str,
-    chosen: tuple[ports.Port, ...],
-    keys: Keys,
-    timeout: float,
-    *,
-    bridged: bool,
-    emit: Sink,
-) -> Started:
+def _create(work: _Work, want: Wanted, chosen: tuple[ports.Port, ...]) -> Started:
+    client, emit = work.client, work.emit
     make_sources(want.mounts)
-    if not bridged:
+    if not work.bridged:
         for exposed in want.exposed:
             if exposed.host_port in (0, exposed.port):
                 continue
@@ -196,15 +210,15 @@ def _create(
     identity = ""
     try:
         with explained(f"cannot start {want.name}"):
-            body = _config(want, image, chosen, bridged=bridged)
+            body = _config(want, work.image, chosen, bridged=work.bridged)
             made = client.create_container_from_config(body, want.name)  # type: ignore[no-untyped-call]
             identity = str(made["Id"])
-            _authorize(client, identity, keys)
+            _authorize(client, identity, work.keys)
             _protect(client, identity, want)
             client.start(identity)
-        _wait(client, identity, want.name, chosen[0], timeout, emit)
+        _wait(client, identity, want.name, chosen[0], work.timeout, emit)
         found = environments.get(client, want.name)
-        _enter(client, found, keys, forward_agent=want.forward_agent)
+        _enter(client, found, work.keys, forward_agent=want.forward_agent)
         if found.runtime.get("init"):
             _see_init(client, identity, want.name, emit, _INIT_PATIENCE)
         with explained(f"cannot start {want.name}"):

@@ -85,26 +85,29 @@ def _parameters(api: Api) -> str:
     return "<br>".join(rows) or "none"
 
 
+_INTRODUCTION = (
+    "# The language",
+    "",
+    "<!-- Made by `make docs` from the signatures in grammar/vocabulary: do not edit. -->",
+    "",
+    "A `build.envd` is a file of Starlark, which is a small Python: functions, loops,",
+    "comprehensions, strings, lists and dicts, but no imports, no classes, no recursion and",
+    "no way to reach the machine. `envd` calls its function `build` (`-f FILE:FUNCTION`",
+    "chooses another one) without arguments; each call in it asks for a part of the",
+    "environment. The order of calls matters only among `run`, `io.copy` and `io.http`.",
+    "",
+    "Every optional parameter takes `None` for its default. Tuples are accepted wherever lists",
+    "are. Functions that set one thing may be called again with the same arguments only.",
+    "",
+    "The first line may say `# syntax=v0` or `# syntax=v1`. v1 is the default; v0 is",
+    'the same, except that `base(dev=True, language="python3")` is then the default.',
+    "",
+)
+
+
 def markdown(tests: Mapping[str, str]) -> str:
     """The reference. `tests` names for each function the test that shows it."""
-    lines = [
-        "# The language",
-        "",
-        "<!-- Made by `make docs` from the signatures in grammar/vocabulary: do not edit. -->",
-        "",
-        "A `build.envd` is a file of Starlark, which is a small Python: functions, loops,",
-        "comprehensions, strings, lists and dicts, but no imports, no classes, no recursion and",
-        "no way to reach the machine. `envd` calls its function `build` (`-f FILE:FUNCTION`",
-        "chooses another one) without arguments; each call in it asks for a part of the",
-        "environment. The order of calls matters only among `run`, `io.copy` and `io.http`.",
-        "",
-        "Every optional parameter takes `None` for its default. Tuples are accepted wherever lists",
-        "are. Functions that set one thing may be called again with the same arguments only.",
-        "",
-        "The first line may say `# syntax=v0` or `# syntax=v1`. v1 is the default; v0 is",
-        'the same, except that `base(dev=True, language="python3")` is then the default.',
-        "",
-    ]
+    lines = [*_INTRODUCTION]
     for module, title in MODULES.items():
         lines += [f"## {title}", "", "| function | parameters | what it does | test |", "|---|---|---|---|"]
         for api in _of_module(module):

@@ -56,6 +56,11 @@ def _directory(wanted: Wanted) -> Path | None:
     return next((Path(d) for d in given if d), None)
 
 
+def _at_their_places(local: Mapping[str, PythonInput]) -> list[str]:
+    """Wheels that are given themselves, as requirements."""
+    return [f"{name} @ {path_of(given).resolve().as_uri()}" for name, given in local.items()]
+
+
 def resolve(
     wanted: Wanted,
     target: Target,
@@ -85,21 +90,15 @@ def resolve(
     located = origins(wanted)
     resolver = Resolver(target, sources, cache_directory, log, lambda file: located.url(file.url))
     if wanted.requests or local or projects:
-        requirements = [
-            *(r.text for r in wanted.requests),
-            *(f"{name} @ {path_of(i).resolve().as_uri()}" for name, i in local.items()),
-        ]
-        constraints = [*(r.text for r in wanted.constraints), *(p for p in pinned if _name(p) not in local)]
+        wish = uv.Wish(
+            [*(r.text for r in wanted.requests), *_at_their_places(local)],
+            [*(r.text for r in wanted.constraints), *(p for p in pinned if _name(p) not in local)],
+            projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
+            left_out=sorted(left_out),
+            preferred=preferred,
+        )
         try:
-            made = resolver.compile(
-                uv.Wish(
-                    requirements,
-                    constraints,
-                    projects=[(path_of(i).absolute(), i.extras, i.groups) for i in projects],
-                    left_out=sorted(left_out),
-                    preferred=preferred,
-                )
-            )
+            made = resolver.compile(wish)
         except uv.UvError as error:
             places = [*asked, *(Request(n, i.position) for n, i in local.items())]
             raise explained(error, places) from error
