@@ -8,7 +8,7 @@ content-addressed derivations in Nix (RFC 62).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,8 @@ class Derivation:
     @cached_property
     def drv_id(self) -> str:
         """The BLAKE3 of the canonical encoding, inputs included."""
+        for below in _unnamed(self):
+            _ = below.drv_id
         return hash_value(
             "envd derivation v1", self._record([[i.role, i.derivation.drv_id] for i in self.inputs])
         )
@@ -97,5 +99,25 @@ class Derivation:
             "envd build key v1", self._record([[i.role, outputs[i.derivation.drv_id]] for i in self.inputs])
         )
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Derivation) and self.drv_id == other.drv_id
+
     def __hash__(self) -> int:
         return hash(self.drv_id)
+
+
+def _unnamed(top: Derivation) -> Iterator[Derivation]:
+    """What `top` is made of and has no hash yet: each before what it is an input of. No recursion: a
+    chain may be deeper than Python's stack."""
+    seen: set[int] = set()
+    todo = [(top, False)]
+    while todo:
+        derivation, inputs_done = todo.pop()
+        if inputs_done:
+            if derivation is not top:
+                yield derivation
+        elif id(derivation) not in seen:
+            seen.add(id(derivation))
+            todo.append((derivation, True))
+            inputs = (item.derivation for item in derivation.inputs)
+            todo += [(d, False) for d in inputs if isinstance(d, Derivation) and "drv_id" not in d.__dict__]

@@ -21,16 +21,17 @@ def _walk(plan: Plan) -> list[Derivation | Fetch]:
     """Every derivation of the plan, inputs before users, each once."""
     seen: dict[str, Derivation | Fetch] = {}
 
-    def visit(derivation: Derivation | Fetch) -> None:
+    # No recursion: a chain may be deeper than Python's stack.
+    todo: list[tuple[Derivation | Fetch, bool]] = [(layer, False) for layer in reversed(plan.layers)]
+    while todo:
+        derivation, inputs_done = todo.pop()
         if derivation.drv_id in seen:
-            return
-        if isinstance(derivation, Derivation):
-            for entry in _inputs(derivation):
-                visit(entry)
-        seen[derivation.drv_id] = derivation
-
-    for layer in plan.layers:
-        visit(layer)
+            continue
+        if inputs_done or isinstance(derivation, Fetch):
+            seen[derivation.drv_id] = derivation
+        else:
+            todo.append((derivation, True))
+            todo += [(entry, False) for entry in reversed(_inputs(derivation))]
     return list(seen.values())
 
 

@@ -9,7 +9,7 @@ from engine.core.derivation import Derivation
 from engine.core.urls import redacted
 from engine.ecosystems import languages
 from engine.ecosystems.r import builder as layers
-from engine.ecosystems.r import cran, cran_versions
+from engine.ecosystems.r import bundled, cran, cran_versions
 from engine.ecosystems.r import resolver as r
 from engine.lock.model import Lock
 from engine.lock.packages import LockedPackage, RSource
@@ -44,7 +44,7 @@ def _resolve(session: Session, lock: Lock) -> Sequence[LockedPackage]:
 
 
 def _unpinned(lock: Lock, asked: Sequence[str], implied: Iterable[str]) -> Iterable[str]:
-    there = {*names(lock["r"]), *r.BASE, *r.RECOMMENDED}
+    there = {*names(lock["r"]), *bundled.BASE, *bundled.RECOMMENDED}
     return [text for text in asked if "=" not in text and text not in there]
 
 

@@ -10,29 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.ecosystems.r import bundled
 from engine.survey.walk import read
 
 # What R and Julia bring with them: nothing to install.
-_R_BASE = frozenset(
-    {
-        "R",
-        "base",
-        "compiler",
-        "datasets",
-        "graphics",
-        "grDevices",
-        "grid",
-        "methods",
-        "parallel",
-        "splines",
-        "stats",
-        "stats4",
-        "tcltk",
-        "tools",
-        "utils",
-        "translations",
-    }
-)
+_R_BASE = frozenset({*bundled.BASE, "R", "translations"})
 _JULIA_BASE = frozenset(
     {
         "Base",

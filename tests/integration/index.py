@@ -18,6 +18,41 @@ USER, PASSWORD = "ann", "s3cret/pass"
 LOGIN = "ann:s3cret%2Fpass"  # as a URL has it
 
 
+# Thirty pure packages without dependencies, so that each is one small wheel.
+THIRTY = (
+    "attrs",
+    "certifi",
+    "chardet",
+    "click",
+    "colorama",
+    "decorator",
+    "docutils",
+    "filelock",
+    "idna",
+    "iniconfig",
+    "itsdangerous",
+    "jmespath",
+    "markdown",
+    "markupsafe",
+    "more-itertools",
+    "mpmath",
+    "networkx",
+    "packaging",
+    "pathspec",
+    "platformdirs",
+    "ply",
+    "pluggy",
+    "pyasn1",
+    "pycparser",
+    "pygments",
+    "pyparsing",
+    "pytz",
+    "six",
+    "toolz",
+    "wheel",
+)
+
+
 def download(directory: Path, requirements: Sequence[str]) -> None:
     """Real files from the machine's own index into `directory`."""
     subprocess.run(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import gallery, servers
+from tests.integration import gallery, index, servers
 from tests.integration.envd import Envd, docker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,40 +38,6 @@ def build():
     shell("zsh")
     run(["echo built > /etc/built", "rm /etc/issue"])
 """
-
-# Thirty pure packages without dependencies, so that each is one small wheel.
-THIRTY = (
-    "attrs",
-    "certifi",
-    "chardet",
-    "click",
-    "colorama",
-    "decorator",
-    "docutils",
-    "filelock",
-    "idna",
-    "iniconfig",
-    "itsdangerous",
-    "jmespath",
-    "markdown",
-    "markupsafe",
-    "more-itertools",
-    "mpmath",
-    "networkx",
-    "packaging",
-    "pathspec",
-    "platformdirs",
-    "ply",
-    "pluggy",
-    "pyasn1",
-    "pycparser",
-    "pygments",
-    "pyparsing",
-    "pytz",
-    "six",
-    "toolz",
-    "wheel",
-)
 
 
 def small(packages: list[str]) -> str:
@@ -132,7 +98,7 @@ def _jupyter_answers(url: str) -> bool:
 
 def test_one_changed_package_builds_one_object(shared_store: Path, tmp_path: Path) -> None:
     envd = Envd(shared_store, tmp_path / "thirty")
-    packages = [p for p in THIRTY if p != "six"]
+    packages = [p for p in index.THIRTY if p != "six"]
     # no run(): that is over everything, and has to be done again when anything changes
     text = small([]).replace(RUN, "")
     for version in ("1.16.0", "1.15.0"):

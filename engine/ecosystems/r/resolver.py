@@ -9,6 +9,7 @@ from engine.ecosystems import languages
 from engine.ecosystems.debian.apt import Apt
 from engine.ecosystems.debian.package_lists import parse_stanzas
 from engine.ecosystems.debian.system import System
+from engine.ecosystems.r.bundled import BASE, RECOMMENDED
 from engine.errors import ResolveError
 from engine.lock.packages import LockedPackage
 from grammar.environment import Environment, Request
@@ -24,41 +25,6 @@ CARRIED = {
     "ubuntu22.04": "4.1.2",
     "ubuntu24.04": "4.3.3",
 }
-# Part of R itself (priority "base" in its sources).
-BASE = (
-    "base",
-    "compiler",
-    "datasets",
-    "grDevices",
-    "graphics",
-    "grid",
-    "methods",
-    "parallel",
-    "splines",
-    "stats",
-    "stats4",
-    "tcltk",
-    "tools",
-    "utils",
-)
-# R's recommended packages; Debian calls them r-cran-NAME.
-RECOMMENDED = (
-    "KernSmooth",
-    "MASS",
-    "Matrix",
-    "boot",
-    "class",
-    "cluster",
-    "codetools",
-    "foreign",
-    "lattice",
-    "mgcv",
-    "nlme",
-    "nnet",
-    "rpart",
-    "spatial",
-    "survival",
-)
 
 
 def version_key(text: str) -> Version:
