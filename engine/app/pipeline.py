@@ -24,6 +24,7 @@ from engine.core.progress import open_sink
 from engine.core.project import Project, store_path
 from engine.docker import probe
 from engine.ecosystems.images.builder import as_pinned
+from engine.ecosystems.includes import git
 from engine.ecosystems.steps import login
 from engine.ecosystems.steps.dev import turned_on, wanted
 from engine.errors import LockMismatch, UsageError
@@ -41,6 +42,7 @@ from engine.realise.secrets import Secrets
 from engine.realise.selection import Selection
 from engine.resolve import locking
 from engine.sections import cuda, registry
+from grammar import evaluate as loader
 from grammar.environment import Environment, Owner
 from store import Store
 from store.usage import in_use
@@ -68,8 +70,6 @@ def evaluate(
 
     Raises SpecError, UsageError, ResolveError.
     """
-    from grammar import evaluate as loader
-
     environment = loader.load(
         project.spec,
         project.function,
@@ -96,8 +96,6 @@ def _includer(project: Project, update: bool) -> Includer:
     pinned: dict[tuple[str, str], str] | None = None
 
     def include(wanted: Include) -> Checkout:
-        from engine.ecosystems.includes import git
-
         nonlocal pinned
         if pinned is None:
             lock = None if update else locks.read(project.lock)

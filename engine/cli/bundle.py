@@ -18,6 +18,7 @@ from engine.cli.options import (
     project_options,
     secret_option,
 )
+from engine.core.project import find
 
 if TYPE_CHECKING:
     from engine.app.options import BuildOptions
@@ -55,7 +56,6 @@ def create(
     the same bytes. What the project's own directory holds is not in it.
     """
     from engine.app import bundle as bundles
-    from engine.core.project import find
 
     made = bundles.create(find(file, path), Path(destination), options, fetched=not no_files)
     click.echo(bundles.said(made))

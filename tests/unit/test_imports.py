@@ -21,6 +21,7 @@ LAZY = {
     "engine/app/deliver.py": 1,
     "engine/app/fastpath.py": 1,
     "engine/cli/build.py": 2,
+    "engine/cli/bundle.py": 2,
     "engine/cli/complete.py": 4,
     "engine/cli/destroy.py": 1,
     "engine/cli/entry.py": 2,
