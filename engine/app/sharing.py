@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from engine.app import pipeline
 from engine.app.options import BuildOptions
@@ -19,19 +20,20 @@ from engine.cache.upkeep import Found, Listed, Verified
 from engine.core.derivation import Derivation
 from engine.core.progress import open_sink
 from engine.core.project import Project, store_path
-from engine.errors import EnvdError, UsageError
+from engine.errors import EnvdError, UsageError, together
 from engine.realise import placed, secrets
 from engine.realise import steps as network_steps
 from engine.realise.scheduler import Work, realise
 from grammar.nearest import suggest
 from store import Store
 from store.elsewhere import gather
-from store.errors import LostError
+from store.errors import LostError, StoreError
 from store.store import existing
 from store.usage import in_use
 
 _PLAN = "plan-"
 _DAY = 86400.0
+T = TypeVar("T")
 DAYS = 30  # that a pack which no branch names stays in a directory
 
 
@@ -53,25 +55,39 @@ def opened(name: str, store: Store) -> Place:
     return place
 
 
-def packs(given: str | None) -> list[Listed]:
-    """The packs of the places. Raises UsageError, RegistryError, OSError."""
-    found = settings.read()
-    with upkeep.scratch_store() as store:
-        return [
-            row
-            for name in names(given, found)
-            for row in upkeep.listed(opened(name, store), found.trusted, found.salt)
-        ]
+@dataclass(frozen=True)
+class Reached(Generic[T]):
+    """What each place gave, and why some gave nothing (None: all did)."""
+
+    rows: list[T]
+    error: EnvdError | None = None
 
 
-def verified(given: str | None, *, whole: bool) -> list[Verified]:
-    """What is wrong with the packs of the places, by place. Raises UsageError, RegistryError, OSError."""
+def _each(given: str | None, act: Callable[[Place, Settings], T]) -> Reached[T]:
+    """What `act` gives of each place that is meant: one that does not answer does not keep the others'
+    answers back. Raises UsageError."""
     found = settings.read()
+    rows: list[T] = []
+    failures: list[EnvdError] = []
     with upkeep.scratch_store() as store:
-        return [
-            upkeep.verified(opened(name, store), found.trusted, found.salt, whole=whole)
-            for name in names(given, found)
-        ]
+        for name in names(given, found):
+            try:
+                rows.append(act(opened(name, store), found))
+            except EnvdError as error:
+                failures.append(error)
+            except (StoreError, OSError) as error:
+                failures.append(EnvdError(str(error)))
+    return Reached(rows, together(failures) if failures else None)
+
+
+def packs(given: str | None) -> Reached[list[Listed]]:
+    """The packs of each place. Raises UsageError."""
+    return _each(given, lambda place, found: upkeep.listed(place, found.trusted, found.salt))
+
+
+def verified(given: str | None, *, whole: bool) -> Reached[Verified]:
+    """What is wrong with the packs of each place. Raises UsageError."""
+    return _each(given, lambda place, found: upkeep.verified(place, found.trusted, found.salt, whole=whole))
 
 
 @dataclass(frozen=True)
@@ -86,19 +102,22 @@ class Tidied:
     note: str = ""
 
 
-def tidied(given: str | None, *, days: int | None, tags: Sequence[str], dry_run: bool) -> list[Tidied]:
+def tidied(given: str | None, *, days: int | None, tags: Sequence[str], dry_run: bool) -> Reached[Tidied]:
     """Remove the packs that no branch names any more, and those of `tags`; of directories, only what came
-    more than `days` [30] days ago. Raises UsageError, RegistryError, OSError."""
-    found = settings.read()
-    with upkeep.scratch_store() as store:
-        every = [opened(name, store) for name in names(given, found)]
-        if days is not None and (strange := [x.name for x in every if not isinstance(x, Directory)]):
+    more than `days` [30] days ago. Raises UsageError."""
+    if tags and given is None and len(names(None, settings.read())) > 1:
+        raise UsageError("several places are used", subject="--remove", advice="name the one that is meant")
+
+    def act(place: Place, found: Settings) -> Tidied:
+        if days is not None and not isinstance(place, Directory):
             raise UsageError(
                 "a registry does not say when a pack came",
-                subject=strange[0],
+                subject=place.name,
                 advice="leave out --older-than: then all goes that no branch's head names",
             )
-        return [_tidied(place, DAYS if days is None else days, tags, dry_run=dry_run) for place in every]
+        return _tidied(place, DAYS if days is None else days, tags, dry_run=dry_run)
+
+    return _each(given, act)
 
 
 def _tidied(place: Place, days: int, tags: Sequence[str], *, dry_run: bool) -> Tidied:

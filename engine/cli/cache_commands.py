@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -82,7 +83,8 @@ def list_packs(place: str | None, form: str) -> None:
     JSON keys: place, tag, layers, bytes, entries, signed_by (names), trusted (how many entries a
     trusted key has signed), problem ("" or why it cannot be read).
     """
-    rows = [asdict(row) for row in sharing.packs(place)]
+    reached = sharing.packs(place)
+    rows = [asdict(row) for found in reached.rows for row in found]
     shown = [
         {
             **row,
@@ -100,6 +102,12 @@ def list_packs(place: str | None, form: str) -> None:
         listing.Column("signed", "SIGNED BY"),
     )
     listing.show(rows if form == "json" else shown, columns, form, nothing="no packs")
+    _raise(reached.error)
+
+
+def _raise(error: EnvdError | None) -> None:
+    if error is not None:
+        raise error
 
 
 def _trusted(trusted: int, entries: int) -> str:
@@ -118,19 +126,20 @@ def verify(place: str | None, whole: bool, form: str) -> None:
 
     JSON keys: problem.
     """
-    found = sharing.verified(place, whole=whole)
-    problems = [problem for one in found for problem in one.problems]
+    reached = sharing.verified(place, whole=whole)
+    problems = [problem for found in reached.rows for problem in found.problems]
     for problem in problems:
         click.echo(problem, err=True)
     if form == "json":
         click.echo(json.dumps([{"problem": problem} for problem in problems], indent=2))
+    _raise(reached.error)
     if problems:
         raise EnvdError(
             f"{len(problems)} problem{'s' * (len(problems) != 1)}",
             advice="what is missing is built, and published again, by the next build with --publish",
         )
     if form == "table":
-        count = sum(one.packs for one in found)
+        count = sum(found.packs for found in reached.rows)
         click.echo(f"whole: {count} pack{'s' * (count != 1)}" if count else "no packs")
 
 
@@ -156,15 +165,20 @@ def gc(place: str | None, days: int | None, tags: tuple[str, ...], dry_run: bool
 
     JSON keys: place, tags, blobs (a count), bytes.
     """
-    done = sharing.tidied(place, days=days, tags=tags, dry_run=dry_run)
+    reached = sharing.tidied(place, days=days, tags=tags, dry_run=dry_run)
+    done = reached.rows
     for item in done:
         if item.note:
             click.echo(f"{item.place}: {item.note}", err=True)
     if form == "json":
         rows = [{"place": x.place, "tags": list(x.tags), "blobs": x.blobs, "bytes": x.bytes} for x in done]
         click.echo(json.dumps(rows, indent=2))
-        return
-    verb = "would remove" if dry_run else "removed"
+    else:
+        _show_removed(done, "would remove" if dry_run else "removed")
+    _raise(reached.error)
+
+
+def _show_removed(done: Sequence[sharing.Tidied], verb: str) -> None:
     for item in done:
         for tag in item.tags:
             click.echo(tag)

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from engine.app import sharing
-from engine.cache import keys, pack, sources, tidy, upkeep
+from engine.cache import keys, pack, sources, taken, tidy, upkeep
 from engine.cache.directory import Directory
+from engine.cache.substituter import Substituter
+from engine.cache.taken import Taken
 from engine.core.derivation import Derivation
 from engine.errors import UsageError
 from store import Store
@@ -65,7 +67,10 @@ class Share:
         return upkeep.verified(self.place, TRUSTED, "", whole=whole).problems
 
     def tidied(self, days: int = 30, tags: tuple[str, ...] = (), *, dry_run: bool = False) -> sharing.Tidied:
-        (done,) = sharing.tidied(str(self.place.path), days=days, tags=tags, dry_run=dry_run)
+        reached = sharing.tidied(str(self.place.path), days=days, tags=tags, dry_run=dry_run)
+        if reached.error is not None:
+            raise reached.error
+        (done,) = reached.rows
         return done
 
 
@@ -268,10 +273,48 @@ def test_sources_go_with_their_plan(share: Share) -> None:
     assert set(share.tidied().tags) == {plan, tag}
 
 
-def test_a_place_that_is_none(tmp_path: Path, share: Share) -> None:
-    with pytest.raises(UsageError, match=r"nothing: no such directory; is it mounted\?"):
-        sharing.packs(str(tmp_path / "nothing"))
+def test_a_place_that_is_none(tmp_path: Path, share: Share, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="no place is used; name one, or use one with"):
         sharing.packs(None)
-    with pytest.raises(UsageError, match="a registry does not say when a pack came"):
-        sharing.tidied("127.0.0.1:1/a", days=3, tags=(), dry_run=True)
+    found = sharing.tidied("127.0.0.1:1/a", days=3, tags=(), dry_run=True)
+    assert "a registry does not say when a pack came" in str(found.error) and found.rows == []
+    nothing = sharing.packs(str(tmp_path / "nothing"))
+    assert "nothing: no such directory; is it mounted?" in str(nothing.error)
+    assert isinstance(nothing.error, UsageError)
+    # the others are shown all the same
+    share.published("a")
+    monkeypatch.setenv("ENVD_SUBSTITUTERS", f"dir:{tmp_path}/nothing dir:{share.place.path}")
+    both = sharing.packs(None)
+    assert "is it mounted?" in str(both.error) and [len(rows) for rows in both.rows] == [1]
+    assert [row.packs for row in sharing.verified(None, whole=False).rows] == [1]
+    with pytest.raises(UsageError, match="--remove: several places are used; name the one that is meant"):
+        sharing.tidied(None, days=None, tags=("x",), dry_run=True)
+
+
+def test_what_was_taken_adds_up(share: Share) -> None:
+    store = share.machine.store
+    assert taken.read(store) == []
+    for _ in range(2):
+        taken.remember(store, [Taken("b", 1, 2, 30, 0.1), Taken("a", 1, 5, 0, 0.2)])
+    assert taken.read(store) == [Taken("a", 2, 10, 0, 0.4), Taken("b", 2, 4, 60, 0.2)]
+    for other in ("[", "{}", "[1]", '[{"place": "a", "more": 1}]'):
+        store.set_memo("taken from places", other)
+        assert taken.read(store) == []
+
+
+def test_whom_it_was_taken_from(share: Share, tmp_path: Path) -> None:
+    """Of two places, the one that had it."""
+    targets = workshop.plan(3, "a")
+    share.published("a")
+    empty = Directory(tmp_path / "empty")
+    empty.publish([], [])
+    with Store.open(tmp_path / "other") as store:
+        other = Machine(store)
+        outputs = other.build(targets, [empty, share.place])
+        layers = [x for t in targets if (x := store.get(outputs[t.drv_id])) is not None]
+        supplier = store.supplier
+        assert isinstance(supplier, Substituter)
+        (row,) = supplier.taken(layers)
+    assert other.built == []
+    assert (row.place, row.builds, row.layers) == (share.place.name, 1, len({x.id for x in layers}))
+    assert row.bytes == sum({x.digest: x.size for x in layers}.values())
