@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from engine.cache import pack
@@ -33,11 +34,21 @@ def records(targets: Sequence[Derivation], outputs: Mapping[str, str], store: St
         found[key] = Record(
             key,
             derivation.kind,
-            made,
+            _of_plan(made, derivation, outputs),
             0 if is_placed else milliseconds_of(store, made.id),
             tuple(warnings_kept.known(store, made.id)),
         )
     return list(found.values())
+
+
+def _of_plan(made: Object, derivation: Derivation, outputs: Mapping[str, str]) -> Object:
+    """A layer as this plan has it: the store may know it as built upon other layers, which nobody who takes
+    this one has, when these gave the same bytes."""
+    known = set(outputs.values())
+    if known.issuperset(made.references):
+        return made
+    below = (outputs[i.derivation.drv_id] for i in derivation.inputs if i.role == "layer")
+    return replace(made, references=tuple(below))
 
 
 def publish(

@@ -16,9 +16,10 @@ from engine.cache import keys, pack, sources, taken, tidy, upkeep
 from engine.cache.directory import Directory
 from engine.cache.substituter import Substituter
 from engine.cache.taken import Taken
-from engine.core.derivation import Derivation
+from engine.core.derivation import Derivation, Input
 from engine.errors import UsageError
 from store import Store
+from store.verify import verify
 from tests.integration import workshop
 from tests.integration.workshop import KEY, Machine
 
@@ -318,3 +319,22 @@ def test_whom_it_was_taken_from(share: Share, tmp_path: Path) -> None:
     assert other.built == []
     assert (row.place, row.builds, row.layers) == (share.place.name, 1, len({x.id for x in layers}))
     assert row.bytes == sum({x.digest: x.size for x in layers}.values())
+
+
+def test_a_layer_is_shared_as_built_upon_what_is_shared(share: Share, tmp_path: Path) -> None:
+    """The writer has built the same bytes before, upon layers that the reader will never have."""
+
+    def upon(text: str) -> list[Derivation]:
+        below = Derivation("file", "below", 1, (), {"text": text})
+        return [below, Derivation("file", "top", 1, (Input("layer", below),), {"text": "same"})]
+
+    machine = share.machine
+    before, after = (machine.build(upon(text)) for text in ("before", "after"))
+    assert before[upon("before")[1].drv_id] == after[upon("after")[1].drv_id]
+    machine.publish(share.place, upon("after"), after)
+    with Store.open(tmp_path / "other") as store:
+        other = Machine(store)
+        assert other.build(upon("after"), [share.place]) == after
+        assert other.built == [] and verify(store) == []
+        (top,) = (x for x in store.objects() if x.name == "top")
+        assert top.references == (after[upon("after")[0].drv_id],)
