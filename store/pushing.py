@@ -33,11 +33,12 @@ _DIGEST_HEADER = "Docker-Content-Digest"
 @dataclass(frozen=True)
 class Part:
     """One blob of what is pushed. `content` may be a function that gets the bytes here: it is called
-    only when the registry has the blob nowhere."""
+    only when the registry has the blob nowhere. What is `new` is sent without asking for it."""
 
     digest: str
     size: int
     content: Path | bytes | Callable[[], Path]
+    new: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,41 @@ def push(
         named = [tag for tag in tags if _head(channel, tag).headers.get(_DIGEST_HEADER) != digest]
         _name(channel, manifest, named)
         return _report(dict.fromkeys(unique, "skipped"), unique)
-    push = _Push(channel, known or Known(), watch or Watch())
-    done = push.all(unique.values())
-    answer = _put(channel, manifest, tags[0])
-    if answer.status in (400, 404, 422) and (believed := [d for d, how in done.items() if how == "believed"]):
-        # It is not as it was remembered: the registry has been emptied, perhaps.
-        for found in believed:
-            push.known.forget(found)
-        done |= push.all((unique[d] for d in believed), anew=True)
-        answer = _put(channel, manifest, tags[0])
-    channel.expect(answer, _UPLOADING, 201)
+    done = _send(_Push(channel, known or Known(), watch or Watch()), unique, [(tags[0], manifest)])
     for tag in tags[1:]:
         put_manifest(channel, manifest, tag)
     for tag in tags:
         _check_kept(channel, tag)
     return _report(done, unique)
+
+
+def push_tags(
+    channel: Channel,
+    parts: Iterable[Part],
+    manifests: Sequence[tuple[str, bytes]],
+    known: Known | None = None,
+) -> PushReport:
+    """Push parts side by side, then, one after the other, manifests (tag, bytes) that name them: with no
+    request more than that takes. Raises as `push` does."""
+    unique = {part.digest: part for part in parts}
+    return _report(_send(_Push(channel, known or Known(), Watch()), unique, manifests), unique)
+
+
+def _send(push: _Push, parts: dict[str, Part], manifests: Sequence[tuple[str, bytes]]) -> dict[str, str]:
+    """Send what lacks, then the manifests; how each part got there, by its digest."""
+    done = push.all(parts.values())
+    for tag, manifest in manifests:
+        answer = _put(push.channel, manifest, tag)
+        if answer.status in (400, 404, 422):
+            # It is not as it was remembered (the registry has been emptied, perhaps), or what others sent
+            # at the same time came in between.
+            for digest, how in done.items():
+                if how == "believed":
+                    push.known.forget(digest)
+            done |= push.all(parts.values(), anew=True)
+            answer = _put(push.channel, manifest, tag)
+        push.channel.expect(answer, _UPLOADING, 201)
+    return done
 
 
 def _report(done: dict[str, str], parts: dict[str, Part]) -> PushReport:
@@ -122,7 +143,7 @@ class _Push:
             upload = uploads.begin(channel, part.digest, elsewhere)
             if upload is None:
                 return "mounted"
-        if has_blob(channel, part.digest):
+        if (anew or not part.new) and has_blob(channel, part.digest):
             return "skipped"
         content = part.content() if callable(part.content) else part.content
         moved = self.watch.moved

@@ -77,6 +77,13 @@ class Registry:
         tags = list(dict.fromkeys((self.reference.tag, *also)))
         return pushing.push(self._channel, parts, manifest, tags, known, watch)
 
+    def push_tags(
+        self, parts: Iterable[Part], manifests: Sequence[tuple[str, bytes]], known: Known | None = None
+    ) -> PushReport:
+        """Push parts side by side, then manifests (tag, bytes) that name them, in that order. Raises as
+        `push_image` does."""
+        return pushing.push_tags(self._channel, parts, manifests, known)
+
     def remove(self, tag: str, digest: str = "") -> bool:
         """Remove a tag, or, where a registry does that only by digest, the manifest and all its tags when
         its `digest` is given; whether the registry does such a thing. What is not there is removed

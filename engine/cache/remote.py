@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from engine.cache.place import Blob, Sent
 from engine.oci import blob_memory
@@ -11,10 +10,12 @@ from engine.oci.assemble import MANIFEST_TYPE
 from store import Store
 from store.errors import CorruptError, RegistryError
 from store.references import Reference, parse_reference
-from store.registry import PARALLEL, Registry
-from store.threads import workers
+from store.registry import Known, Part, Registry
+from store.retry import Patience
 
 MOST_MANIFEST = 4 << 20  # bytes
+# Nobody waits for a cache: what it has can be built. Seconds.
+_PATIENCE = Patience(first=5, silent=5, attempts=1)
 
 
 class Remote:
@@ -24,7 +25,8 @@ class Remote:
         found = parse_reference(text)
         self.reference = Reference(found.host, found.name)
         self._store = store
-        self._registry = Registry(self.reference)
+        self._registry = Registry(self.reference, patience=_PATIENCE)
+        self._writing = Registry(self.reference)  # what is to be published is worth waiting for
 
     @property
     def name(self) -> str:
@@ -52,7 +54,7 @@ class Remote:
 
     def bring(self, digest: str, size: int, store: Store, progress: Callable[[int], None]) -> bool:
         """Bring a blob into the store; whether it was there. Raises CorruptError for other bytes."""
-        with self._registry.blob(digest) as opened:
+        with self._registry.sized_blob(digest, 0, size) as opened:
             if opened is None:
                 return False
             with store.blob_writer() as writer:
@@ -70,43 +72,16 @@ class Remote:
     def publish(self, blobs: Sequence[Blob], manifests: Sequence[tuple[str, bytes]]) -> Sent:
         """Keep blobs, then the manifests that name them. What another repository of the registry is
         known to have is mounted from there."""
-        host, name = self.reference.host, self.reference.name
-        known = {b.digest: blob_memory.known(self._store, host, b.digest) for b in blobs}
-
-        def put(blob: Blob) -> tuple[str, int]:
-            there = known[blob.digest]
-            if there == name:  # what it has lost is found out below
-                return "there", blob.size
-            return self._put(blob, there), blob.size
-
-        with workers(PARALLEL) as pool:
-            done = list(pool.map(put, blobs))
-        try:
-            self._tag(manifests)
-        except RegistryError:
-            # Blobs that it was remembered to have may be gone.
-            with workers(PARALLEL) as pool:
-                done = [(self._put(b, None), b.size) for b in blobs]
-            self._tag(manifests)
-        blob_memory.remember(self._store, host, name, [b.digest for b in blobs])
-        return Sent(
-            sum(what == "sent" for what, _ in done),
-            sum(size for what, size in done if what == "sent"),
-            sum(what == "there" for what, _ in done),
-            sum(what == "mounted" for what, _ in done),
+        host, name, store = self.reference.host, self.reference.name, self._store
+        parts = [Part(b.digest, b.size, b.content, new=isinstance(b.content, bytes)) for b in blobs]
+        known = Known(
+            lambda digest: blob_memory.places(store, host, digest),
+            lambda digest: blob_memory.forget(store, host, name, digest),
         )
-
-    def _put(self, blob: Blob, there: str | None) -> str:
-        if self._registry.has_blob(blob.digest):
-            return "there"
-        content = blob.content
-        body: bytes | Path = content() if callable(content) else content
-        return "mounted" if self._registry.push_blob(blob.digest, body, there) else "sent"
-
-    def _tag(self, manifests: Sequence[tuple[str, bytes]]) -> None:
-        # What keeps further layers comes first: who finds the first one finds all.
-        for tag, manifest in reversed(manifests):
-            self._registry.push_manifest(manifest, tag)
+        # What keeps further layers comes first: who finds the first manifest finds all.
+        report = self._writing.push_tags(parts, manifests[::-1], known)
+        blob_memory.remember(store, host, name, [b.digest for b in blobs])
+        return Sent(report.sent.blobs, report.sent.bytes, report.skipped.blobs, report.mounted.blobs)
 
     def remove(self, tag: str, digest: str = "") -> None:
         """Remove a tag; with its manifest's `digest` also where that takes its other tags along. Raises
