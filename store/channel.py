@@ -7,6 +7,7 @@ Protocol: OCI distribution specification 1.1. Loopback registries are spoken to 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -46,6 +47,7 @@ class Channel:
         self.root = f"{endpoint.rstrip('/')}/v2/"
         self.base = f"{self.root}{reference.name}"
         self._access = access.Access(reference, endpoint, self.host, patience.first)
+        self._asking = threading.Lock()
 
     # -- addresses
 
@@ -164,12 +166,13 @@ class Channel:
         challenge = answer.headers.get("Www-Authenticate", "")
         if answer.status == 401:
             return self._access.learn(challenge, given)
-        if self._access.known:
-            return False
-        # Some say 404 to whom they do not know: only /v2/ tells whether they would know a login.
-        answer = exchange.ask("GET", self.root, {}, first=first)
-        ours = redirects.same_server(answer.url, self._endpoint) and answer.status == 401
-        return self._access.learn(answer.headers.get("Www-Authenticate", "") if ours else "", given)
+        with self._asking:  # one thread asks for all
+            if self._access.known:
+                return not given and self._access.learn("", given)
+            # Some say 404 to whom they do not know: only /v2/ tells whether they would know a login.
+            answer = exchange.ask("GET", self.root, {}, first=first)
+            ours = redirects.same_server(answer.url, self._endpoint) and answer.status == 401
+            return self._access.learn(answer.headers.get("Www-Authenticate", "") if ours else "", given)
 
     # -- answers
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from store.store import Store
 
 MEMO = "elsewhere:"  # and a digest -> the name of a place
+NOWHERE = "-"  # of what is only known: what was built upon it is somewhere
 
 
 class Supplier(Protocol):
@@ -64,7 +65,6 @@ def layer_file(store: Store, item: Object) -> Path:
         return path
     place = place_of(store, item.digest)
     if place is not None:
-        raise LostError(
-            [item], f"its layer is not in the store, and {place} is not asked for it; build again"
-        )
+        where = "nobody is known to have it" if place == NOWHERE else f"{place} is not asked for it"
+        raise LostError([item], f"its layer is not in the store, and {where}; build again")
     raise StoreError(f"{item.name}: its layer is not in the store; build (or pull) again")

@@ -101,8 +101,8 @@ class _Writer:
         # Not what was placed when that gave another layer: not every machine has it, and it can be built.
         needed = {outputs[layer.drv_id] for layer in stack}
         layers = list({r.object.id: r.object for r in found if r.object.id in needed}.values())
-        config, manifests = pack.write(found, layers)
         tag = pack.plan_tag([layer.drv_id for layer in stack], self._salt)
+        config, manifests = pack.write(found, layers, tag)
         self.manifests += zip(pack.tags(tag, len(manifests)), manifests, strict=True)
         self._add(bundle.text_blob(config))
         for layer in layers:

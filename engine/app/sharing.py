@@ -158,7 +158,7 @@ def _going(place: Place, found: Found, days: int, tags: Sequence[str]) -> list[s
 def _with_further(tag: str, manifest: bytes) -> list[str]:
     """A pack's tag and those that keep further layers of it."""
     try:
-        return pack.tags(tag, pack.read_manifest(manifest).manifests)
+        return [tag, *pack.read_manifest(manifest).further]
     except pack.MalformedError:
         return [tag]
 

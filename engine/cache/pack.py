@@ -31,6 +31,8 @@ MOST_LAYERS = 120  # of one manifest
 MOST_CONFIG = 16 << 20  # bytes of a configuration as it lies there
 _MOST_UNPACKED = 256 << 20
 _LEVEL = 3
+_MOST_MANIFESTS = 100
+_PLAN = re.compile(r"plan-[0-9a-f]{32}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -68,25 +70,26 @@ def head_tag(project: str, branch: str, salt: str) -> str:
 # -- writing ----------------------------------------------------------------------------------
 
 
-def write(records: Sequence[Record], layers: Sequence[Object]) -> tuple[bytes, list[bytes]]:
-    """A pack's configuration and its manifests: the first is the pack, the others keep further layers.
-    The same input gives the same bytes."""
+def write(records: Sequence[Record], layers: Sequence[Object], tag: str) -> tuple[bytes, list[bytes]]:
+    """A pack's configuration and its manifests, for `tag`: the first is the pack, the others keep further
+    layers. The same input gives the same bytes."""
     rows = [r.as_dict() for r in sorted(records, key=lambda r: r.key)]
     document = json.dumps({"version": 1, "records": rows}, sort_keys=True, separators=(",", ":"))
     config = zstandard.ZstdCompressor(level=_LEVEL).compress(document.encode())
     unique = list({x.digest: x for x in layers}.values())
     groups = [unique[n : n + MOST_LAYERS] for n in range(0, len(unique), MOST_LAYERS)] or [[]]
-    return config, [_manifest(config, group, len(groups)) for group in groups]
+    return config, [_manifest(config, group, tag, len(groups)) for group in groups]
 
 
-def _manifest(config: bytes, layers: Sequence[Object], of: int) -> bytes:
+def _manifest(config: bytes, layers: Sequence[Object], tag: str, of: int) -> bytes:
     document = {
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": ARTIFACT_TYPE,
         "config": {"mediaType": CONFIG_TYPE, "digest": digest_of(config), "size": len(config)},
         "layers": [{"mediaType": x.media_type, "digest": x.digest, "size": x.size} for x in layers],
-        "annotations": {"io.envd.cache.manifests": str(of)},
+        # a moving tag is that of the first manifest alone: it says where the others are
+        "annotations": {"io.envd.cache.manifests": str(of), "io.envd.cache.tag": tag},
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
@@ -102,12 +105,12 @@ def tags(tag: str, count: int) -> list[str]:
 @dataclass(frozen=True)
 class Head:
     """What a pack's first manifest says: its configuration's digest and size, its layers' digests, and
-    how many manifests there are."""
+    the tags of the manifests that keep further layers."""
 
     config: str
     size: int
     layers: frozenset[str]
-    manifests: int
+    further: tuple[str, ...]
 
 
 def read_manifest(data: bytes) -> Head:
@@ -123,10 +126,16 @@ def read_manifest(data: bytes) -> Head:
         size = config["size"]
         if type(size) is not int or not 0 <= size <= MOST_CONFIG:
             raise MalformedError(f"its configuration is of {str(size)[:80]} bytes")
-        count = int((document.get("annotations") or {}).get("io.envd.cache.manifests", 1))
-        if not 1 <= count <= 100:
+        told = document.get("annotations") or {}
+        count = int(told.get("io.envd.cache.manifests", 1))
+        if not 1 <= count <= _MOST_MANIFESTS:
             raise MalformedError(f"it has {count} manifests")
-        return Head(_digest(config["digest"]), size, layers, count)
+        further: tuple[str, ...] = ()
+        if count > 1:
+            if _PLAN.fullmatch(tag := str(told["io.envd.cache.tag"])) is None:
+                raise MalformedError(f"its further manifests are at {tag[:80]!r}")
+            further = tuple(tags(tag, count)[1:])
+        return Head(_digest(config["digest"]), size, layers, further)
     except MalformedError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -67,8 +67,8 @@ def publish(
         r if key is None else r.signed(key.sign(r.message(salt))) for r in records(targets, outputs, store)
     ]
     layers = [x for t in targets if (x := store.get(outputs[t.drv_id])) is not None]
-    config, manifests = pack.write(signed, layers)
     tag = pack.plan_tag([t.drv_id for t in targets], salt)
+    config, manifests = pack.write(signed, layers, tag)
     named = list(zip(pack.tags(tag, len(manifests)), manifests, strict=True))
     if head:
         named.insert(0, (head, manifests[0]))

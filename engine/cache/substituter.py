@@ -103,7 +103,7 @@ class Substituter:
                 return None
             head = pack.read_manifest(data)
             layers = head.layers
-            for further in pack.tags(tag, head.manifests)[1:]:
+            for further in head.further:
                 if (more := place.manifest(further)) is not None:
                     layers |= pack.read_manifest(more).layers
             config = place.read(head.config, pack.MOST_CONFIG)
@@ -145,8 +145,10 @@ class Substituter:
             own = store.get(made.id)
             if own is None or not store.has_blob(own):
                 statements += objects.statements(made)
-                if made.digest in found.layers:
-                    memos[elsewhere.MEMO + made.digest] = place.name
+                here = made.digest in found.layers
+                if here or elsewhere.place_of(store, made.digest) is None:
+                    memos[elsewhere.MEMO + made.digest] = place.name if here else elsewhere.NOWHERE
+                if here:
                     self._gone.discard(made.digest)
                 if not r.is_placing:
                     self._took[made.id] = r.milliseconds / 1000

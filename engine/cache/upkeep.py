@@ -95,9 +95,9 @@ def _kind(tag: str, manifest: bytes) -> str:
 def _further(found: Mapping[str, bytes]) -> set[str]:
     """The tags that only keep further layers."""
     names: set[str] = set()
-    for tag, data in found.items():
+    for data in found.values():
         with suppress(MalformedError):
-            names.update(pack.tags(tag, pack.read_manifest(data).manifests)[1:])
+            names.update(pack.read_manifest(data).further)
     return names
 
 
@@ -215,7 +215,7 @@ def _read(place: Place, tag: str, data: bytes) -> _Read:
     """The pack of a manifest. Raises MalformedError, RegistryError, OSError."""
     head = pack.read_manifest(data)
     layers = _sizes(data)
-    for other in pack.tags(tag, head.manifests)[1:]:
+    for other in head.further:
         if (more := place.manifest(other)) is None:
             raise MalformedError(f"it is incomplete: {other} is not there")
         pack.read_manifest(more)

@@ -3,14 +3,12 @@ repository from there."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 
 from store import Store, elsewhere
 from store.errors import ReadOnlyError
 
-_REPOSITORY = re.compile(r"[a-z0-9._/-]+")  # no host is left in it, and no directory
 _MOST = 4  # repositories that are remembered of one blob
 
 
@@ -38,8 +36,9 @@ def places(store: Store, host: str, digest: str) -> list[str]:
     """The repositories of a registry that are remembered to have a blob, the last one first, and that of
     a cache that has it."""
     found = (store.memo(_where(host, digest)) or "").split()
-    cache = (elsewhere.place_of(store, digest) or "").removeprefix(f"{host}/")
-    return [*found, cache] if _REPOSITORY.fullmatch(cache) and cache not in found else found
+    place = elsewhere.place_of(store, digest) or ""
+    cache = place.removeprefix(f"{host}/")
+    return [*found, cache] if cache != place and cache not in found else found
 
 
 def known(store: Store, host: str, digest: str) -> str | None:

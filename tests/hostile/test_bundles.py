@@ -260,7 +260,7 @@ class Home:
         blob, lock = bundle.text_blob(layer), bundle.text_blob(b"lock")
         about = {"id": "1" * 64, "name": "evil", "diff_id": digest_of(b""), "tar_size": 1, **facts}
         made = Object(digest=blob.digest, size=blob.size, media_type=GZIP_LAYER, **about)  # type: ignore[arg-type]
-        config, manifests = pack_format.write([Record("2" * 64, "run", made)], [made])
+        config, manifests = pack_format.write([Record("2" * 64, "run", made)], [made], "plan-1")
         whole, manifest = bundle.write(bundle.Bundle("p", lock.digest), {lock.digest: lock.size})
         tagged = [("plan-1", manifests[0]), (bundle.TAG, manifest)]
         with self.file.open("wb") as file:

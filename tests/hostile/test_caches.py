@@ -51,7 +51,7 @@ def publish(
 ) -> None:
     """Put a pack with this configuration there, with the honest layers; `manifest` changes its manifest."""
     layers = [x for t in PLAN if (x := machine.store.get(outputs[t.drv_id])) is not None]
-    _, (written, *_) = pack.write([], layers)
+    _, (written, *_) = pack.write([], layers, TAG)
     document = json.loads(written)
     document["config"].update(digest=digest_of(packed), size=len(packed))
     for name, value in manifest.items():
@@ -178,6 +178,11 @@ PACKS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "layers that are none": (config_of([]), {"layers": "sha256"}),
     "a layer that is none": (config_of([]), {"layers": [{"digest": "sha256:../x"}]}),
     "many manifests": (config_of([]), {"annotations": {"io.envd.cache.manifests": "1000000"}}),
+    "further manifests elsewhere": (
+        config_of([]),
+        {"annotations": {"io.envd.cache.manifests": "2", "io.envd.cache.tag": "../../other"}},
+    ),
+    "further manifests nowhere": (config_of([]), {"annotations": {"io.envd.cache.manifests": "2"}}),
     "manifests that are no number": (config_of([]), {"annotations": {"io.envd.cache.manifests": "x"}}),
 }
 

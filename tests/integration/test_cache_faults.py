@@ -13,6 +13,7 @@ from engine.cache import pack
 from engine.cache.remote import Remote
 from store import Store
 from store.errors import RegistryError
+from store.verify import verify
 from tests.faults import server
 from tests.faults.server import Bad, Fault
 from tests.integration import servers
@@ -227,3 +228,18 @@ def test_a_salt_disowns_what_was_published(
     assert third.build(targets, [Remote(name, third.store)], salt="2") == outputs
     assert third.built == []
     assert KEY.name == "team-1"
+
+
+def test_what_is_known_without_bytes_is_no_damage_and_is_built_when_it_is_needed(
+    registry: servers.RegistryServer, machine: Callable[[str], Machine]
+) -> None:
+    *below, top = plan(3, "known")
+    first = machine("writer")
+    outputs = first.build([top])
+    name = f"{registry.address}/known/cache"
+    first.publish(Remote(name, first.store), [top], outputs)
+    second = machine("reader")
+    assert second.build([top], [Remote(name, second.store)]) == outputs and second.built == []
+    assert verify(second.store) == []
+    again = second.build([*below, top], [Remote(name, second.store)])
+    assert second.built == ["layer-0", "layer-1"] and again == outputs
