@@ -129,10 +129,10 @@ def _tidied(place: Place, days: int, tags: Sequence[str], *, dry_run: bool) -> T
         return Tidied(place.name, gone.tags, gone.blobs, gone.bytes, note)
     assert isinstance(place, Remote)
     if not dry_run:
-        staying = {digest for tag, digest in found.digests.items() if tag not in going}
+        staying = {digest: tag for tag, digest in found.digests.items() if tag not in going}
         for tag in going:
-            digest = found.digests.get(tag, "")
-            place.remove(tag, "" if digest in staying else digest)
+            digest = found.digests[tag]
+            place.remove(tag, digest, staying.get(digest, ""))
     note = "its layers go when the registry collects its garbage" if going else ""
     return Tidied(place.name, tuple(going), note=note)
 
@@ -150,7 +150,7 @@ def _going(place: Place, found: Found, days: int, tags: Sequence[str]) -> list[s
         old = not isinstance(place, Directory) or tidy.age(place, digest) >= days * _DAY
         if tag.startswith(_PLAN) and digest not in named and tag not in tags and old:
             going.append(tag)
-    every = [each for tag in going for each in _with_further(tag, found.packs[tag])]
+    every = [x for tag in going for x in _with_further(tag, found.packs[tag]) if x in found.digests]
     fetched = tuple(tag.replace(_PLAN, "sources-") for tag in going if tag.startswith(_PLAN))
     return every + [tag for tag in found.sources if fetched and tag.startswith(fetched)]
 

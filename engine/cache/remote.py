@@ -83,14 +83,19 @@ class Remote:
         blob_memory.remember(store, host, name, [b.digest for b in blobs])
         return Sent(report.sent.blobs, report.sent.bytes, report.skipped.blobs, report.mounted.blobs)
 
-    def remove(self, tag: str, digest: str = "") -> None:
-        """Remove a tag; with its manifest's `digest` also where that takes its other tags along. Raises
-        RegistryError, too, when the registry does not allow it."""
-        if not self._registry.remove(tag, digest):
+    def remove(self, tag: str, digest: str, other: str = "") -> None:
+        """Remove a tag; where a registry only removes manifests with all their tags, that one, unless
+        the tag `other` names it, too. Raises RegistryError, too, when the registry does not allow it."""
+        if self._registry.remove(tag, "" if other else digest):
+            return
+        if other:
             raise RegistryError(
-                f"{self.name}: the registry does not let packs be removed; let it remove old tags by a "
-                "rule of its own, or allow it (docker-registry: `delete: enabled: true` in its `storage`)"
+                f"{self.name}: '{tag}' and '{other}' are one manifest, and the registry removes both or none"
             )
+        raise RegistryError(
+            f"{self.name}: the registry does not let packs be removed; let it remove old tags by a "
+            "rule of its own, or allow it (docker-registry: `delete: enabled: true` in its `storage`)"
+        )
 
     def has(self, digest: str) -> bool:
         """Whether a blob is there."""

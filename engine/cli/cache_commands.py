@@ -136,7 +136,7 @@ def verify(place: str | None, whole: bool, form: str) -> None:
     if problems:
         raise EnvdError(
             f"{len(problems)} problem{'s' * (len(problems) != 1)}",
-            advice="what is missing is built, and published again, by the next build with --publish",
+            advice="what is not there or not trusted is built by the next build, and shared with --publish",
         )
     if form == "table":
         count = sum(found.packs for found in reached.rows)

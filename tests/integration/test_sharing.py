@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration import machines, servers
+from tests.integration import machines, servers, tokens
 from tests.integration.envd import ENVD
 
 PAGE = (Path(__file__).parents[2] / "docs/sharing.md").read_text("utf-8")
@@ -177,25 +177,40 @@ def test_a_machine_without_network(team: Team) -> None:
     assert len(built(forced)) >= 2
 
 
-@pytest.mark.parametrize("delete", [True, False])
-def test_what_no_branch_names_is_removed_from_a_registry(tmp_path: Path, delete: bool) -> None:
-    """One that does not allow it says so."""
-    with servers.registry(delete=delete) as images:
+def two_builds(team: Team) -> None:
+    """Publish a project, and a change of it, in team/cache."""
+    login = f"envd cache login registry.example.org -u me -p {servers.PASSWORD}"
+    team.run("a", f"{login}; envd key generate; envd cache push registry.example.org/team/cache")
+    (team.checkout("a") / "greeting").write_text("hello again\n")
+    team.run("a", "envd cache push registry.example.org/team/cache")
+
+
+def test_what_no_branch_names_is_removed_from_a_registry(tmp_path: Path) -> None:
+    """From one whose tokens say what may be done, and that removes by digest alone."""
+    place = "registry.example.org/team/cache"
+    with servers.registry() as images, tokens.registry(tmp_path / "tokens") as registry:
         spec = machines.SPEC.format(image=machines.push_base(images, tmp_path), salt=uuid.uuid4())
-        team = Team(images.address, tmp_path / "machines", spec)
-        place = "registry.example.org/team/cache"
-        team.run("a", f"envd key generate; envd cache push {place}")
-        (team.checkout("a") / "greeting").write_text("hello again\n")
-        team.run("a", f"envd cache push {place}")
+        team = Team(registry.address, tmp_path / "machines", spec)
+        two_builds(team)
+        said = team.run("a", f"envd cache gc {place}; envd cache ls {place}; envd cache verify {place}")
+        assert "removed 1 tag\n" in said and said.count(" plan-") == 1 and "whole: 2 packs" in said
+        plan, head = (re.findall(rf" ({kind}-\S+)", said)[0] for kind in ("plan", "head"))
+        said = team.run("a", f"! envd cache gc {place} --remove {plan}")
+        assert f"'{plan}' and '{head}' are one manifest, and the registry removes both or none" in said
+        said = team.run("a", f"envd cache gc {place} --remove {head}; envd cache ls {place}")
+        assert "removed 2 tags\n" in said and "no packs" in said
+
+
+def test_a_registry_that_lets_nothing_be_removed(tmp_path: Path) -> None:
+    place = "registry.example.org/team/cache"
+    with servers.registry(delete=False) as registry:
+        spec = machines.SPEC.format(image=machines.push_base(registry, tmp_path), salt=uuid.uuid4())
+        team = Team(registry.address, tmp_path / "machines", spec)
+        two_builds(team)
+        said = team.run("a", f"! envd cache gc {place}")
+        assert "the registry does not let packs be removed; let it remove old tags by a rule" in said
+        assert said.count("\n") == 1
         assert "whole: 3 packs" in team.run("a", f"envd cache verify {place}")
-        if delete:
-            said = team.run("a", f"envd cache gc {place}; envd cache ls {place}")
-            assert "removed 1 tag\n" in said and said.count(" plan-") == 1
-        else:
-            said = team.run("a", f"! envd cache gc {place}")
-            assert "the registry does not let packs be removed; let it remove old tags by a rule" in said
-            assert said.count("\n") == 1
-        assert f"whole: {2 if delete else 3} packs" in team.run("a", f"envd cache verify {place}")
 
 
 def test_every_block_of_the_page_is_run() -> None:
