@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.peers import ENVD, environment
@@ -47,10 +48,17 @@ def main(rounds: int = 5) -> None:
         def theirs(to: str) -> float:
             return skopeo(f"oci:{layout}", f"docker://{host}/{to}:1")
 
-        with servers.registry() as second:  # a first push of each into a registry that has nothing
-            argv = [ENVD, "push", "-t", "envd-bench:registry", f"{second.address}/demo:1"]
-            ours = seconds(argv, variables, directory)
-        first = in_turn(lambda _: ours, lambda _: theirs("skopeo"), 1)
+        def anew(argv: Callable[[str], list[str]]) -> float:
+            """A push into a registry that has nothing."""
+            with servers.registry() as empty:
+                return seconds(argv(empty.address), variables, directory)
+
+        first = in_turn(
+            lambda _: anew(lambda at: [ENVD, "push", "-t", "envd-bench:registry", f"{at}/demo:1"]),
+            lambda _: anew(lambda at: [*_SKOPEO, f"oci:{layout}", f"docker://{at}/demo:1"]),
+            rounds,
+        )
+        theirs("skopeo")
         push("envd")
         show("a first push of the demo image", "envd push", "skopeo copy", first)
         before = len(server.requests())

@@ -27,6 +27,10 @@ class UnreachableError(Exception):
     """What another attempt cannot change. Its text is the reason."""
 
 
+class BrokenError(retry.TransientError):
+    """The connection broke off, or never was."""
+
+
 class Source(Protocol):
     """What the bytes of a body are read from."""
 
@@ -102,7 +106,7 @@ def _explained() -> Iterator[None]:
     except (urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
         if pools.hopeless(error) or _of_tls(error):
             raise UnreachableError(retry.reason(error)) from error
-        raise retry.TransientError(retry.reason(error)) from error
+        raise BrokenError(retry.reason(error)) from error
 
 
 def _of_tls(error: BaseException) -> bool:

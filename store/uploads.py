@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -25,7 +25,7 @@ from urllib.parse import quote
 from store import blobs
 from store.channel import Channel
 from store.errors import DeniedError, RegistryError
-from store.exchange import Answer, Body, codes, problems
+from store.exchange import Answer, Body, BrokenError, codes, problems
 from store.retry import ATTEMPTS, TransientError
 
 LARGE = 256 << 20
@@ -167,8 +167,8 @@ def _whole(channel: Channel, blob: Blob, begun: Upload | None) -> None:
         try:
             answer = channel.once("PUT", _named(upload.url, blob.digest), headers=_BYTES, body=blob.body())
         except TransientError as error:
-            broken += error.after is None
-            if broken >= 2 and blob.size > CHUNK:  # it may be too much at once
+            broken += isinstance(error, BrokenError)
+            if broken >= 2 and blob.size > LEAST:  # it may be too much at once
                 raise _OtherWayError from error
             raise
         if answer.status == 413:
@@ -192,11 +192,14 @@ class _Progress:
     upload: Upload | None
     offset: int = 0
     sure: bool = True
-    begun: int = field(default=0)
+    begun: int = 0
+    broken: int = 0  # chunks in a row that did not get through
 
 
 def _chunked(channel: Channel, blob: Blob, begun: Upload | None, *, shrink: bool) -> None:
-    chunk, progress = CHUNK, _Progress(begun)
+    # What was too much at once is not tried as one chunk.
+    chunk = max(LEAST, min(CHUNK, blob.size // 2)) if shrink else CHUNK
+    progress = _Progress(begun)
     done = False
     while not done:
         step = partial(_step, channel, blob, progress, chunk)
@@ -204,9 +207,9 @@ def _chunked(channel: Channel, blob: Blob, begun: Upload | None, *, shrink: bool
             done = channel.tried(blob.what, step, patient=True)
         except _OtherWayError as error:
             least = max(LEAST, progress.upload.least if progress.upload else 0)
-            if not shrink or error.answer is None or error.answer.status != 413 or chunk <= least:
+            if not shrink or chunk <= least or (error.answer is not None and error.answer.status != 413):
                 raise
-            chunk = max(least, chunk // 2)
+            chunk, progress.broken = max(least, chunk // 2), 0
 
 
 def _step(channel: Channel, blob: Blob, progress: _Progress, chunk: int, first: float) -> bool:
@@ -225,12 +228,19 @@ def _step(channel: Channel, blob: Blob, progress: _Progress, chunk: int, first: 
         return True
     size = min(max(chunk, progress.upload.least), blob.size - progress.offset)
     end = progress.offset + size
-    answer = channel.once(
-        "PATCH",
-        progress.upload.url,
-        headers={**_BYTES, "Content-Range": f"{progress.offset}-{end - 1}"},
-        body=blob.part(progress.offset, size),
-    )
+    try:
+        answer = channel.once(
+            "PATCH",
+            progress.upload.url,
+            headers={**_BYTES, "Content-Range": f"{progress.offset}-{end - 1}"},
+            body=blob.part(progress.offset, size),
+        )
+    except TransientError as error:
+        progress.broken += isinstance(error, BrokenError)
+        if progress.broken >= 2:  # who refuses what is too large may close before that can be heard
+            raise _OtherWayError from error
+        raise
+    progress.broken = 0
     if answer.status in (405, 413, 501) or "UNSUPPORTED" in codes(answer):
         progress.upload = None  # what it has become is not known
         raise _OtherWayError(answer)

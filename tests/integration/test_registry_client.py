@@ -342,7 +342,8 @@ def patches(front: faulty.Bad) -> int:
         (200_000, [Fault("drop", "uploads", "PUT", above=100_000)], 3),
         (300_000, [Fault("drop", "uploads", "PATCH", 1)], 5),
         (300_000, [Fault("500", "uploads", "PATCH", 3)], 7),
-        (300_000, [Fault("drop", "uploads", "PATCH", 2), Fault("404", "uploads", "GET")], 6),
+        (300_000, [Fault("drop", "uploads", "PATCH", 1), Fault("404", "uploads", "GET")], 5),
+        (300_000, [Fault("drop", "uploads", "PATCH")], 2),  # it may be chunks that it does not take
     ],
 )
 def test_chunks(
@@ -364,7 +365,7 @@ def test_chunks(
         parts, manifest_of(*parts), watch=Watch(moved=lambda blob, sent, of: far.append(sent))
     )
     assert patches(front) == chunks
-    assert (far[-1] == size) if chunks > 1 else True
+    assert (far[-1] == size) if chunks > 2 else True
     front.faults.clear()
     whole(registry_server.address, name, "latest", parts, manifest_of(*parts))
 
@@ -523,6 +524,47 @@ def test_a_pull_survives_a_registry_that_dies(
     finally:
         registry.kill()
         store.close()
+
+
+class Closing(BaseHTTPRequestHandler):
+    """What stands before a registry, and closes the connection on a body of more than two megabytes, which
+    it does not read: its answer (413) may get lost on the way."""
+
+    taken = b""
+    status = 413
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _serve(self) -> None:
+        kind, size = type(self), int(self.headers.get("Content-Length") or 0)
+        if size > 2_000_000:
+            if kind.status:
+                self.send_response(kind.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+            self.close_connection = True
+            return
+        kind.taken += self.rfile.read(size)
+        status = {"POST": 202, "PATCH": 202, "PUT": 201, "GET": 204}[self.command]
+        self.send_response(status)
+        self.send_header("Location", "/v2/x/blobs/uploads/1")
+        self.send_header("Range", f"0-{len(kind.taken) - 1}")
+        if status != 204:
+            self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_GET = do_POST = do_PATCH = do_PUT = _serve  # noqa: N815
+
+
+@pytest.mark.parametrize("status", [413, 0])
+def test_a_proxy_that_closes_on_what_is_too_large(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Closing, "status", status)
+    monkeypatch.setattr(Closing, "taken", b"")
+    data = DATA * 20  # six megabytes: more than the sockets hold
+    with web.running(Closing) as address:
+        Registry(Reference(address, "x")).push_blob(digest(data), data)
+    assert Closing.taken == data
 
 
 def test_a_registry_that_dies_in_the_middle(tmp_path: Path, small: None) -> None:
