@@ -150,7 +150,9 @@ def _going(place: Place, found: Found, days: int, tags: Sequence[str]) -> list[s
         old = not isinstance(place, Directory) or tidy.age(place, digest) >= days * _DAY
         if tag.startswith(_PLAN) and digest not in named and tag not in tags and old:
             going.append(tag)
+    kept = {x for tag in found.packs if tag not in going for x in _with_further(tag, found.packs[tag])}
     every = [x for tag in going for x in _with_further(tag, found.packs[tag]) if x in found.digests]
+    every = list(dict.fromkeys(x for x in every if x not in kept))
     fetched = tuple(tag.replace(_PLAN, "sources-") for tag in going if tag.startswith(_PLAN))
     return every + [tag for tag in found.sources if fetched and tag.startswith(fetched)]
 

@@ -126,6 +126,15 @@ def test_a_pack_of_several_manifests_is_one(share: Share) -> None:
     assert share.place.tags() == []
 
 
+def test_what_keeps_layers_of_two_tags_goes_with_the_last(share: Share) -> None:
+    head = "head-x-main-0123456789ab"
+    plan = share.published("a", head=head, count=pack.MOST_LAYERS + 5)
+    assert share.tidied(tags=(head,)).tags == (head,)  # the plan is young
+    assert share.place.tags() == [plan, f"{plan}-2"] and share.verified() == ()
+    share.age(40)
+    assert share.tidied().tags == (plan, f"{plan}-2")
+
+
 def test_what_is_wrong_is_found(share: Share) -> None:
     plan, other = share.published("a"), share.published("b")
     assert share.verified() == share.verified(whole=True) == ()
