@@ -42,6 +42,7 @@ def execute(
     exit status.
     """
     from engine.cli import running
+    from engine.runtime import execute as executing
 
     if sum((command is not None, raw is not None, bool(argv))) != 1:
         raise UsageError("give one of --command NAME, --raw TEXT, or a command after the options")
@@ -54,6 +55,6 @@ def execute(
             raise UsageError(f"no command '{command}' in {found.name}{hint}")
         raw = commands[command]
     if raw is not None:
-        argv = (running.executing.shell_of(found), "-c", raw)
-    code = running.executing.execute(client, found, argv)
+        argv = (executing.shell_of(found), "-c", raw)
+    code = executing.execute(client, found, argv)
     raise click.exceptions.Exit(code)

@@ -32,19 +32,19 @@ from engine.errors import UsageError
 @attaching
 def run(image: str | None, path: str | None, attach: Attaching, **container: Any) -> None:
     """Run a development image that is there, without building, and attach to it."""
-    from engine.cli import running
+    from engine.cli import starting
 
     directory = Path(path or ".")
     if not directory.is_dir():
         raise UsageError("not a directory", subject=str(directory), advice="give the project's with -p")
     directory = directory.resolve()
     project = locate.image_name(str(directory))
-    running.start(
+    starting.start(
         image or f"{project}:dev",
-        running.Options(
+        starting.Options(
             project=directory, name=attach.name or environment_name(project), from_spec=False, **container
         ),
-        running.keys(attach.private_key, attach.public_key),
+        starting.keys(attach.private_key, attach.public_key),
         attach,
         progress="auto",
     )

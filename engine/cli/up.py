@@ -60,22 +60,22 @@ def up(
     The project is bound to /home/envd/PROJECT, files in it stay yours, and `ssh NAME.envd` leads
     there. Ends with ssh's exit status; the environment goes on until `envd destroy`.
     """
-    from engine.cli import running
+    from engine.cli import starting
 
     project = find(file, path)
     tag = image_tag(tag or f"{project.name}:dev")
-    wanted = running.Options(
+    wanted = starting.Options(
         project=project.directory, name=attach.name or environment_name(project.name), **container
     )
     # before the work of building
-    running.check(wanted)
-    pair = running.keys(attach.private_key, attach.public_key)
-    running.local_engine()
+    starting.check(wanted)
+    pair = starting.keys(attach.private_key, attach.public_key)
+    starting.local_engine()
     # A process of its own: an ordinary user builds in a user namespace, and attaches outside.
     command = own.command("engine.cli.entry", "build")
     command += ["--from", file] if file else []
     command += ["--path", path] if path else []
     command += replace(options, dev=True, tags=(tag,)).arguments()
-    if status := running.build(command):
+    if status := starting.build(command):
         raise click.exceptions.Exit(status)
-    running.start(tag, wanted, pair, attach, progress=options.progress)
+    starting.start(tag, wanted, pair, attach, progress=options.progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import docker
 from docker.errors import DockerException
@@ -11,9 +11,6 @@ from docker.tls import TLSConfig
 from engine.docker import endpoint, probe
 from engine.docker.tunnel import socket_of
 from engine.errors import DockerError
-
-if TYPE_CHECKING:
-    import docker
 
 
 def connect(timeout: int = 120) -> docker.APIClient:

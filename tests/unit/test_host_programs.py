@@ -67,8 +67,8 @@ HOST: dict[str, str] = {
     "engine/oci/logins.py:_call": "the user's credential helper of docker",
     "engine/docker/tunnel.py:socket_of.serve": "the user's ssh, to the user's engine",
     "engine/docker/tunnel.py:exchange": "the user's ssh, to the user's engine",
-    "engine/cli/running.py:attach_to": "the user's ssh, to the user's container",
-    "engine/cli/running.py:build": "envd again",
+    "engine/cli/starting.py:attach_to": "the user's ssh, to the user's container",
+    "engine/cli/starting.py:build": "envd again",
 }
 
 

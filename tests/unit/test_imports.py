@@ -26,7 +26,7 @@ LAZY = {
     "engine/cli/destroy.py": 1,
     "engine/cli/entry.py": 2,
     "engine/cli/envs.py": 2,
-    "engine/cli/exec.py": 1,
+    "engine/cli/exec.py": 2,
     "engine/cli/explain.py": 1,
     "engine/cli/graph.py": 1,
     "engine/cli/image_commands.py": 2,
