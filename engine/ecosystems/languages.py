@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from engine.core.urls import redacted
+from engine.ecosystems.inside import RSTUDIO_PORT as RSTUDIO_PORT
 from engine.lock.packages import LockedPackage
 from grammar.environment import Environment, Toolchain
 from grammar.errors import SpecError
@@ -21,7 +22,6 @@ R_PACKAGES = ("r-base-core", "r-recommended")
 # Compilers and headers, for R packages that hold C, C++ or Fortran.
 R_COMPILERS = "r-base-dev"
 RSTUDIO = "rstudio-server"
-RSTUDIO_PORT = 8787
 
 
 def r(environment: Environment) -> Toolchain | None:

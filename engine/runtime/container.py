@@ -18,8 +18,7 @@ from typing import Any
 from docker.errors import DockerException
 from docker.utils import parse_bytes
 
-from engine.ecosystems.languages import RSTUDIO_PORT
-from engine.ecosystems.steps.dev import HOME, LABEL
+from engine.ecosystems.inside import HOME, LABEL, RSTUDIO_PORT
 from engine.errors import DockerError, UsageError
 from engine.runtime import labels
 

@@ -14,8 +14,7 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from engine.docker.client import connect
-from engine.ecosystems.steps.dev import LABEL, USER
-from engine.ecosystems.steps.services import JUPYTER_TOKEN, RSTUDIO_PASSWORD
+from engine.ecosystems.inside import JUPYTER_TOKEN, LABEL, RSTUDIO_PASSWORD, USER
 from engine.errors import DockerError
 from engine.runtime import labels
 from engine.runtime.ports import Port

@@ -18,7 +18,7 @@ import tty
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from engine.ecosystems.steps.dev import HOME, USER
+from engine.ecosystems.inside import HOME, USER
 from engine.errors import DockerError
 from engine.runtime.environments import WORKDIR, Found, explained
 

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 
-from engine.ecosystems.steps.dev import SSH_PORT
+from engine.ecosystems.inside import SSH_PORT
 from engine.errors import DockerError
 from engine.runtime.container import LOOPBACK, Wanted
 

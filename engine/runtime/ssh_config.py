@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.core import atomic
-from engine.ecosystems.steps.dev import USER
+from engine.ecosystems.inside import USER
 from engine.runtime.keys import directory
 from store import locking
 

@@ -20,8 +20,15 @@ from docker.errors import ImageNotFound
 from engine.core.events import Event, Sink
 from engine.docker import probe
 from engine.docker.client import connect
-from engine.ecosystems.steps.dev import AUTHORIZED_KEYS, HOST_KEY
-from engine.ecosystems.steps.services import ENTRY, INIT_LOG, INIT_STATE, JUPYTER_TOKEN, RSTUDIO_PASSWORD
+from engine.ecosystems.inside import (
+    AUTHORIZED_KEYS,
+    ENTRY,
+    HOST_KEY,
+    INIT_LOG,
+    INIT_STATE,
+    JUPYTER_TOKEN,
+    RSTUDIO_PASSWORD,
+)
 from engine.errors import DockerError
 from engine.runtime import environments, ports, ssh_config, watch
 from engine.runtime.container import (

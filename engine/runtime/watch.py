@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from engine.core.events import Event, Sink
-from engine.ecosystems.steps.services import JUPYTER_TOKEN
+from engine.ecosystems.inside import JUPYTER_TOKEN
 from engine.runtime import environments, ports
 from engine.runtime.environments import Found, explained
 

@@ -33,6 +33,11 @@ from engine.ecosystems import languages
 from engine.ecosystems.debian import debs
 from engine.ecosystems.debian import first_start as firststart
 from engine.ecosystems.debian import install as apt
+from engine.ecosystems.inside import AUTHORIZED_KEYS, HOST_KEY, PRIVATE
+from engine.ecosystems.inside import HOME as HOME
+from engine.ecosystems.inside import LABEL as LABEL
+from engine.ecosystems.inside import SSH_PORT as SSH_PORT
+from engine.ecosystems.inside import USER as USER
 from engine.ecosystems.steps import services
 from engine.lock.packages import LockedPackage
 from engine.realise.context import BuildContext, Builder
@@ -43,12 +48,6 @@ SERVICES = "dev-services"
 VERSION = 2
 _SERVICES_VERSION = 4
 
-USER = "envd"
-HOME = f"/home/{USER}"
-SSH_PORT = 2222  # in a container that has a network of its own
-AUTHORIZED_KEYS = "/etc/envd/ssh/authorized_keys"
-HOST_KEY = "/etc/envd/ssh/host_ed25519"
-LABEL = "io.envd.runtime"  # JSON: what starting a container needs to know
 
 # Lean: a session (openssh-server with sftp), root's rights in it (sudo), a supervisor (s6), git
 # with a pager and an editor for its messages, and what VS Code's server is installed with (curl,
@@ -257,7 +256,7 @@ def build_services(context: BuildContext) -> Path:
         ("etc/profile.d/envd.sh", parameters["profile"], 0o644),
     ):
         services.write(upper / name.lstrip("/"), text, mode)
-    (upper / services.PRIVATE.lstrip("/")).mkdir()  # `envd up` writes there
+    (upper / PRIVATE.lstrip("/")).mkdir()  # `envd up` writes there
     services.write_private(upper, parameters["private"])
     for name, text in sorted(parameters["services"].items()):
         run = f'#!/bin/sh\nexec 2>&1\ncd "$ENVD_WORKDIR"\n{text}'

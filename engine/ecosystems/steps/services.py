@@ -18,16 +18,15 @@ from pathlib import Path
 from engine.core.derivation import Derivation
 from engine.ecosystems import languages
 from engine.ecosystems.debian import first_start as firststart
+from engine.ecosystems.inside import ENTRY as ENTRY
+from engine.ecosystems.inside import INIT_LOG, INIT_STATE, JUPYTER_TOKEN, PRIVATE, RSTUDIO_PASSWORD
 from engine.realise.context import BuildContext
 from grammar.environment import Environment
 
 KIND = "services"
 VERSION = 4
 
-ENTRY = "/usr/local/bin/envd-init"
 SERVICES = "/etc/envd/services"
-INIT_STATE = "/run/envd/init"
-INIT_LOG = "/var/log/envd/init.log"
 _SCRIPTS = "/etc/envd/init.d"
 
 # With a command, the container runs that; without one, the services, until it is stopped.
@@ -77,13 +76,6 @@ printf '%s\\n' "$state" >{INIT_STATE}.new
 mv {INIT_STATE}.new {INIT_STATE}
 """
 
-# Whoever reaches a server with a shell in it is its user, so each has a token or password. What is
-# here is root's (0600): the spec's own token, or what `envd up` has made up for this container. It gets
-# to the server as a variable or a file of that process alone: command lines, an image's configuration
-# and a container's labels are read by others.
-PRIVATE = "/etc/envd/private"
-JUPYTER_TOKEN = f"{PRIVATE}/jupyter-token"
-RSTUDIO_PASSWORD = f"{PRIVATE}/rstudio-password"
 
 # Without a token Jupyter makes one up, and says it in the log.
 _JUPYTER = f"""\
