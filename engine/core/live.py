@@ -15,7 +15,7 @@ from engine.core.amounts import human_bytes, human_seconds
 from engine.core.events import Event
 from engine.core.tally import Tally, line_of
 
-_SHOWN_FETCHES = 3
+_SHOWN = 3  # files of those that are under way
 
 
 class Tree:
@@ -42,11 +42,12 @@ class Tree:
             running = list(self._tally.running.values())
             lines = dict(self._tally.lines)
             fetches = list(self._tally.fetches.values())
+            sends = list(self._tally.sends.values())
             counts = (
                 f"{self._tally.built} built, {self._tally.cached} cached, "
                 f"{self._tally.fetched} fetched ({human_bytes(self._tally.fetched_bytes)})"
             )
-        if not running and not fetches:
+        if not (running or fetches or sends):
             return
         now = time.time()
         tree = rich.tree.Tree(Text(counts, style="bold"), guide_style="dim")
@@ -60,22 +61,8 @@ class Tree:
             node = tree.add(label)
             if last := lines.get(start.id):
                 node.add(Text(last, style="dim", no_wrap=True, overflow="ellipsis"))
-        if fetches:
-            got = sum(f.bytes for f in fetches)
-            total = sum(f.total for f in fetches)
-            of = f" of {human_bytes(total)}" if total else ""
-            node = tree.add(Text(f"fetching {len(fetches)} files  {human_bytes(got)}{of}"))
-            fetches.sort(key=lambda f: f.total, reverse=True)
-            for item in fetches[:_SHOWN_FETCHES]:
-                of = f" of {human_bytes(item.total)}" if item.total else ""
-                node.add(
-                    Text(
-                        f"{item.name}  {human_bytes(item.bytes)}{of}",
-                        style="dim",
-                        no_wrap=True,
-                        overflow="ellipsis",
-                    )
-                )
+        _transfers(tree, "fetching", fetches)
+        _transfers(tree, "sending", sends)
         yield tree
 
     def stop(self) -> None:
@@ -84,3 +71,18 @@ class Tree:
     def close(self, seconds: float) -> None:
         if summary := self._tally.summary(seconds):
             self._live.console.print(summary, highlight=False)
+
+
+def _transfers(tree: rich.tree.Tree, what: str, events: list[Event]) -> None:
+    """Show how much of some files has come, or gone: of all, and of the largest."""
+    if not events:
+        return
+
+    def amount(bytes_: int, total: int) -> str:
+        return human_bytes(bytes_) + (f" of {human_bytes(total)}" if total else "")
+
+    done = amount(sum(e.bytes for e in events), sum(e.total for e in events))
+    node = tree.add(Text(f"{what} {len(events)} file{'s' * (len(events) != 1)}  {done}"))
+    for item in sorted(events, key=lambda e: e.total, reverse=True)[:_SHOWN]:
+        text = f"{item.name}  {amount(item.bytes, item.total)}"
+        node.add(Text(text, style="dim", no_wrap=True, overflow="ellipsis"))

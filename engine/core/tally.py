@@ -23,6 +23,7 @@ class Tally:
     running: dict[str, Event] = field(default_factory=dict)  # drv_id -> its start
     lines: dict[str, str] = field(default_factory=dict)  # drv_id -> its last log line
     fetches: dict[str, Event] = field(default_factory=dict)  # drv_id -> its last event
+    sends: dict[str, Event] = field(default_factory=dict)  # what is pushed -> its last event
 
     def add(self, event: Event) -> None:
         """Count one event."""
@@ -46,6 +47,10 @@ class Tally:
             self.fetches.pop(event.id, None)
             self.fetched += 1
             self.fetched_bytes += event.bytes
+        elif event.kind == "push-progress":
+            self.sends[event.name] = event
+        elif event.kind == "push":
+            self.sends.pop(event.name, None)
 
     def summary(self, seconds: float) -> str:
         """ "12 built, 30 cached, 151 fetched (210 MB) in 34 s"; "" when nothing was done."""
