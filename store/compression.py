@@ -25,7 +25,7 @@ MEMBER = 4 << 20  # input bytes of one gzip member
 PIECE = 4 << 20  # bytes that are decompressed at once, at most
 GZIP_LEVEL = 3
 _HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # of a member: RFC 1952, section 2.3
-_READ = 4 * MEMBER  # bytes of a file at once: what is left of them is copied before the next
+_READ = 2 * MEMBER  # bytes of a file at once: what is left of them is copied before the next
 _LONGEST = MEMBER + (1 << 18)  # bytes of a member: what does not compress is stored, in blocks
 ZSTD_LEVEL = 3
 
@@ -122,12 +122,12 @@ def _inflated_members(file: BinaryIO) -> Iterator[bytes | bytearray]:
     length and checksum confirm; when they do not, zlib says what is really there.
     """
     done = 0  # bytes of the file whose content was handed out
-    threads = min(8, os.cpu_count() or 1)
+    threads = min(4, os.cpu_count() or 1)  # of each layer; several are decompressed at a time
     with ThreadPoolExecutor(threads) as pool:
         ahead: deque[tuple[int, Future[bytearray | None]]] = deque()
         for member in _members(file):
             ahead.append((len(member), pool.submit(_inflated_member, member)))
-            while len(ahead) > 2 * threads or (ahead and ahead[0][1].done()):
+            while len(ahead) > threads + 1 or (ahead and ahead[0][1].done()):
                 size, inflating = ahead.popleft()
                 if (content := inflating.result()) is None:
                     ahead.clear()

@@ -16,7 +16,7 @@ from store.errors import BrokenOffError
 from store.threads import workers
 
 LARGE = 32 << 20  # bytes of a blob, or of what is left of it, that comes so
-PART = 8 << 20  # bytes of a part; so much is held for each connection
+PART = 4 << 20  # bytes of a part; so much is held for each connection
 CONNECTIONS = 3  # beside the first
 
 # Opens the bytes from a position on, so many: where they begin, and the bytes; None when it is gone.
