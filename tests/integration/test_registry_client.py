@@ -30,6 +30,11 @@ from tests.integration import servers, tokens, web
 
 DATA = random.Random(1).randbytes(300_000)
 NONE = Count(0, 0)
+PATIENT = retry.Patience(first=60, silent=60)  # a busy machine's registry may take long: no fault of it
+
+
+def client(reference: Reference, patience: retry.Patience = PATIENT) -> Registry:
+    return Registry(reference, patience=patience)
 
 
 def digest(data: bytes) -> str:
@@ -102,7 +107,7 @@ def total(server: servers.RegistryServer) -> int:
 
 def whole(server: str, name: str, tag: str, parts: list[Part], manifest: bytes) -> None:
     """Check that an image is there, byte for byte."""
-    registry = Registry(Reference(server, name, tag))
+    registry = client(Reference(server, name, tag))
     assert registry.manifest(tag, [MANIFEST_TYPE]) == manifest
     for wanted in parts:
         with registry.blob(wanted.digest) as opened:
@@ -116,15 +121,15 @@ def whole(server: str, name: str, tag: str, parts: list[Part], manifest: bytes) 
 def test_an_unchanged_image_costs_two_requests(registry_server: servers.RegistryServer, name: str) -> None:
     parts, manifest = image(b"one", b"two")
     reference = Reference(registry_server.address, name, "v1")
-    assert Registry(reference).push_image(parts, manifest).sent == Count(3, 8)
+    assert client(reference).push_image(parts, manifest).sent == Count(3, 8)
     before = total(registry_server)
-    report = Registry(reference).push_image(parts, manifest)
+    report = client(reference).push_image(parts, manifest)
     assert report == PushReport(NONE, Count(3, 8), NONE)
     asked = [(method, path.rpartition("/")[2]) for method, path, _ in requests(registry_server, before)]
     assert asked == [("HEAD", digest(manifest)), ("HEAD", "v1")]
     # More tags cost what they need: one that is there a look, one that is not three.
     before = total(registry_server)
-    Registry(reference).push_image(parts, manifest, ["v2"])
+    client(reference).push_image(parts, manifest, ["v2"])
     asked = [(method, path.rpartition("/")[2]) for method, path, _ in requests(registry_server, before)]
     assert asked == [
         ("HEAD", digest(manifest)),
@@ -139,11 +144,11 @@ def test_an_unchanged_image_costs_two_requests(registry_server: servers.Registry
 def test_a_changed_layer_is_all_that_is_sent(registry_server: servers.RegistryServer, name: str) -> None:
     reference = Reference(registry_server.address, name, "v1")
     parts, manifest = image(*(b"layer %d" % number for number in range(20)))
-    Registry(reference).push_image(parts, manifest)
+    client(reference).push_image(parts, manifest)
     changed, after = image(*(b"layer %d" % number for number in range(19)), b"another")
     here = {p.digest for p in parts}
     before = total(registry_server)
-    report = Registry(reference).push_image(
+    report = client(reference).push_image(
         changed, after, known=Known(lambda blob: [name] if blob in here else [])
     )
     assert report.sent == Count(1, len(b"another")) and report.skipped.blobs == 20
@@ -155,10 +160,10 @@ def test_what_another_repository_has_is_mounted_without_its_bytes(
     registry_server: servers.RegistryServer, name: str
 ) -> None:
     parts, manifest = image(*(b"mounted %d" % number for number in range(9)))
-    Registry(Reference(registry_server.address, name)).push_image(parts, manifest)
+    client(Reference(registry_server.address, name)).push_image(parts, manifest)
     absent = [Part(p.digest, p.size, never) for p in parts]
     before = total(registry_server)
-    report = Registry(Reference(registry_server.address, f"{name}-other")).push_image(
+    report = client(Reference(registry_server.address, f"{name}-other")).push_image(
         absent, manifest, known=Known(lambda blob: [name])
     )
     assert (report.sent, report.mounted.blobs) == (NONE, 10)
@@ -173,7 +178,7 @@ def test_bytes_are_asked_for_only_when_nobody_has_them(
 ) -> None:
     reference = Reference(registry_server.address, name)
     there, missing = part(b"there"), part(b"missing")
-    Registry(reference).push_blob(there.digest, b"there")
+    client(reference).push_blob(there.digest, b"there")
     asked: list[str] = []
 
     def supply() -> Path:
@@ -184,7 +189,7 @@ def test_bytes_are_asked_for_only_when_nobody_has_them(
     parts = [part(b"{}"), Part(there.digest, there.size, never), Part(missing.digest, missing.size, supply)]
     # A mount of what is not where it is remembered to be is an upload, which goes on.
     known = Known(lambda blob: ["client/nothing"] if blob == missing.digest else [])
-    report = Registry(reference).push_image(parts, manifest_of(*parts), known=known)
+    report = client(reference).push_image(parts, manifest_of(*parts), known=known)
     assert (report.sent.blobs, report.skipped.blobs, asked) == (2, 1, ["missing"])
     whole(registry_server.address, name, "latest", parts, manifest_of(*parts))
 
@@ -195,7 +200,7 @@ def test_a_registry_that_was_emptied_is_not_believed(
     parts, manifest = image(b"one", b"two")
     forgotten: list[str] = []
     sent: list[str] = []
-    report = Registry(Reference(registry_server.address, name)).push_image(
+    report = client(Reference(registry_server.address, name)).push_image(
         parts,
         manifest,
         known=Known(lambda blob: [name], forgotten.append),
@@ -214,14 +219,14 @@ def test_an_open_repository_is_asked_without_a_login(tmp_path: Path, monkeypatch
         config = tmp_path / "config.json"
         config.write_text(json.dumps({"auths": {server.address: {"auth": login}}}))
         parts, manifest = image(b"one")
-        Registry(Reference(server.address, "private/a")).push_image(parts, manifest)
+        client(Reference(server.address, "private/a")).push_image(parts, manifest)
         absent = [Part(p.digest, p.size, never) for p in parts]
-        report = Registry(Reference(server.address, "private/b")).push_image(
+        report = client(Reference(server.address, "private/b")).push_image(
             absent, manifest, known=Known(lambda blob: ["private/a"])
         )
         assert report.mounted.blobs == 2
         before = total(server)
-        Registry(Reference(server.address, "private/b")).push_image(parts, manifest)
+        client(Reference(server.address, "private/b")).push_image(parts, manifest)
         asked = [(method, status) for method, _, status in requests(server, before)]
         assert asked == [("HEAD", 401), ("HEAD", 200), ("HEAD", 200)]  # the first is the challenge
         config.write_text(json.dumps({"auths": {server.address: {"auth": login[:-4]}}}))
@@ -230,7 +235,7 @@ def test_an_open_repository_is_asked_without_a_login(tmp_path: Path, monkeypatch
             notices.heard(lambda subject, text: lines.append(text)),
             pytest.raises(DeniedError, match="login"),
         ):
-            Registry(Reference(server.address, "private/b")).push_image(parts, manifest)
+            client(Reference(server.address, "private/b")).push_image(parts, manifest)
         assert lines == []  # final: nothing is tried again
 
 
@@ -275,7 +280,7 @@ def test_a_stumble_is_survived(
 ) -> None:
     front.faults[:] = [Fault(f.kind, f.path, f.method, f.times) for f in SURVIVED[case]]
     parts, manifest = image(b"stumble", name.encode())
-    Registry(Reference(front.address, name)).push_image(parts, manifest)
+    client(Reference(front.address, name)).push_image(parts, manifest)
     assert len(said) == 1 and said[0].startswith("retrying (2 of 5) in ")
     whole(registry_server.address, name, "latest", parts, manifest)
 
@@ -290,7 +295,7 @@ def test_what_does_not_pass_by_is_one_error(
     parts, manifest = image(b"stumble", name.encode())
     patience = retry.Patience(first=2, silent=3)
     with pytest.raises(RegistryError, match=says) as caught:
-        Registry(Reference(front.address, name), patience=patience).push_image(parts, manifest)
+        client(Reference(front.address, name), patience=patience).push_image(parts, manifest)
     assert "\n" not in str(caught.value)
 
 
@@ -305,7 +310,7 @@ def test_nobody_waits_twenty_seconds_for_silence() -> None:
 
 def test_a_cache_is_asked_once(front: faulty.Bad, said: list[str]) -> None:
     front.faults[:] = [Fault("hole")]
-    registry = Registry(Reference(front.address, "a/b"), patience=retry.Patience(1, 1, 1))
+    registry = client(Reference(front.address, "a/b"), patience=retry.Patience(1, 1, 1))
     with pytest.raises(RegistryError, match=r"no answer for 1 s \(tried once\)"):
         registry.manifest("latest", [MANIFEST_TYPE])
     assert (len(front.asked), said) == (1, [])
@@ -361,7 +366,7 @@ def test_chunks(
     (tmp_path / "layer").write_bytes(data)
     parts = [part(b"{}"), Part(digest(data), size, tmp_path / "layer")]
     far: list[int] = []
-    Registry(Reference(front.address, name)).push_image(
+    client(Reference(front.address, name)).push_image(
         parts, manifest_of(*parts), watch=Watch(moved=lambda blob, sent, of: far.append(sent))
     )
     assert patches(front) == chunks
@@ -375,9 +380,9 @@ def test_a_chunk_that_broke_off_is_continued(
 ) -> None:
     """What came before is not sent again: the registry says how far it is."""
     front.faults[:] = [Fault("drop", "uploads", "PATCH", 1, above=70_000)]
-    Registry(Reference(front.address, name)).push_blob(digest(DATA), DATA)
+    client(Reference(front.address, name)).push_blob(digest(DATA), DATA)
     assert sum(method == "POST" for method, _ in front.asked) == 1
-    with Registry(Reference(registry_server.address, name)).blob(digest(DATA)) as opened:
+    with client(Reference(registry_server.address, name)).blob(digest(DATA)) as opened:
         assert opened is not None and b"".join(opened[1]) == DATA
 
 
@@ -388,7 +393,7 @@ def test_a_damaged_file_is_named(
     path = tmp_path / "layer"
     path.write_bytes(DATA[: size - 1] + b"x")
     with pytest.raises(CorruptError, match="the stored layer is damaged"):
-        Registry(Reference(registry_server.address, name)).push_blob(digest(DATA[:size]), path)
+        client(Reference(registry_server.address, name)).push_blob(digest(DATA[:size]), path)
 
 
 class Least(BaseHTTPRequestHandler):
@@ -424,7 +429,7 @@ class Least(BaseHTTPRequestHandler):
 def test_the_least_chunk_is_the_registrys(small: None) -> None:
     Least.sizes = []
     with web.running(Least) as address:
-        Registry(Reference(address, "x")).push_blob(digest(DATA), DATA)
+        client(Reference(address, "x")).push_blob(digest(DATA), DATA)
     assert (Least.sizes, Least.taken) == ([90_000, 90_000, 90_000, 30_000], DATA)
 
 
@@ -438,7 +443,7 @@ def parts_of_a_blob(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(server: str, name: str, offset: int = 0, size: int = len(DATA)) -> bytes:
-    with Registry(Reference(server, name)).sized_blob(digest(DATA), offset, size) as opened:
+    with client(Reference(server, name)).sized_blob(digest(DATA), offset, size) as opened:
         assert opened is not None
         return DATA[: opened[0]] + b"".join(opened[1])
 
@@ -452,7 +457,7 @@ def test_a_large_blob_comes_in_parts(
     offset: int,
     asked: int,
 ) -> None:
-    Registry(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
+    client(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
     before = total(registry_server)
     assert read(registry_server.address, name, offset) == DATA
     statuses = [status for method, _, status in requests(registry_server, before) if method == "GET"]
@@ -486,12 +491,12 @@ def test_a_registry_that_cannot_do_parts(name: str, parts_of_a_blob: None, fault
 def test_a_part_that_breaks_off_is_an_error_to_go_on_from(
     front: faulty.Bad, name: str, registry_server: servers.RegistryServer, parts_of_a_blob: None
 ) -> None:
-    Registry(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
+    client(Reference(registry_server.address, name)).push_blob(digest(DATA), DATA)
     front.faults[:] = [Fault("", "blobs", "GET", 1), Fault("close", "blobs", "GET", 1)]
     got = b""
     with (
         pytest.raises(BrokenOffError),
-        Registry(Reference(front.address, name)).sized_blob(digest(DATA), 0, len(DATA)) as opened,
+        client(Reference(front.address, name)).sized_blob(digest(DATA), 0, len(DATA)) as opened,
     ):
         assert opened is not None
         for piece in opened[1]:
@@ -516,7 +521,7 @@ def test_a_pull_survives_a_registry_that_dies(
             died.pop()()
 
     try:
-        Registry(Reference(registry.address, "dies/b")).push_blob(digest(DATA), DATA)
+        client(Reference(registry.address, "dies/b")).push_blob(digest(DATA), DATA)
         sha256 = digest(DATA).removeprefix("sha256:")
         wanted = Fetch("layer", f"oci://{registry.address}/dies/b", sha256, len(DATA))
         assert fetching.fetch(wanted, store, emit).read_bytes() == DATA
@@ -563,7 +568,7 @@ def test_a_proxy_that_closes_on_what_is_too_large(status: int, monkeypatch: pyte
     monkeypatch.setattr(Closing, "taken", b"")
     data = DATA * 20  # six megabytes: more than the sockets hold
     with web.running(Closing) as address:
-        Registry(Reference(address, "x")).push_blob(digest(data), data)
+        client(Reference(address, "x")).push_blob(digest(data), data)
     assert Closing.taken == data
 
 
@@ -581,7 +586,7 @@ def test_a_registry_that_dies_in_the_middle(tmp_path: Path, small: None) -> None
 
         parts, manifest = image(DATA, *(DATA[: 1000 * number] for number in range(1, 12)))
         host = registry.address
-        Registry(Reference(host, "dies/a")).push_image(parts, manifest, watch=Watch(sent))
+        client(Reference(host, "dies/a")).push_image(parts, manifest, watch=Watch(sent))
         assert not died
         whole(host, "dies/a", "latest", parts, manifest)
     finally:
