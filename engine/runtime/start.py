@@ -43,6 +43,8 @@ from engine.runtime.container import (
 )
 from engine.runtime.environments import Found, explained
 from engine.runtime.keys import Keys
+from engine.runtime.keys import directory as keys_directory
+from store import locking
 
 if TYPE_CHECKING:
     import docker
@@ -105,6 +107,14 @@ def start(
             )
         )
     work = _Work(client, image, keys, timeout, emit, bridged)
+    # Who starts the same one at the same time waits, and finds it.
+    place = keys_directory() / f"start-{want.name}.lock"
+    with locking.locked(place, doing=f"starts the environment {want.name}"):
+        return _found_or_made(work, want, force=force)
+
+
+def _found_or_made(work: _Work, want: Wanted, *, force: bool) -> Started:
+    client, emit = work.client, work.emit
     found = environments.find(client, want.name)
     if found is not None:
         different = _differing(found, want)
@@ -119,7 +129,7 @@ def start(
         environments.remove(client, found)
     with ports.Claims() as claims:
         try:
-            made = _create(work, want, ports.choose(want, claims, bridged=bridged))
+            made = _create(work, want, ports.choose(want, claims, bridged=work.bridged))
         except BaseException:
             if found is not None:
                 ssh_config.remove(want.name)
