@@ -11,7 +11,7 @@ from pathlib import Path
 from engine.cache import keys
 from tests.integration import scratch, small_root
 from tests.integration.envd import Envd
-from tests.integration.servers import RegistryServer
+from tests.integration.servers import PASSWORD, USER, RegistryServer
 
 SPEC = """
 def build():
@@ -77,8 +77,8 @@ def checkout(machine: Envd, spec: str, lock: Path | None = None) -> None:
         (machine.project / "envd.lock").write_bytes(lock.read_bytes())
 
 
-def push_base(registry: RegistryServer, directory: Path) -> str:
-    """Push an image of a few commands; its name."""
+def push_base(registry: RegistryServer, directory: Path, *, auth: bool = False) -> str:
+    """Push an image of a few commands, with `auth` as the registry's user; its name."""
     root = small_root.make(directory / "root")
     (root / "srv").mkdir()
     (root / "tmp").mkdir()
@@ -94,5 +94,6 @@ def push_base(registry: RegistryServer, directory: Path) -> str:
             capture_output=True,
             env={**os.environ, "HOME": str(directory)},
         )
-    scratch.skopeo("copy", "--dest-tls-verify=false", f"oci:{directory}/oci:1", f"docker://{name}")
+    login = ["--dest-creds", f"{USER}:{PASSWORD}"] if auth else []
+    scratch.skopeo("copy", "--dest-tls-verify=false", *login, f"oci:{directory}/oci:1", f"docker://{name}")
     return name

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import re
 import shutil
 import signal
 import socket
@@ -38,8 +39,8 @@ storage:
   delete:
     enabled: {delete}
 http:
-  addr: 127.0.0.1:{port}
-{auth}"""
+  addr: {address}
+{tls}{auth}"""
 
 _REGISTRY_AUTH = """\
 auth:
@@ -67,7 +68,7 @@ class RegistryServer:
         for line in self.log.read_text(errors="replace").splitlines():
             # Apache's combined format: HOST - - [TIME] "METHOD PATH PROTOCOL" STATUS SIZE …
             _, quote, rest = line.partition('] "')
-            if not quote or not line.startswith("127.0.0.1 - "):
+            if not quote or not re.match(r"[0-9.]+ - ", line):
                 continue
             request, _, tail = rest.partition('" ')
             method, path, _ = request.split(" ")
@@ -124,29 +125,38 @@ def docker_engine(data: Path | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def registry(*, auth: bool = False, settings: str = "", delete: bool = True) -> Iterator[RegistryServer]:
+def registry(
+    *,
+    auth: bool = False,
+    settings: str = "",
+    delete: bool = True,
+    host: str = "127.0.0.1",
+    certificate: Path | None = None,
+) -> Iterator[RegistryServer]:
     """A registry of its own; with `auth` it wants USER and PASSWORD, without `delete` nothing can be
-    removed from it. `settings` are more lines of its configuration."""
+    removed from it. `settings` are more lines of its configuration. With a `certificate` (whose key lies
+    beside it as ".key") it speaks TLS."""
     serve = program("docker-registry", "docker-registry")
     directory = Path(tempfile.mkdtemp(prefix="envd-registry-"))
     try:
         (directory / "htpasswd").write_text(_HTPASSWD)
-        port = free_port()
+        address = f"{host}:{free_port()}"
+        tls = f"  tls:\n    certificate: {certificate}\n    key: {certificate}.key\n" if certificate else ""
         text = _REGISTRY_CONFIG.format(
             directory=directory,
-            port=port,
+            address=address,
+            tls=tls,
             delete=str(delete).lower(),
             auth=(_REGISTRY_AUTH.format(directory=directory) if auth else "") + settings,
         )
         (directory / "config.yml").write_text(text)
-        server = RegistryServer(f"127.0.0.1:{port}", directory / "log", directory / "data")
+        server = RegistryServer(address, directory / "log", directory / "data")
         command = [serve, "serve", f"{directory}/config.yml"]
         # Telemetry's exporter would wait for a collector that is not there.
         environment = {"OTEL_TRACES_EXPORTER": "none"}
         with _serving(command, server.log, environment) as process:
-            _wait(
-                lambda: _http_answers(f"http://{server.address}/v2/"), process, server.log, "docker-registry"
-            )
+            # One that speaks TLS answers a plain request, too: with 400.
+            _wait(lambda: _http_answers(f"http://{address}/v2/"), process, server.log, "docker-registry")
             yield server
     finally:
         shutil.rmtree(directory, ignore_errors=True)
