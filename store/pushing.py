@@ -27,6 +27,7 @@ from store.threads import workers
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 PARALLEL = 6
+_AGAIN = 2  # times that a manifest which is refused is sent again, after its blobs were looked at
 _DIGEST_HEADER = "Docker-Content-Digest"
 
 
@@ -100,7 +101,9 @@ def _send(push: _Push, parts: dict[str, Part], manifests: Sequence[tuple[str, by
     done = push.all(parts.values())
     for tag, manifest in manifests:
         answer = _put(push.channel, manifest, tag)
-        if answer.status in (400, 404, 422):
+        for _ in range(_AGAIN):
+            if answer.status not in (400, 404, 422):
+                break
             # It is not as it was remembered (the registry has been emptied, perhaps), or what others sent
             # at the same time came in between.
             for digest, how in done.items():

@@ -157,11 +157,11 @@ def send(channel: Channel, blob: Blob, begun: Upload | None = None) -> None:
 
 
 def _whole(channel: Channel, blob: Blob, begun: Upload | None) -> None:
-    broken = 0
+    broken = refused = 0
 
     def once(_: float) -> None:
         # An upload that broke off is begun anew: what is left of it is of no use.
-        nonlocal begun, broken
+        nonlocal begun, broken, refused
         upload, begun = begun or begin(channel, blob.digest), None
         assert upload is not None
         try:
@@ -173,9 +173,20 @@ def _whole(channel: Channel, blob: Blob, begun: Upload | None) -> None:
             raise
         if answer.status == 413:
             raise _OtherWayError(answer)
+        if answer.status in (400, 404, 416) and not refused:
+            # Docker's registry, say, mixes up uploads of one blob that end at the same time.
+            refused += 1
+            _check(blob)
+            raise TransientError(f"HTTP status {answer.status} {problems(answer)}".rstrip())
         channel.expect(answer, blob.what, 201)
 
     channel.tried(blob.what, once, patient=True)
+
+
+def _check(blob: Blob) -> None:
+    """Raise CorruptError for a stored file that is damaged: a registry would not say what is wrong."""
+    if isinstance(blob.content, Path):
+        blobs.check(blob.content, blob.digest, blob.digest[:19])
 
 
 def _named(url: str, digest: str) -> str:
@@ -260,8 +271,8 @@ def _step(channel: Channel, blob: Blob, progress: _Progress, chunk: int, first: 
 def _finish(channel: Channel, blob: Blob, progress: _Progress) -> None:
     assert progress.upload is not None
     answer = channel.once("PUT", _named(progress.upload.url, blob.digest))
-    if answer.status == 400 and isinstance(blob.content, Path):
-        blobs.check(blob.content, blob.digest, blob.digest[:19])  # a registry would not say what is wrong
+    if answer.status == 400:
+        _check(blob)
     _again_unless(answer, progress, 201)
     channel.expect(answer, blob.what, 201)
 
