@@ -409,6 +409,19 @@ def nothing_of(envd: Envd, name: str, home: Path) -> bool:
     return listed == "" and not (home / ".ssh/config").exists()
 
 
+def test_two_who_start_it_at_once_get_one(other: tuple[Envd, str]) -> None:
+    envd, name = other
+    envd.run("build", "--dev", "-t", SMALL_TAG)
+    arguments = ("up", "--detach", "--name", name, "-t", SMALL_TAG, "--timeout", "5m")
+    both = [envd.start(*arguments) for _ in range(2)]
+    for process in both:
+        _, said = process.communicate()
+        assert process.returncode == 0, said
+    listed = docker("ps", "-q", "-f", f"name={name}", host=envd.environment["DOCKER_HOST"])
+    assert len(listed.split()) == 1
+    envd.run("destroy", "--name", name)
+
+
 def test_no_engine(tmp_path: Path) -> None:
     nowhere = {"DOCKER_HOST": f"unix://{tmp_path}/sock", "HOME": str(tmp_path)}
     envd = Envd(tmp_path / "store", tmp_path / "project", nowhere)
