@@ -42,10 +42,12 @@ def _break(opened: socket.socket) -> None:
 
 
 @contextmanager
-def _in_time(opened: socket.socket | None) -> Iterator[None]:
+def _in_time(connection: Any) -> Iterator[None]:
     """Break the connection when the block, which reads an answer's head, lasts PATIENCE times the
     silence that it may keep: a byte now and then would make it last for ever. Raises TimeoutError."""
-    silence = opened.gettimeout() if opened is not None else None
+    opened: socket.socket | None = connection.sock
+    # The socket's own limit is still that of sending; that of reading it gets in the block.
+    silence = connection.timeout if isinstance(connection.timeout, int | float) else None
     if opened is None or silence is None:
         yield
         return
@@ -75,7 +77,7 @@ def interruptible(manager: Manager) -> Manager:
             _opened(self)
 
         def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
-            with _in_time(self.sock):
+            with _in_time(self):
                 return super().getresponse()
 
     class Secure(urllib3.connection.HTTPSConnection):
@@ -84,7 +86,7 @@ def interruptible(manager: Manager) -> Manager:
             _opened(self)
 
         def getresponse(self) -> urllib3.response.HTTPResponse:  # type: ignore[override]
-            with _in_time(self.sock):
+            with _in_time(self):
                 return super().getresponse()
 
     class PlainPool(urllib3.HTTPConnectionPool):

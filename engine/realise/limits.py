@@ -205,14 +205,19 @@ class Step:
         if now < self._next_look:
             return None
         if now - self._begin > limits.time:
-            return self._told("time", f"it took longer than {shown_span(limits.time)}")
+            return self._too_long()
         if now - self._heard > limits.silence:
             return self._told("silence", f"it said nothing for {shown_span(limits.silence)}")
         self._next_look = now + PACE
         return self._used() or self._full()
 
+    def _too_long(self) -> str:
+        return self._told("time", f"it took longer than {shown_span(self._limits.time)}")
+
     def failed(self, log: str) -> str | None:
         """After it ended: which limit had a part in that. `log` is the end of what it said."""
+        if time.monotonic() - self._begin > self._limits.time:  # since the last look
+            return self._too_long()
         if (found := self._used() or self._full(at_end=True)) is not None:
             return found
         if os.strerror(errno.ENOSPC) in log and self._memory is not None and self._disk.has_room():

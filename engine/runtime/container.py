@@ -58,6 +58,14 @@ class Mount:
     target: str
     read_only: bool = False
 
+    @property
+    def not_mounted(self) -> str:
+        """What is said where the image asks for it, and does not get it."""
+        return (
+            f"the image asks for {self.source} of this machine at {self.target}: not mounted; "
+            f"give -v {self.source}:{self.target} if you want it"
+        )
+
 
 @dataclass(frozen=True)
 class Exposed:

@@ -98,14 +98,7 @@ def start(
     user = (os.getuid(), os.getgid())
     want = _without_missing_gpus(wanted(row["Id"], runtime, options, user), gpus, emit)
     for mount in want.left_out:
-        emit(
-            Event(
-                "message",
-                want.name,
-                text=f"the image asks for {mount.source} of this machine at "
-                f"{mount.target}: not mounted; give -v {mount.source}:{mount.target} if you want it",
-            )
-        )
+        emit(Event("message", want.name, text=mount.not_mounted))
     work = _Work(client, image, keys, timeout, emit, bridged)
     # Who starts the same one at the same time waits, and finds it.
     place = keys_directory() / f"start-{want.name}.lock"

@@ -14,6 +14,9 @@ import pytest
 from tests.integration import julia, web
 from tests.integration.envd import Envd
 
+# Of one store: what one of them does with the registries that are kept there, another would see.
+pytestmark = pytest.mark.xdist_group("julia")
+
 SPEC = """
 def build():
     base(os="debian12", language="julia")
