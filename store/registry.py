@@ -16,10 +16,10 @@ from store.channel import Channel, is_named
 from store.errors import BrokenOffError, RegistryError
 from store.exchange import Answer
 from store.libraries import urllib3
-from store.pushing import MANIFEST_TYPE, PARALLEL, Known, Part, Watch
+from store.pushing import MANIFEST_TYPE, Known, Part, Watch
 from store.references import PushReport, Reference
 
-__all__ = ["MANIFEST_TYPE", "PARALLEL", "Known", "Part", "Registry", "Watch"]
+__all__ = ["MANIFEST_TYPE", "Known", "Part", "Registry", "Watch"]
 
 
 class Registry:
@@ -58,10 +58,6 @@ class Registry:
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         uploads.send(self._channel, uploads.Blob(digest, size, content), begun)
         return False
-
-    def push_manifest(self, manifest: bytes, tag: str = "") -> None:
-        """Upload a manifest under a tag [the reference's]. Raises RegistryError."""
-        pushing.put_manifest(self._channel, manifest, tag or self.reference.tag)
 
     def push_image(
         self,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cache import bundle, keys, layout_archive, pack, settings
+from engine.cache import bundle, keys, layout_archive, pack, settings, telling
 from engine.cache.bundle import Bundle
 from engine.cache.layout_archive import Archive
 from engine.cache.record import Record
@@ -24,7 +24,6 @@ from engine.core.progress import open_sink
 from engine.core.project import store_path
 from engine.ecosystems.includes import git
 from engine.errors import UsageError
-from engine.realise import warnings_kept
 from store import Store, elsewhere, objects
 from store.database import Statement
 from store.errors import CorruptError
@@ -100,7 +99,7 @@ def _signers(archive: Archive, whole: Bundle, records: Sequence[Record], found: 
     for item in signed:
         name = keys.signer(found.trusted, item.message(found.salt), item.signatures)
         if name is None:
-            whose = sorted({s.partition(":")[0][:64] for s in item.signatures})
+            whose = keys.names(item.signatures)
             said = (
                 f"is signed by {', '.join(whose)}, and by no key that is trusted"
                 if whose
@@ -204,13 +203,7 @@ class _Loading:
                 statements += objects.statements(made)
                 if made.digest not in places and store.blob(made.digest) is None:
                     memos[elsewhere.MEMO + made.digest] = f"the bundle of {whole.project}"
-            if record.is_placing:
-                memos[record.key] = made.id
-            elif (before := store.realisation(record.key)) is None or store.whole(before.output) is None:
-                row = (record.key, made.id, record.kind)
-                statements.append(("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", row))
-            memos |= warnings_kept.memo(made.id, record.warnings)
-        statements += [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
+        statements += telling.statements(records, store, memos)
         here = {r.object.id: r.object.digest for r in records if r.object.digest in places}
         files = [source.digest for source in whole.sources]
         store.db.write([*statements, *root_statements(ROOT + whole.project, [*here], files)])

@@ -297,7 +297,11 @@ class Directory:
                 content = after.written()
                 if len(content) > index.LARGEST:
                     raise self._bad(INDEX, "has too many entries; begin another directory")
-                self._write(INDEX, partial(_put, content))
+                self.write_index(content)
+
+    def write_index(self, content: bytes) -> None:
+        """Make index.json anew, whole or not at all; whoever does holds its lock. Raises OSError."""
+        self._write(INDEX, partial(_put, content))
 
 
 def _is_abandoned(entry: os.DirEntry[str]) -> bool:

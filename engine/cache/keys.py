@@ -15,7 +15,7 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from engine.cache import files
 from engine.errors import UsageError
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_MOST_NAME = 64  # characters
+_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{_MOST_NAME}}}")
 _PUBLIC, _SIGNING, _SIGNATURE = 32, 64, 64  # bytes
 _LARGEST = 4096  # bytes of a key's file: a key is one line of about 100
 _SEVERAL = 16  # signatures of one message that are looked at
@@ -142,6 +143,11 @@ def signer(trusted: Sequence[TrustedKey], message: bytes, signatures: Sequence[s
             if key.name == name and _signed(key, message, data):
                 return name
     return None
+
+
+def names(signatures: Iterable[str]) -> list[str]:
+    """The names that signatures bear, each once; whether they are these keys' is another question."""
+    return sorted({signature.partition(":")[0][:_MOST_NAME] for signature in signatures})
 
 
 def _signed(key: TrustedKey, message: bytes, signature: bytes) -> bool:

@@ -8,10 +8,12 @@ salt of the namespace.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from engine.cache import keys
+from engine.cache.keys import TrustedKey
 from store.hashing import canonical
 from store.model import GZIP_LAYER, TAR_LAYER, ZSTD_LAYER, Object
 
@@ -47,6 +49,10 @@ class Record:
         """The bytes that are signed."""
         return _CONTEXT + canonical({"salt": salt, **self._unsigned()})
 
+    def signer(self, trusted: Sequence[TrustedKey], salt: str) -> str | None:
+        """The name of the trusted key that has signed it; None when none has."""
+        return keys.signer(trusted, self.message(salt), self.signatures)
+
     def signed(self, signature: str) -> Record:
         """Another like it, with one signature more."""
         return replace(self, signatures=(*self.signatures, signature))
@@ -73,6 +79,11 @@ class Record:
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON-ready data."""
         return {**self._unsigned(), "signatures": list(self.signatures)}
+
+
+def signers(records: Iterable[Record]) -> list[str]:
+    """The names that are said to have signed some of these; see `keys.names`."""
+    return keys.names(s for r in records for s in r.signatures)
 
 
 def parse(row: object) -> Record:

@@ -12,16 +12,15 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from engine.cache import keys, pack
+from engine.cache import pack, telling
 from engine.cache.keys import TrustedKey
 from engine.cache.pack import Pack
 from engine.cache.place import Place
-from engine.cache.record import Record
+from engine.cache.record import Record, signers
 from engine.cache.taken import Taken
 from engine.core.amounts import human_bytes, human_seconds
 from engine.core.derivation import Derivation
 from engine.core.events import Event, Sink
-from engine.realise import warnings_kept
 from store import Store, elsewhere, objects
 from store.database import Statement
 from store.errors import LostError, StoreError
@@ -118,13 +117,9 @@ class Substituter:
         """The records that a trusted key has signed; of the others it is said how many there are."""
         if place.name in self._unsigned:
             return list(found.records)
-        good = [
-            r
-            for r in found.records
-            if keys.signer(self._trusted, r.message(self._salt), r.signatures) is not None
-        ]
+        good = [r for r in found.records if r.signer(self._trusted, self._salt) is not None]
         if bad := len(found.records) - len(good):
-            names = sorted({s.partition(":")[0][:64] for r in found.records for s in r.signatures})
+            names = signers(found.records)
             said = (
                 f"they are signed by {', '.join(names[:3])}, and by no key that is trusted (`envd key trust "
                 "NAME:KEY`)"
@@ -153,15 +148,7 @@ class Substituter:
                 if not r.is_placing:
                     self._took[made.id] = r.milliseconds / 1000
                     self._from[made.id] = place.name
-            if r.is_placing:
-                memos[r.key] = made.id
-            elif (before := store.realisation(r.key)) is None or store.whole(before.output) is None:
-                statements.append(
-                    ("INSERT OR REPLACE INTO realisation VALUES (?,?,?)", (r.key, made.id, r.kind))
-                )
-            memos |= warnings_kept.memo(made.id, r.warnings)
-        statements += [("INSERT OR REPLACE INTO memo VALUES (?,?)", item) for item in memos.items()]
-        store.db.write(statements)
+        store.db.write([*statements, *telling.statements(records, store, memos)])
 
     # Bytes
 

@@ -12,7 +12,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from engine.cache import layout_index as index
@@ -54,7 +53,7 @@ def remove(place: Directory, tags: Iterable[str], *, dry_run: bool) -> Removed:
         with index.locked(top, mode, place.name):
             found, after, unnamed = _removed(place, gone)
             if found.tags:
-                _write(top, after.written(), mode)
+                place.write_index(after.written())
             for digest in unnamed:
                 confined.remove(place.path, _at(digest))
     return found
@@ -115,23 +114,3 @@ def _at(digest: str) -> str:
     """The path of a blob; of what is no digest, one where nothing is."""
     name = digest.removeprefix("sha256:")
     return f"{_BLOBS}/{name}" if name.isalnum() else f"{_BLOBS}/-"
-
-
-def _write(top: int, content: bytes, mode: int) -> None:
-    """Write index.json, whole or not at all."""
-    temporary = f".envd-{os.getpid()}-{os.urandom(6).hex()}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(temporary, flags, 0o600, dir_fd=top)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            with suppress(OSError):  # not every file system knows it
-                os.fsync(descriptor)
-            with suppress(PermissionError):  # of a FAT file system
-                os.fchmod(descriptor, mode)
-        os.rename(temporary, INDEX, src_dir_fd=top, dst_dir_fd=top)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=top)
-        raise

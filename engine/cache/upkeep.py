@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cache import keys, pack, sources
+from engine.cache import pack, sources
 from engine.cache.directory import Directory
 from engine.cache.keys import TrustedKey
 from engine.cache.pack import MalformedError, Pack
 from engine.cache.place import Place
-from engine.cache.record import Record
+from engine.cache.record import Record, signers
 from engine.cache.remote import Remote
 from engine.oci.assemble import digest_of
 from engine.realise import confined
@@ -117,8 +117,8 @@ def listed(place: Place, trusted: Sequence[TrustedKey], salt: str) -> list[Liste
             len(found.layers),
             sum(found.layers.values()),
             len(records),
-            tuple(sorted({s.partition(":")[0][:64] for r in records for s in r.signatures})),
-            sum(keys.signer(trusted, r.message(salt), r.signatures) is not None for r in records),
+            tuple(signers(records)),
+            sum(r.signer(trusted, salt) is not None for r in records),
         )
 
     with workers(PARALLEL) as pool:
@@ -172,10 +172,10 @@ def verified(place: Place, trusted: Sequence[TrustedKey], salt: str, *, whole: b
 
 def _not_trusted(records: Sequence[Record], trusted: Sequence[TrustedKey], salt: str) -> str:
     """What is to be said of entries that no trusted key has signed, "" when there are none."""
-    strange = [r for r in records if keys.signer(trusted, r.message(salt), r.signatures) is None]
+    strange = [r for r in records if r.signer(trusted, salt) is None]
     if not strange:
         return ""
-    names = sorted({s.partition(":")[0][:64] for r in strange for s in r.signatures})
+    names = signers(strange)
     return (
         f"{len(strange)} of {len(records)} entries are signed by no key that is trusted "
         f"({', '.join(names[:5]) or 'by nobody'})"
